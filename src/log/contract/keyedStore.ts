@@ -1,0 +1,9 @@
+/** A small durable map: the topology, the catalog of topics. All of it is in memory. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export interface KeyedStore {
+  readonly entries: ReadonlyMap<string, Json>;
+  /** Applies all changes as one (null removes the key) and resolves when they are durable; in memory from then on. */
+  change(changes: ReadonlyMap<string, Json | null>): Promise<void>;
+  close(): Promise<void>;
+}

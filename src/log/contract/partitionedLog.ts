@@ -1,0 +1,83 @@
+/**
+ * The seam for scale (portable): what pipelines and connectors may rely on, whether the log is embedded or a Kafka
+ * cluster. Every implementation passes `partitionedLogConformance` (test/log/conformance.ts).
+ *
+ * Offsets are safe integers: they increase within a partition but are not dense; nobody counts by subtraction.
+ */
+import type { NewRecord } from "../../record/record.ts";
+
+/** When an append counts as durable: group commit before the acknowledgement, at most `ms` later, or never forced. */
+export type SyncPolicy = { readonly kind: "always" } | { readonly kind: "interval"; readonly ms: number } | { readonly kind: "never" };
+
+export interface TopicConfig {
+  readonly partitions: number;
+  readonly sync: SyncPolicy;
+  /** A segment rolls before it would pass this size. */
+  readonly segmentBytes: number;
+  /** The largest batch that is taken (Kafka's max.message.bytes). */
+  readonly maxMessageBytes: number;
+}
+
+export interface TopicDescription {
+  readonly name: string;
+  readonly config: TopicConfig;
+  readonly partitions: readonly PartitionDescriptor[];
+}
+
+/**
+ * Enough to read a partition from any thread: structured-cloneable, and opaque to everyone but the log that made it.
+ */
+export interface PartitionDescriptor {
+  readonly topic: string;
+  readonly partition: number;
+  /** The implementation's own; never looked into by another layer. */
+  readonly access: unknown;
+}
+
+export interface PartitionReader {
+  readonly topic: string;
+  readonly partition: number;
+  /** The first offset that is kept. */
+  startOffset(): number;
+  /** One past the last offset that may be read: what is durable under the topic's policy. */
+  highWatermark(): number;
+  /**
+   * Whole record batches (v2, back to back), beginning with the one that holds `offset` or the first one after it, up to
+   * about `bytesMax` (always at least one batch) and never past the high watermark. Empty at the high watermark.
+   * Below the start or above the high watermark: MillraceError OFFSET_OUT_OF_RANGE.
+   * The buffer belongs to the caller.
+   */
+  read(offset: number, bytesMax: number): Promise<Buffer>;
+  /** Resolves when the high watermark is above `offset`, or when `signal` aborts; wakes without polling. */
+  untilAbove(offset: number, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Who appends: the log refuses or recognises what this producer appended before (Kafka's idempotent producer). */
+export interface ProducerIdentity {
+  /** Stable over restarts, e.g. "pipeline:hourly-delays:late"; the log derives the producer id from it. */
+  readonly name: string;
+  /** A higher epoch fences the lower ones and begins its sequences at 0. 0..32767 */
+  readonly epoch: number;
+}
+
+export interface PartitionedLog {
+  /** Creates it, or returns the existing one if its configuration is the same; else TOPIC_EXISTS with the difference. */
+  createTopic(name: string, config?: Partial<TopicConfig>): Promise<TopicDescription>;
+  describeTopic(name: string): Promise<TopicDescription | undefined>;
+  openReader(descriptor: PartitionDescriptor): Promise<PartitionReader>;
+  /**
+   * Appends all records as one batch, and resolves when that is durable. `sequence` is the first record's number in this
+   * producer's own count for the partition, from 0: the same batch again (same first sequence and count, among the last five) resolves
+   * without being kept twice; a gap is OUT_OF_ORDER_SEQUENCE, a lower epoch than seen PRODUCER_FENCED.
+   */
+  append(producer: ProducerIdentity, topic: string, partition: number, sequence: number, records: readonly NewRecord[]): Promise<void>;
+  /** Where a producer stands in a partition: the epoch last seen and the next sequence; undefined if it never appended. */
+  producerState(
+    name: string,
+    topic: string,
+    partition: number,
+  ): Promise<{ readonly epoch: number; readonly nextSequence: number } | undefined>;
+  /** Forces to the disk what the topic's policy has not yet; resolves when everything that is readable is durable. */
+  sync(topic: string): Promise<void>;
+}

@@ -1,0 +1,78 @@
+/**
+ * The journal that all queues of a node share: a message once, with the queues that it went to. Embedded only.
+ * Kept in files of a fixed size, zero-filled beforehand and reused: one write and one sync for all queues.
+ */
+
+import type { ContentFormat } from "../../record/message.ts";
+import type { Receipt } from "../../record/receipt.ts";
+
+/** A queue's number, given by the topology store, never reused. 1..2^32-1 */
+export type QueueId = number;
+
+/** One copy: the queue and the offset that the queue gave it. */
+export interface Destination {
+  readonly queue: QueueId;
+  readonly offset: number;
+}
+
+export interface JournalMessage {
+  /** `Address.encoded`. */
+  readonly address: Uint8Array;
+  readonly contentFormat: ContentFormat;
+  readonly content: Uint8Array;
+  /** A transient message is kept for its content only: replay does not bring it back, and nothing waits for its sync. */
+  readonly persistent: boolean;
+  /** The id to be remembered where a destination deduplicates. */
+  readonly dedupeId: string | undefined;
+  /** When it was taken, ms since 1970 UTC. */
+  readonly timestamp: number;
+}
+
+/** Where an entry is: a safe integer, greater for later entries. Only the journal looks into it. */
+export type JournalPosition = number;
+
+/** Replay calls these in the order in which the changes happened. Idempotent by (queue, offset). */
+export interface JournalVisitor {
+  message(message: ReplayedMessage): void;
+  acknowledged(queue: QueueId, offset: number): void;
+  /** Everything of the queue below `offset` is gone (purge), or all of it (deletion: offset = Infinity). */
+  dropped(queue: QueueId, belowOffset: number): void;
+}
+
+export interface ReplayedMessage {
+  readonly position: JournalPosition;
+  readonly destinations: readonly Destination[];
+  readonly dedupeId: string | undefined;
+  readonly timestamp: number;
+  readonly persistent: boolean;
+  /** Bytes that `read` will return as content. */
+  readonly contentBytes: number;
+}
+
+export interface QueueJournal {
+  /**
+   * Hot path: copies the message into the write buffer; the next group commit takes it. `pins` is the number of reasons to keep the
+   * entry's file: one a destination, and one more for each destination that remembers its dedupe id. Persistent: `receipt` joins
+   * that commit. Never waits: the bytes count in the shared ByteBudget until they are durable. Throws MESSAGE_TOO_LARGE, or
+   * JOURNAL_FAILED after a failed write or sync.
+   */
+  append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition;
+  /** `receipt` joins what is not durable yet, if the entry at `position` is not. */
+  joinPending(position: JournalPosition, receipt: Receipt): void;
+  /** The copy is consumed: remembered with the next commit (nobody waits), and its pin released. */
+  acknowledge(queue: QueueId, offset: number, position: JournalPosition): void;
+  /** Releases a pin without an entry: a dedupe id that left its window; a copy that replay found already gone. */
+  release(position: JournalPosition): void;
+  /** Takes a pin in replay, one a reason, as `append` took them. */
+  pin(position: JournalPosition): void;
+  /** Purge or deletion. The pins are the caller's to release. `receipt` joins the commit. */
+  drop(queue: QueueId, belowOffset: number, receipt: Receipt | undefined): void;
+  /** The message again, checked by its CRC; also when it is still in the write buffer. JOURNAL_CORRUPT names file and position. */
+  read(position: JournalPosition): Promise<{ readonly address: Buffer; readonly contentFormat: ContentFormat; readonly content: Buffer }>;
+  /** Resolves when all that was appended so far is durable. */
+  sync(): Promise<void>;
+  /** Syncs and closes; appends are refused from the first moment on. */
+  close(): Promise<void>;
+  /** For operators: files in use, bytes in them, commits so far. */
+  readonly stats: { readonly files: number; readonly bytes: number; readonly syncs: number; readonly bytesWritten: number };
+}

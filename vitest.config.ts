@@ -1,0 +1,20 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vitest/config";
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^millrace$/, replacement: here("./src/index.ts") },
+      { find: /^millrace\/testing$/, replacement: here("./src/stream/testing/index.ts") },
+      { find: /^millrace\/connectors\/parquet$/, replacement: here("./connectors/parquet/index.ts") },
+    ],
+  },
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/systems/**"],
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+  },
+});
