@@ -1,0 +1,150 @@
+/**
+ * What a machine's disk holds, and what a loss of power leaves of it. Two views of everything: `current` is what the
+ * processes see (page cache), `durable` is what surely survives. The difference is kept as a list of changes, and a power
+ * loss keeps, drops or tears each of them independently of the others: a disk owes us no order between syncs.
+ */
+import type { Random } from "../../src/base/random.ts";
+
+/** What a disk writes as one. Smaller than a page: a torn write is then torn in more places. */
+const sectorBytes = 512;
+
+type Change =
+  | { readonly kind: "write"; readonly position: number; readonly bytes: Buffer }
+  | { readonly kind: "truncate"; readonly bytes: number };
+
+class Content {
+  private room = Buffer.alloc(0);
+  size = 0;
+
+  get bytes(): Buffer {
+    return this.room.subarray(0, this.size);
+  }
+
+  apply(change: Change): void {
+    if (change.kind === "truncate") return this.resize(change.bytes);
+    if (change.position + change.bytes.length > this.size) this.resize(change.position + change.bytes.length);
+    change.bytes.copy(this.room, change.position);
+  }
+
+  private resize(size: number): void {
+    if (size > this.room.length) {
+      const larger = Buffer.alloc(Math.max(size, this.room.length * 2));
+      this.bytes.copy(larger);
+      this.room = larger;
+    } else if (size < this.size) this.room.fill(0, size, this.size);
+    this.size = size;
+  }
+}
+
+export class FileNode {
+  readonly current = new Content();
+  private readonly durable = new Content();
+  private unsynced: Change[] = [];
+
+  change(change: Change): void {
+    this.current.apply(change);
+    this.unsynced.push(change);
+  }
+
+  sync(): void {
+    for (const change of this.unsynced) this.durable.apply(change);
+    this.unsynced = [];
+  }
+
+  /**
+   * A sync that failed: each change reached the disk or is forgotten (Linux marks the pages clean), so that a second sync,
+   * which works, proves nothing.
+   */
+  failSync(random: Random): void {
+    for (const change of this.unsynced) if (random.below(2) === 0) this.durable.apply(change);
+    this.unsynced = [];
+  }
+
+  /** The file as it is after a loss of power. */
+  survivor(random: Random): FileNode {
+    for (const change of this.unsynced) {
+      const fate = random.below(10);
+      if (fate < 4) continue;
+      if (fate < 7 || change.kind === "truncate") this.durable.apply(change);
+      else for (const piece of torn(change.position, change.bytes, random)) this.durable.apply(piece);
+    }
+    const survivor = new FileNode();
+    survivor.change({ kind: "write", position: 0, bytes: Buffer.from(this.durable.bytes) });
+    survivor.sync();
+    return survivor;
+  }
+}
+
+/** Cut at a random byte, or each sector kept or lost on its own. */
+function torn(position: number, bytes: Buffer, random: Random): Change[] {
+  if (random.below(2) === 0) return [{ kind: "write", position, bytes: bytes.subarray(0, random.below(bytes.length + 1)) }];
+  const pieces: Change[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = Math.min(bytes.length, at + sectorBytes - ((position + at) % sectorBytes));
+    if (random.below(2) === 0) pieces.push({ kind: "write", position: position + at, bytes: bytes.subarray(at, end) });
+    at = end;
+  }
+  return pieces;
+}
+
+export class DirectoryNode {
+  readonly current = new Map<string, FileNode | DirectoryNode>();
+  readonly durable = new Map<string, FileNode | DirectoryNode>();
+}
+
+/** One change of names: a rename has two entries, which survive together or not at all. */
+type NameChange = readonly {
+  readonly directory: DirectoryNode;
+  readonly name: string;
+  readonly node: FileNode | DirectoryNode | undefined;
+}[];
+
+export class SimulatedDisk {
+  readonly root: DirectoryNode;
+  private unsynced: NameChange[] = [];
+
+  constructor(root = new DirectoryNode()) {
+    this.root = root;
+  }
+
+  changeNames(change: NameChange): void {
+    for (const entry of change) setName(entry.directory.current, entry.name, entry.node);
+    this.unsynced.push(change);
+  }
+
+  syncNames(directory: DirectoryNode): void {
+    this.unsynced = this.unsynced.filter((change) => {
+      if (!change.some((entry) => entry.directory === directory)) return true;
+      for (const entry of change) setName(entry.directory.durable, entry.name, entry.node);
+      return false;
+    });
+  }
+
+  /** What is on the disk when the power comes back. This disk is not used after it. */
+  survivor(random: Random): SimulatedDisk {
+    for (const change of this.unsynced) {
+      if (random.below(2) === 0) for (const entry of change) setName(entry.directory.durable, entry.name, entry.node);
+    }
+    return new SimulatedDisk(survivingDirectory(this.root, random));
+  }
+}
+
+function setName(names: Map<string, FileNode | DirectoryNode>, name: string, node: FileNode | DirectoryNode | undefined): void {
+  if (node === undefined) names.delete(name);
+  else names.set(name, node);
+}
+
+function survivingDirectory(from: DirectoryNode, random: Random, seen = new Map<FileNode, FileNode>()): DirectoryNode {
+  const survivor = new DirectoryNode();
+  for (const [name, node] of from.durable) {
+    let kept: FileNode | DirectoryNode | undefined;
+    if (node instanceof DirectoryNode) kept = survivingDirectory(node, random, seen);
+    else {
+      kept = seen.get(node) ?? node.survivor(random); // one file may have two names: half a rename
+      seen.set(node, kept);
+    }
+    survivor.current.set(name, kept);
+    survivor.durable.set(name, kept);
+  }
+  return survivor;
+}

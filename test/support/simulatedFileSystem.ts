@@ -1,0 +1,331 @@
+/**
+ * A file system in memory that loses power, loses its process and refuses on command; the same seed gives the same run.
+ *
+ *   let fs = new SimulatedFileSystem({ seed: 1 });
+ *   ... run something on fs ...
+ *   fs = fs.crash();  // or fs.kill(): the page cache stays
+ *   ... start it again on the new fs: what still runs on the old one gets errors and can touch nothing ...
+ */
+import path from "node:path";
+import type { File, FileSystem } from "../../src/base/fileSystem.ts";
+import { Random } from "../../src/base/random.ts";
+import { DirectoryNode, FileNode, SimulatedDisk } from "./simulatedDisk.ts";
+
+export type SyncKind = "file" | "directory";
+export type Operation = keyof FileSystem | "read" | "write" | "sync" | "truncate";
+
+export interface SimulatedFileSystemOptions {
+  readonly seed: number;
+  /** True: this sync resolves but does nothing, as if its line were not in the code. Survives `crash` and `kill`. */
+  readonly ignoreSync?: (path: string, kind: SyncKind) => boolean;
+  /** Each operation takes 0 to this many turns of the loop (0: microtasks only). Default 2. */
+  readonly turnsMax?: number;
+}
+
+export interface Fault {
+  readonly op: Operation;
+  /** The operating system's: EIO, ENOSPC, EACCES, ... */
+  readonly code: string;
+  /** Only for paths that contain this. */
+  readonly path?: string;
+  /** Default 1; Infinity until `heal`. */
+  readonly times?: number;
+}
+
+export class SimulatedFileSystem implements FileSystem {
+  readonly syncs = { file: 0, directory: 0 };
+  private readonly random: Random;
+  private readonly faults: { readonly fault: Fault; left: number }[] = [];
+  private readonly writing = new Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>();
+  private ended: string | undefined;
+
+  constructor(
+    private readonly options: SimulatedFileSystemOptions,
+    private readonly disk = new SimulatedDisk(),
+  ) {
+    this.random = new Random(options.seed);
+  }
+
+  /** Power loss. This file system is dead from now on; the returned one holds what survived. */
+  crash(): SimulatedFileSystem {
+    for (const { node, position, bytes } of this.writing) node.change({ kind: "write", position, bytes: Buffer.from(bytes) });
+    this.ended = "SIMULATED_POWER_LOSS";
+    return new SimulatedFileSystem(this.nextOptions(), this.disk.survivor(this.random));
+  }
+
+  /** kill -9: every finished write stays, one under way may be cut short. What is not synced can still be lost by a later `crash`. */
+  kill(): SimulatedFileSystem {
+    for (const { node, position, bytes } of this.writing) {
+      node.change({ kind: "write", position, bytes: Buffer.from(bytes.subarray(0, this.random.below(bytes.length + 1))) });
+    }
+    this.ended = "SIMULATED_KILL";
+    return new SimulatedFileSystem(this.nextOptions(), this.disk);
+  }
+
+  /** The next such operation fails. A failed write may have written a part; a failed sync makes what it should have synced indeterminate. */
+  failNext(fault: Fault): void {
+    this.faults.push({ fault, left: fault.times ?? 1 });
+  }
+
+  heal(): void {
+    this.faults.length = 0;
+  }
+
+  async open(file: string, mode: "read" | "write" | "create"): Promise<File> {
+    await this.begin("open", file);
+    const { directory, name } = this.parent(file, "open");
+    let node = directory.current.get(name);
+    if (mode === "create") {
+      if (node !== undefined) throw systemError("EEXIST", "open", file);
+      node = new FileNode();
+      this.disk.changeNames([{ directory, name, node }]);
+    }
+    if (node === undefined) throw systemError("ENOENT", "open", file);
+    if (node instanceof DirectoryNode) throw systemError("EISDIR", "open", file);
+    return new SimulatedFile(this.handleHost(), node, path.resolve(file), mode !== "read");
+  }
+
+  async readFile(file: string): Promise<Buffer> {
+    await this.begin("readFile", file);
+    const node = this.find(file);
+    if (node === undefined) throw systemError("ENOENT", "open", file);
+    if (node instanceof DirectoryNode) throw systemError("EISDIR", "read", file);
+    return Buffer.from(node.current.bytes);
+  }
+
+  async list(folder: string): Promise<string[]> {
+    await this.begin("list", folder);
+    const names = [...this.directory(folder, "scandir").current.keys()];
+    return names.sort(() => this.random.next() - 0.5);
+  }
+
+  async stat(file: string): Promise<{ bytes: number; isDirectory: boolean } | undefined> {
+    await this.begin("stat", file);
+    const node = this.find(file);
+    if (node === undefined) return undefined;
+    return node instanceof DirectoryNode ? { bytes: 0, isDirectory: true } : { bytes: node.current.size, isDirectory: false };
+  }
+
+  async makeDirectory(folder: string): Promise<void> {
+    await this.begin("makeDirectory", folder);
+    let at = this.disk.root;
+    let where = "/";
+    for (const name of parts(folder)) {
+      let next = at.current.get(name);
+      if (next instanceof FileNode) throw systemError("ENOTDIR", "mkdir", folder);
+      if (next === undefined) {
+        next = new DirectoryNode();
+        this.disk.changeNames([{ directory: at, name, node: next }]);
+        this.syncNames(at, where);
+      }
+      at = next;
+      where = path.join(where, name);
+    }
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.begin("rename", from);
+    const source = this.parent(from, "rename");
+    const target = this.parent(to, "rename");
+    const node = source.directory.current.get(source.name);
+    if (node === undefined) throw systemError("ENOENT", "rename", from);
+    this.disk.changeNames([
+      { ...source, node: undefined },
+      { ...target, node },
+    ]);
+  }
+
+  async removeFile(file: string): Promise<void> {
+    await this.begin("removeFile", file);
+    const { directory, name } = this.parent(file, "unlink");
+    const node = directory.current.get(name);
+    if (node === undefined) throw systemError("ENOENT", "unlink", file);
+    if (node instanceof DirectoryNode) throw systemError("EISDIR", "unlink", file);
+    this.disk.changeNames([{ directory, name, node: undefined }]);
+  }
+
+  async removeTree(folder: string): Promise<void> {
+    await this.begin("removeTree", folder);
+    const node = this.find(folder);
+    if (node === undefined) return;
+    if (node instanceof DirectoryNode) this.removeChildren(node);
+    this.disk.changeNames([{ ...this.parent(folder, "rm"), node: undefined }]);
+  }
+
+  async syncDirectory(folder: string): Promise<void> {
+    await this.begin("syncDirectory", folder);
+    this.syncNames(this.directory(folder, "open"), path.resolve(folder));
+  }
+
+  private removeChildren(directory: DirectoryNode): void {
+    for (const [name, node] of directory.current) {
+      if (node instanceof DirectoryNode) this.removeChildren(node);
+      this.disk.changeNames([{ directory, name, node: undefined }]);
+    }
+  }
+
+  private syncNames(directory: DirectoryNode, where: string): void {
+    this.syncs.directory++;
+    if (this.options.ignoreSync?.(where, "directory") !== true) this.disk.syncNames(directory);
+  }
+
+  private handleHost(): HandleHost {
+    return {
+      random: this.random,
+      writing: this.writing,
+      begin: (op, where) => this.begin(op, where),
+      pass: () => this.pass(),
+      fault: (op, where) => this.fault(op, where),
+      syncing: (where) => {
+        this.syncs.file++;
+        return this.options.ignoreSync?.(where, "file") !== true;
+      },
+    };
+  }
+
+  private async begin(op: Operation, where: string): Promise<void> {
+    await this.pass();
+    this.fault(op, where);
+  }
+
+  /** Takes its time, and fails if the machine or the process has ended meanwhile. */
+  private async pass(): Promise<void> {
+    this.assertAlive();
+    for (let turns = this.random.below((this.options.turnsMax ?? 2) + 1); turns > 0; turns--) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    await Promise.resolve();
+    this.assertAlive();
+  }
+
+  private assertAlive(): void {
+    if (this.ended !== undefined) throw systemError(this.ended, "use", "a file system that has ended; go on with the one it returned");
+  }
+
+  private fault(op: Operation, where: string): void {
+    const index = this.faults.findIndex(({ fault }) => fault.op === op && (fault.path === undefined || where.includes(fault.path)));
+    const found = this.faults[index];
+    if (found === undefined) return;
+    if (--found.left <= 0) this.faults.splice(index, 1);
+    throw systemError(found.fault.code, op, where);
+  }
+
+  private find(file: string): FileNode | DirectoryNode | undefined {
+    let at: FileNode | DirectoryNode | undefined = this.disk.root;
+    for (const name of parts(file)) {
+      if (!(at instanceof DirectoryNode)) return undefined;
+      at = at.current.get(name);
+    }
+    return at;
+  }
+
+  private directory(folder: string, call: string): DirectoryNode {
+    const node = this.find(folder);
+    if (node === undefined) throw systemError("ENOENT", call, folder);
+    if (!(node instanceof DirectoryNode)) throw systemError("ENOTDIR", call, folder);
+    return node;
+  }
+
+  private parent(file: string, call: string): { directory: DirectoryNode; name: string } {
+    const whole = path.resolve(file);
+    return { directory: this.directory(path.dirname(whole), call), name: path.basename(whole) };
+  }
+
+  private nextOptions(): SimulatedFileSystemOptions {
+    return { ...this.options, seed: Math.floor(this.random.next() * 2 ** 32) };
+  }
+}
+
+/** What an open file needs of its file system. */
+interface HandleHost {
+  readonly random: Random;
+  readonly writing: Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>;
+  begin(op: Operation, where: string): Promise<void>;
+  pass(): Promise<void>;
+  fault(op: Operation, where: string): void;
+  syncing(where: string): boolean;
+}
+
+class SimulatedFile implements File {
+  private closed = false;
+
+  constructor(
+    private readonly host: HandleHost,
+    private readonly node: FileNode,
+    private readonly where: string,
+    private readonly writable: boolean,
+  ) {}
+
+  async read(into: Uint8Array, offset: number, length: number, position: number): Promise<number> {
+    this.assertOpen("read");
+    await this.host.begin("read", this.where);
+    const found = this.node.current.bytes.subarray(position, position + length);
+    into.set(found, offset);
+    return found.length;
+  }
+
+  async write(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    this.assertOpen("write");
+    if (!this.writable) throw systemError("EBADF", "write", this.where);
+    // not copied before it is done: a caller that reuses its buffer too early spoils the file, as in the real one
+    const underWay = { node: this.node, position, bytes: Buffer.from(from.buffer, from.byteOffset + offset, length) };
+    this.host.writing.add(underWay);
+    try {
+      await this.host.pass();
+    } finally {
+      this.host.writing.delete(underWay);
+    }
+    try {
+      this.host.fault("write", this.where);
+    } catch (error) {
+      const written = underWay.bytes.subarray(0, this.host.random.below(length + 1));
+      this.node.change({ kind: "write", position, bytes: Buffer.from(written) });
+      throw error;
+    }
+    this.node.change({ kind: "write", position, bytes: Buffer.from(underWay.bytes) });
+  }
+
+  async sync(): Promise<void> {
+    this.assertOpen("fdatasync");
+    try {
+      await this.host.begin("sync", this.where);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).syscall === "sync") this.node.failSync(this.host.random);
+      throw error;
+    }
+    if (this.host.syncing(this.where)) this.node.sync();
+  }
+
+  async truncate(bytes: number): Promise<void> {
+    this.assertOpen("ftruncate");
+    await this.host.begin("truncate", this.where);
+    this.node.change({ kind: "truncate", bytes });
+  }
+
+  async bytes(): Promise<number> {
+    this.assertOpen("fstat");
+    await this.host.begin("stat", this.where);
+    return this.node.current.size;
+  }
+
+  async close(): Promise<void> {
+    this.assertOpen("close");
+    this.closed = true;
+    await this.host.pass();
+  }
+
+  private assertOpen(call: string): void {
+    if (this.closed) throw systemError("EBADF", call, this.where);
+  }
+}
+
+function parts(file: string): string[] {
+  return path
+    .resolve(file)
+    .split(path.sep)
+    .filter((part) => part !== "");
+}
+
+function systemError(code: string, call: string, where: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`${code}: ${call} '${where}'`), { code, syscall: call, path: where });
+}
