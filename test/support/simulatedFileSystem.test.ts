@@ -57,8 +57,7 @@ describe("simulated file system", () => {
       const file = await fs.open("/data/a", "write");
       await file.write(Buffer.from("12"), 0, 2, 0);
       await file.write(Buffer.from("34"), 0, 2, 2);
-    };
-    const found = await afterCrash(run, content);
+    }, content);
     expect(found).toContain("....");
     expect(found).toContain("1234");
     expect(found).toContain("..34");
