@@ -91,7 +91,7 @@ describe("simulated file system", () => {
   });
 
   test("after a failed sync, a second one that works proves nothing", async () => {
-    const run = async (fs: SimulatedFileSystem): Promise<void> => {
+    const found = await afterCrash(async (fs) => {
       await create(fs, "/data/a", "old");
       await fs.syncDirectory("/data");
       const file = await fs.open("/data/a", "write");
