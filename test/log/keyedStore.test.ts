@@ -40,6 +40,7 @@ async function life(seed: number, ignoreSync?: (path: string, kind: SyncKind) =>
     } catch (error) {
       return `seed ${seed}, round ${round}: ${String(error)}`;
     }
+    if (JSON.stringify(sorted(store.entries)) !== JSON.stringify(sorted(model))) return `seed ${seed}, round ${round}: a start forgot`;
     const states = [model];
     let durable = 0; // so many of the changes were acknowledged
     for (let n = random.below(12); n > 0; n--) {
@@ -56,6 +57,7 @@ async function life(seed: number, ignoreSync?: (path: string, kind: SyncKind) =>
       if (random.below(3) > 0) await settled;
     }
     if (random.below(4) === 0) await store.close();
+    for (let turns = random.below(6); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
     const before = fs;
     fs = random.below(3) === 0 ? before.kill() : before.crash();
     const reopened = await open(fs).catch((error: unknown) => String(error));
@@ -147,6 +149,7 @@ describe("keyed store", () => {
     await store.close();
     await overwrite(fs, Buffer.from("!"), end + 14);
     expect([...(await open(fs)).entries.keys()]).toEqual(["first"]);
+    expect((await fs.stat(path))?.bytes).toBe(end);
     await (await open(fs)).change(new Map([["third", 3]]));
     await overwrite(fs, Buffer.from("!"), end - 3);
     await expect(open(fs)).rejects.toMatchObject({ code: "KEYED_STORE_CORRUPT", where: expect.stringContaining(path) as string });
@@ -162,6 +165,18 @@ describe("keyed store", () => {
 
   test("after any crash there is what was acknowledged, and of the rest a beginning", async () => {
     for (let seed = 0; seed < 150; seed++) expect(await life(seed)).toBeUndefined();
+  });
+
+  test("a start that was killed while it made the file costs nothing that is acknowledged later", async () => {
+    for (let seed = 0; seed < 60; seed++) {
+      const starting = await fresh(seed);
+      const opening = open(starting).catch(() => undefined);
+      for (let turns = seed % 12; turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
+      const fs = starting.kill();
+      await opening;
+      await (await open(fs)).change(new Map([["a", 1]]));
+      expect((await open(fs.crash())).entries.get("a"), `seed ${seed}`).toBe(1);
+    }
   });
 
   test.each([
