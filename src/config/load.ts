@@ -1,0 +1,184 @@
+/**
+ * The configuration from all its sources: flag > environment > file > options of the caller > default.
+ * What nobody knows is refused, with the nearest known name; the result is frozen.
+ */
+import path from "node:path";
+import type { z } from "zod";
+import { ConfigFile } from "./file.ts";
+import { dotted } from "./names.ts";
+import { nearest } from "./nearest.ts";
+import { type Problem, throwIfAny } from "./problem.ts";
+import { elementOf, leavesOf, metaOf, type Schema, schemaAt, shapeOf } from "./schemaTree.ts";
+import { readSecrets } from "./secrets.ts";
+import { type Flag, type Setting, settingsOfEnvironment, settingsOfFlags } from "./settings.ts";
+import { withoutUnit } from "./units.ts";
+
+export interface ConfigSources {
+  readonly file?: { readonly path: string; readonly text: string } | undefined;
+  /** What the caller passed: the shape of the file, as an object. */
+  readonly options?: object | undefined;
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly flags?: readonly Flag[] | undefined;
+  /** Relative paths that are not said in a file count from here. */
+  readonly workingDirectory: string;
+}
+
+type Tree = Record<string, unknown>;
+
+export function loadConfig<S extends z.ZodObject>(schema: S, sources: ConfigSources): Readonly<z.output<S>> {
+  const file = sources.file === undefined ? undefined : new ConfigFile(sources.file.path, sources.file.text);
+  const problems: Problem[] = [];
+  const settings = [
+    ...settingsOfEnvironment(schema, sources.environment ?? {}, problems),
+    ...settingsOfFlags(schema, sources.flags ?? [], problems),
+  ];
+  const places = new Places(file, settings);
+  if (sources.options !== undefined) refuseUnknown(schema, sources.options, [], new Places(undefined, []), problems);
+  if (file !== undefined) refuseUnknown(schema, file.tree, [], places, problems);
+  if (file !== undefined && !isTree(file.tree)) problems.push(noMapping(file));
+  throwIfAny(problems);
+
+  const tree = merged(sources.options ?? {}, file?.tree ?? {}) as Tree;
+  for (const setting of settings) put(tree, setting.path, setting.value);
+  const given = normalised(
+    schema,
+    readSecrets(schema, tree, (at) => places.directoryOf(at, sources.workingDirectory)),
+    "",
+  );
+  const result = schema.safeParse(given);
+  if (!result.success) throwIfAny(result.error.issues.map((issue) => invalid(issue, schema, places)));
+  return deepFreeze(absolutePaths(schema, result.data, [], (at) => places.directoryOf(at, sources.workingDirectory))) as z.output<S>;
+}
+
+/** Says where a value came from. */
+class Places {
+  constructor(
+    private readonly file: ConfigFile | undefined,
+    private readonly settings: readonly Setting[],
+  ) {}
+
+  whereIs(at: readonly PropertyKey[]): string {
+    return this.setting(at)?.origin ?? (this.file?.has(at) ? this.file.whereIs(at) : "the options");
+  }
+
+  whereIsKey(at: readonly PropertyKey[]): string {
+    return this.file?.whereIsKey(at) ?? "the options";
+  }
+
+  directoryOf(at: readonly PropertyKey[], workingDirectory: string): string {
+    if (this.file === undefined || this.setting(at) !== undefined || !this.file.has(at)) return workingDirectory;
+    return path.resolve(workingDirectory, path.dirname(this.file.path));
+  }
+
+  /** The last one wins: flags stand behind the environment. */
+  private setting(at: readonly PropertyKey[]): Setting | undefined {
+    return this.settings.findLast((setting) => setting.path.every((key, index) => at[index] === key));
+  }
+}
+
+function refuseUnknown(schema: Schema, value: unknown, at: readonly PropertyKey[], places: Places, problems: Problem[]): void {
+  const element = elementOf(schema);
+  if (element !== undefined && Array.isArray(value)) {
+    value.forEach((item, index) => refuseUnknown(element, item, [...at, index], places, problems));
+    return;
+  }
+  const shape = shapeOf(schema);
+  if (shape === undefined || !isTree(value)) return;
+  const known = Object.entries(shape).flatMap(([key, inner]) => (metaOf(inner).secret ? [key, `${key}File`] : [key]));
+  for (const [key, inner] of Object.entries(value)) {
+    const innerSchema = shape[key];
+    if (innerSchema !== undefined) refuseUnknown(innerSchema, inner, [...at, key], places, problems);
+    else if (!known.includes(key)) problems.push(unknownKey(key, at, known, schema, places));
+  }
+}
+
+function unknownKey(key: string, at: readonly PropertyKey[], known: readonly string[], schema: Schema, places: Places): Problem {
+  const meant =
+    nearest(key, known) ??
+    leavesOf(schema)
+      .find((leaf) => leaf.path.at(-1) === key)
+      ?.path.join(".");
+  const what = `unknown key '${dotted([...at, key])}'`;
+  return {
+    code: "CONFIG_UNKNOWN_KEY",
+    what: meant === undefined ? what : `${what}; did you mean '${meant}'?`,
+    where: places.whereIsKey([...at, key]),
+    hint: meant === undefined ? `Known here: ${known.join(", ")}.` : undefined,
+  };
+}
+
+function invalid(issue: z.core.$ZodIssue, root: Schema, places: Places): Problem {
+  const schema = schemaAt(root, issue.path);
+  const description = schema === undefined ? undefined : metaOf(schema).description;
+  return {
+    code: "CONFIG_INVALID",
+    what: issue.path.length === 0 ? issue.message : `'${dotted(issue.path)}': ${issue.message}`,
+    where: places.whereIs(issue.path),
+    hint: description === undefined ? undefined : `It means: ${description}.`,
+  };
+}
+
+const noMapping = (file: ConfigFile): Problem => ({
+  code: "CONFIG_INVALID",
+  what: "the file is not a set of keys",
+  where: file.whereIs([]),
+  hint: "Write keys with values, for example 'data: ./data'.",
+});
+
+/** `upper` over `lower`, key by key; lists and values replace each other whole. */
+function merged(lower: unknown, upper: unknown): unknown {
+  if (!isTree(lower) || !isTree(upper)) return structuredClone(upper === undefined ? lower : upper);
+  const keys = new Set([...Object.keys(lower), ...Object.keys(upper)]);
+  return Object.fromEntries([...keys].map((key) => [key, merged(lower[key], upper[key])]));
+}
+
+function put(tree: Tree, at: readonly string[], value: unknown): void {
+  const [key, ...rest] = at as [string, ...string[]];
+  if (rest.length === 0) {
+    tree[key] = value;
+    return;
+  }
+  const inner = isTree(tree[key]) ? tree[key] : {};
+  tree[key] = inner;
+  put(inner, rest, value);
+}
+
+/** Units away; a section that is there but empty (`log:`) counts as not there. */
+function normalised(schema: Schema, value: unknown, key: string): unknown {
+  const element = elementOf(schema);
+  if (element !== undefined && Array.isArray(value)) return value.map((item) => normalised(element, item, key));
+  const shape = shapeOf(schema);
+  if (shape === undefined) return withoutUnit(key, value);
+  if (!isTree(value)) return value ?? undefined;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [name, name in shape ? normalised(shape[name] as Schema, inner, name) : inner]),
+  );
+}
+
+function absolutePaths(
+  schema: Schema,
+  value: unknown,
+  at: readonly PropertyKey[],
+  directoryOf: (at: readonly PropertyKey[]) => string,
+): unknown {
+  if (typeof value === "string") return metaOf(schema).path ? path.resolve(directoryOf(at), value) : value;
+  const element = elementOf(schema);
+  if (element !== undefined && Array.isArray(value)) {
+    return value.map((item, index) => absolutePaths(element, item, [...at, index], directoryOf));
+  }
+  const shape = shapeOf(schema);
+  if (shape === undefined || !isTree(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [name, absolutePaths(shape[name] as Schema, inner, [...at, name], directoryOf)]),
+  );
+}
+
+const isTree = (value: unknown): value is Tree => typeof value === "object" && value !== null && !Array.isArray(value);
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deepFreeze(inner);
+  }
+  return value;
+}
