@@ -66,6 +66,9 @@ export async function lockDirectory(options: LockOptions, info: LockInfo = {}): 
     if (holder !== undefined) throw locked(options.directory, holder.pid);
     const own = highest + 1;
     if (!(await make(options, own, content))) continue; // another one was faster
+    const standing = await readContent(options, own);
+    // taken for stale, removed, and the number given again, all while this one was slow
+    if (standing?.pid !== content.pid || standing.identity !== identity) continue;
     const others = (await generations(options)).filter((generation) => generation !== own);
     if (others.some((generation) => generation > own) || (await liveHolder(options, processes, others)) !== undefined) {
       await remove(options, own); // the next look tells who has it
