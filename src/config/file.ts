@@ -1,4 +1,5 @@
 import { type Document, isMap, isNode, isScalar, LineCounter, parseDocument } from "yaml";
+import { keyName } from "./names.ts";
 import { type Problem, throwIfAny } from "./problem.ts";
 
 /** A parsed millrace.yaml that knows where each key stands. */
@@ -25,10 +26,10 @@ export class ConfigFile {
     this.tree = this.document.toJS() ?? {};
   }
 
-  /** Where a key's value stands; the nearest thing around it if it is not there itself. */
+  /** Where a key's value stands; the nearest thing around it if it is not there itself. Paths are those of the code (`segmentBytes`). */
   whereIs(path: readonly PropertyKey[]): string {
     for (let length = path.length; length > 0; length--) {
-      const node = this.document.getIn(path.slice(0, length), true);
+      const node = this.document.getIn(inFile(path.slice(0, length)), true);
       if (isNode(node) && node.range) return this.place(node.range[0]);
     }
     return this.place(0);
@@ -36,7 +37,7 @@ export class ConfigFile {
 
   /** Where the key itself stands, not its value. */
   whereIsKey(path: readonly PropertyKey[]): string {
-    const around = path.length === 1 ? this.document.contents : this.document.getIn(path.slice(0, -1), true);
+    const around = path.length === 1 ? this.document.contents : this.document.getIn(inFile(path.slice(0, -1)), true);
     const key = path.at(-1);
     const pair = isMap(around)
       ? around.items.find((item) => (isScalar(item.key) ? item.key.value : item.key)?.toString() === String(key))
@@ -45,7 +46,7 @@ export class ConfigFile {
   }
 
   has(path: readonly PropertyKey[]): boolean {
-    return path.length > 0 && this.document.hasIn(path);
+    return path.length > 0 && this.document.hasIn(inFile(path));
   }
 
   private place(offset: number): string {
@@ -53,3 +54,5 @@ export class ConfigFile {
     return `${this.path}:${Math.max(1, line)}:${Math.max(1, col)}`;
   }
 }
+
+const inFile = (path: readonly PropertyKey[]): PropertyKey[] => path.map((key) => (typeof key === "string" ? keyName(key) : key));

@@ -5,10 +5,10 @@
 import path from "node:path";
 import type { z } from "zod";
 import { ConfigFile } from "./file.ts";
-import { dotted } from "./names.ts";
-import { nearest } from "./nearest.ts";
+import { knownTree } from "./knownKeys.ts";
+import { dotted, keyName } from "./names.ts";
 import { type Problem, throwIfAny } from "./problem.ts";
-import { elementOf, leavesOf, metaOf, type Schema, schemaAt, shapeOf } from "./schemaTree.ts";
+import { elementOf, metaOf, type Schema, schemaAt, shapeOf } from "./schemaTree.ts";
 import { readSecrets } from "./secrets.ts";
 import { type Flag, type Setting, settingsOfEnvironment, settingsOfFlags } from "./settings.ts";
 import { withoutUnit } from "./units.ts";
@@ -33,12 +33,13 @@ export function loadConfig<S extends z.ZodObject>(schema: S, sources: ConfigSour
     ...settingsOfFlags(schema, sources.flags ?? [], problems),
   ];
   const places = new Places(file, settings);
-  if (sources.options !== undefined) refuseUnknown(schema, sources.options, [], new Places(undefined, []), problems);
-  if (file !== undefined) refuseUnknown(schema, file.tree, [], places, problems);
+  const inOptions = knownTree(schema, sources.options ?? {}, { nameOf: (key) => key, whereIsKey: () => "the options" }, problems);
+  const inFile =
+    file === undefined ? {} : knownTree(schema, file.tree, { nameOf: keyName, whereIsKey: (at) => file.whereIsKey(at) }, problems);
   if (file !== undefined && !isTree(file.tree)) problems.push(noMapping(file));
   throwIfAny(problems);
 
-  const tree = merged(sources.options ?? {}, file?.tree ?? {}) as Tree;
+  const tree = merged(inOptions, inFile) as Tree;
   for (const setting of settings) put(tree, setting.path, setting.value);
   const given = normalised(
     schema,
@@ -61,10 +62,6 @@ class Places {
     return this.setting(at)?.origin ?? (this.file?.has(at) ? this.file.whereIs(at) : "the options");
   }
 
-  whereIsKey(at: readonly PropertyKey[]): string {
-    return this.file?.whereIsKey(at) ?? "the options";
-  }
-
   directoryOf(at: readonly PropertyKey[], workingDirectory: string): string {
     if (this.file === undefined || this.setting(at) !== undefined || !this.file.has(at)) return workingDirectory;
     return path.resolve(workingDirectory, path.dirname(this.file.path));
@@ -74,37 +71,6 @@ class Places {
   private setting(at: readonly PropertyKey[]): Setting | undefined {
     return this.settings.findLast((setting) => setting.path.every((key, index) => at[index] === key));
   }
-}
-
-function refuseUnknown(schema: Schema, value: unknown, at: readonly PropertyKey[], places: Places, problems: Problem[]): void {
-  const element = elementOf(schema);
-  if (element !== undefined && Array.isArray(value)) {
-    value.forEach((item, index) => refuseUnknown(element, item, [...at, index], places, problems));
-    return;
-  }
-  const shape = shapeOf(schema);
-  if (shape === undefined || !isTree(value)) return;
-  const known = Object.entries(shape).flatMap(([key, inner]) => (metaOf(inner).secret ? [key, `${key}File`] : [key]));
-  for (const [key, inner] of Object.entries(value)) {
-    const innerSchema = shape[key];
-    if (innerSchema !== undefined) refuseUnknown(innerSchema, inner, [...at, key], places, problems);
-    else if (!known.includes(key)) problems.push(unknownKey(key, at, known, schema, places));
-  }
-}
-
-function unknownKey(key: string, at: readonly PropertyKey[], known: readonly string[], schema: Schema, places: Places): Problem {
-  const meant =
-    nearest(key, known) ??
-    leavesOf(schema)
-      .find((leaf) => leaf.path.at(-1) === key)
-      ?.path.join(".");
-  const what = `unknown key '${dotted([...at, key])}'`;
-  return {
-    code: "CONFIG_UNKNOWN_KEY",
-    what: meant === undefined ? what : `${what}; did you mean '${meant}'?`,
-    where: places.whereIsKey([...at, key]),
-    hint: meant === undefined ? `Known here: ${known.join(", ")}.` : undefined,
-  };
 }
 
 function invalid(issue: z.core.$ZodIssue, root: Schema, places: Places): Problem {

@@ -1,9 +1,15 @@
-/** One key, three spellings: `log.segmentBytes` in the file, `--log.segment-bytes` as a flag, `MILLRACE_LOG_SEGMENT_BYTES`. */
+/**
+ * One key, three spellings: `log: { segment-bytes: ... }` in the file, `--log.segment-bytes` as a flag, `MILLRACE_LOG_SEGMENT_BYTES`
+ * in the environment. In code it is `log.segmentBytes`.
+ */
 
-const words = (key: string): string[] => key.split(/(?=[A-Z])/).map((word) => word.toLowerCase());
+const words = (key: string): string[] => key.split(/(?=[A-Z])|-/).map((word) => word.toLowerCase());
 
-export const flagName = (path: readonly string[]): string => `--${path.map((key) => words(key).join("-")).join(".")}`;
+/** As the file spells it. */
+export const keyName = (key: string): string => words(key).join("-");
+
+export const dotted = (path: readonly PropertyKey[]): string => path.map((key) => keyName(String(key))).join(".");
+
+export const flagName = (path: readonly string[]): string => `--${dotted(path)}`;
 
 export const environmentName = (path: readonly string[]): string => `MILLRACE_${path.flatMap(words).join("_").toUpperCase()}`;
-
-export const dotted = (path: readonly PropertyKey[]): string => path.map(String).join(".");

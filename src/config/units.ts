@@ -1,4 +1,5 @@
-/** Sizes and times with their unit, for keys whose name ends in the unit they are kept in: "64 MiB" for `...Bytes`, "10 s" for `...Ms`. */
+/** Sizes and times with their unit, for keys whose name ends in the unit they are kept in: "64 MiB" for `...-bytes`, "10 s" for `...-ms`. */
+import { keyName } from "./names.ts";
 
 const bytes: Readonly<Record<string, number>> = {
   B: 1,
@@ -17,7 +18,8 @@ const milliseconds: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60
 /** The number that `value` stands for under this key; anything that is not a text with a unit comes back as it is. */
 export function withoutUnit(key: string, value: unknown): unknown {
   if (typeof value !== "string") return value;
-  const units = /Bytes(Max|Min)?$/.test(key) ? bytes : /Ms(Max|Min)?$/.test(key) ? milliseconds : undefined;
+  const unit = /(?:^|-)(bytes|ms)(?:-max|-min)?$/.exec(keyName(key))?.[1];
+  const units = unit === "bytes" ? bytes : unit === "ms" ? milliseconds : undefined;
   const parts = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*$/.exec(value);
   const factor = parts === null ? undefined : units?.[parts[2] as string];
   return factor === undefined ? value : Math.round(Number(parts?.[1]) * factor);

@@ -38,7 +38,7 @@ function refusal(sources: Partial<ConfigSources>): ConfigError {
 }
 
 describe("precedence", () => {
-  const text = "log:\n  segmentBytes: 2048\n  flushMs: 2\n";
+  const text = "log:\n  segment-bytes: 2048\n  flush-ms: 2\n";
 
   test("flag over environment over file over default", () => {
     const environment = { MILLRACE_LOG_SEGMENT_BYTES: "3000", MILLRACE_LISTENERS_AMQP_PORT: "1000", PATH: "/bin" };
@@ -51,7 +51,7 @@ describe("precedence", () => {
   });
 
   test("options of the caller are below the file", () => {
-    expect(load({ options: { log: { segmentBytes: 9999, flushMs: 7 } }, file: file("log: { segmentBytes: 2048 }") }).log).toMatchObject({
+    expect(load({ options: { log: { segmentBytes: 9999, flushMs: 7 } }, file: file("log: { segment-bytes: 2048 }") }).log).toMatchObject({
       segmentBytes: 2048,
       flushMs: 7,
     });
@@ -69,7 +69,7 @@ describe("precedence", () => {
 
 describe("values", () => {
   test("sizes and times take units", () => {
-    const config = load({ file: file("log: { segmentBytes: 64 MiB, flushMs: 1.5 s }") });
+    const config = load({ file: file("log: { segment-bytes: 64 MiB, flush-ms: 1.5 s }") });
     expect(config.log).toMatchObject({ segmentBytes: 64 * 1024 * 1024, flushMs: 1500 });
   });
 
@@ -90,12 +90,12 @@ describe("values", () => {
 
   test("a secret comes from a file, without the line end", () => {
     fs.writeFileSync(path.join(folder, "secret"), "swordfish\n");
-    const yaml = { path: path.join(folder, "millrace.yaml"), text: "users: [{ name: ann, passwordFile: ./secret }]" };
+    const yaml = { path: path.join(folder, "millrace.yaml"), text: "users: [{ name: ann, password-file: ./secret }]" };
     expect(load({ file: yaml }).users).toEqual([{ name: "ann", password: "swordfish" }]);
   });
 
   test("a secret's file that cannot be read is said", () => {
-    const error = refusal({ file: file("users: [{ name: ann, passwordFile: ./nowhere }]") });
+    const error = refusal({ file: file("users: [{ name: ann, password-file: ./nowhere }]") });
     expect(error).toMatchObject({ code: "CONFIG_UNREADABLE", where: "/work-here/conf/nowhere" });
   });
 });
@@ -109,8 +109,8 @@ describe("what is refused", () => {
     ],
     [
       "the file's key in another spelling",
-      { file: file("log:\n  segment-bytes: 2048\n") },
-      { code: "CONFIG_UNKNOWN_KEY", where: "conf/millrace.yaml:2:3", says: /'log.segment-bytes'; did you mean 'segmentBytes'\?/ },
+      { file: file("log:\n  segmentBytes: 2048\n") },
+      { code: "CONFIG_UNKNOWN_KEY", where: "conf/millrace.yaml:2:3", says: /'log.segmentBytes'; did you mean 'segment-bytes'\?/ },
     ],
     [
       "a key that belongs deeper down",
@@ -144,12 +144,12 @@ describe("what is refused", () => {
     ],
     [
       "a value of another type",
-      { file: file("log:\n  segmentBytes: lots\n") },
-      { code: "CONFIG_INVALID", where: "conf/millrace.yaml:2:17", says: /'log.segmentBytes': .*expected number/ },
+      { file: file("log:\n  segment-bytes: lots\n") },
+      { code: "CONFIG_INVALID", where: "conf/millrace.yaml:2:18", says: /'log.segment-bytes': .*expected number/ },
     ],
     [
       "a value out of range, in the variable that said it",
-      { file: file("log: { segmentBytes: 2048 }"), environment: { MILLRACE_LOG_SEGMENT_BYTES: "5" } },
+      { file: file("log: { segment-bytes: 2048 }"), environment: { MILLRACE_LOG_SEGMENT_BYTES: "5" } },
       { code: "CONFIG_INVALID", where: "the environment variable MILLRACE_LOG_SEGMENT_BYTES", says: />=1024/ },
     ],
     [
@@ -159,7 +159,7 @@ describe("what is refused", () => {
     ],
     [
       "YAML that is none",
-      { file: file("data: ./d\nlog: {segmentBytes: 1\n") },
+      { file: file("data: ./d\nlog: {segment-bytes: 1\n") },
       { code: "CONFIG_UNREADABLE", where: "conf/millrace.yaml:3:1", says: /not valid YAML/ },
     ],
     ["a key twice", { file: file("data: a\ndata: b\n") }, { code: "CONFIG_UNREADABLE", where: "conf/millrace.yaml:2:1", says: /unique/ }],
@@ -177,12 +177,12 @@ describe("what is refused", () => {
   });
 
   test("all problems are said at once", () => {
-    const error = refusal({ file: file("log: { segmentBytes: x, flushMs: y }") });
+    const error = refusal({ file: file("log: { segment-bytes: x, flush-ms: y }") });
     expect(error.others).toHaveLength(1);
-    expect(error.toText()).toMatch(/segmentBytes[^]*flushMs/);
+    expect(error.toText()).toMatch(/segment-bytes[^]*flush-ms/);
   });
 
   test("what the key means is said with it", () => {
-    expect(refusal({ file: file("log: { segmentBytes: x }") }).hint).toBe("It means: a segment rolls before it passes this size.");
+    expect(refusal({ file: file("log: { segment-bytes: x }") }).hint).toBe("It means: a segment rolls before it passes this size.");
   });
 });
