@@ -1,0 +1,182 @@
+import { randomBytes } from "node:crypto";
+import type { ByteBudget } from "../base/byteBudget.ts";
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
+import type { Json, KeyedStore } from "../log/contract/keyedStore.ts";
+import type { JournalVisitor, QueueId, QueueJournal } from "../log/contract/queueJournal.ts";
+import type { BrokerLimits } from "./config.ts";
+import { ContentCacheLimits } from "./contentCache.ts";
+import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
+import { DeliveryTurns } from "./deliveryTurns.ts";
+import { Dispatcher } from "./dispatch.ts";
+import { builtInExchangeTypes, type ExchangeType } from "./exchangeTypes.ts";
+import { Queue, type QueueSurroundings } from "./queue.ts";
+import { QueueIds } from "./queueIds.ts";
+import { queueFiller } from "./queueRecovery.ts";
+import { queueSettings } from "./queueSettings.ts";
+import { Router } from "./routing.ts";
+import { Serial } from "./serial.ts";
+import { recoverTopicDedupe } from "./topicDedupe.ts";
+import { finishTopicDeletions } from "./topicDeletion.ts";
+import { TopicQueue } from "./topicQueue.ts";
+import { type DeclaredQueue, isDurable, storeKey, Topology } from "./topology.ts";
+import type { Users } from "./users.ts";
+import { Host } from "./virtualHost.ts";
+
+export interface BrokerOptions {
+  /** Stays open when the broker closes: pipelines read it too. */
+  readonly log: EmbeddedLog;
+  /** Replays into the visitor before it resolves. The broker closes what it gave. */
+  readonly openJournal: (visitor: JournalVisitor) => Promise<QueueJournal>;
+  /** For the topology alone. The broker closes it. */
+  readonly store: KeyedStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly limits: BrokerLimits;
+  /** The one that the journal and the log take from. */
+  readonly publishBudget: ByteBudget;
+  readonly users: Users;
+  readonly exchangeTypes?: readonly ExchangeType[];
+  /** For the names of queues that the client left to us. */
+  readonly randomName?: () => string;
+}
+
+const defaultHost = "/";
+/** Written by a clean stop: for each queue, where what was delivered ends. */
+const cleanStop = storeKey("clean-stop");
+const predeclared = {
+  "amq.direct": "direct",
+  "amq.fanout": "fanout",
+  "amq.topic": "topic",
+  "amq.headers": "headers",
+  "amq.match": "headers",
+};
+
+/** Recovers what was there: topology, then empty queues, then the journal fills them. */
+export async function openBroker(options: BrokerOptions): Promise<Broker> {
+  const { log, store, clock, logger, limits } = options;
+  const shared: QueueSurroundings = {
+    journal: undefined,
+    turns: new DeliveryTurns(),
+    contentCache: new ContentCacheLimits(limits.queueCacheBytesMax, limits.queueCacheBytesMaxTotal),
+    clock,
+    logger,
+  };
+  const types = new Map((options.exchangeTypes ?? builtInExchangeTypes).map((type) => [type.name, type]));
+  const topology = new Topology(defaultHost, types, store, (name, declared) => createQueue(name, declared, options, shared));
+  const router = new Router(topology, limits.routeCacheEntriesMax);
+  topology.onChange = () => router.changed();
+  await finishTopicDeletions(store, log);
+  restoreTopology(topology);
+  const queues = [...topology.queues.values()];
+  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now());
+  const byId = new Map<QueueId, Queue>();
+  for (const queue of queues) if (queue.kind === "queue") byId.set(queue.id, queue);
+  shared.journal = await options.openJournal(queueFiller(byId));
+  await afterReplay(byId, store, shared.journal);
+  const dispatcher = new Dispatcher(shared);
+  const randomName = options.randomName ?? (() => randomBytes(16).toString("base64url"));
+  const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial(), randomName };
+  return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal);
+}
+
+function createQueue(name: string, declared: DeclaredQueue, options: BrokerOptions, shared: QueueSurroundings): Queue | TopicQueue {
+  const { id, options: queueOptions, owner } = declared;
+  const { dedupeIdsMax } = options.limits;
+  const settings = queueSettings(queueOptions, options.limits, `for queue '${name}' in vhost '${defaultHost}'`);
+  if (settings.kind === "queue") {
+    const dedupe = settings.dedupe === undefined ? undefined : { limit: settings.dedupe, idsMax: dedupeIdsMax };
+    return new Queue(name, id, isDurable(queueOptions), queueOptions, owner, dedupe, shared);
+  }
+  const topic = options.log.topic(name);
+  if (topic === undefined) {
+    throw new MillraceError("TOPIC_MISSING", `the topic '${name}' was declared, but the log does not have it`, {
+      domain: "external",
+      hint: "Its folder was removed by hand: restore it from a copy of the data directory.",
+    });
+  }
+  return new TopicQueue(name, queueOptions, settings, topic, dedupeIdsMax, options.clock);
+}
+
+function restoreTopology(topology: Topology): void {
+  const options = { durable: true, autoDelete: false, internal: false, arguments: {} };
+  for (const [name, type] of Object.entries(predeclared)) topology.apply({ kind: "exchange", name, options: { type, ...options } });
+  for (const change of topology.stored()) topology.apply(change);
+}
+
+async function afterReplay(queues: ReadonlyMap<QueueId, Queue>, store: KeyedStore, journal: QueueJournal): Promise<void> {
+  const deliveredBelow = store.entries.get(cleanStop) as Readonly<Record<string, number>> | undefined;
+  // before anything waits: the pins must be there when the journal looks which files are free
+  for (const queue of queues.values()) queue.recovered(deliveredBelow?.[queue.id]);
+  if (deliveredBelow === undefined) return;
+  try {
+    await store.change(new Map([[cleanStop, null]]));
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
+}
+
+class OpenBroker implements Broker {
+  readonly publishBudget: ByteBudget;
+
+  constructor(
+    private readonly options: BrokerOptions,
+    private readonly host: Host,
+    private readonly topology: Topology,
+    private readonly shared: QueueSurroundings,
+    private readonly journal: QueueJournal,
+  ) {
+    this.publishBudget = options.publishBudget;
+  }
+
+  virtualHost(name: string): VirtualHost | undefined {
+    return name === this.host.name ? this.host : undefined;
+  }
+
+  authenticate(user: string, password: string, remote: { readonly loopback: boolean }): { readonly user: string } | undefined {
+    return this.options.users.authenticate(user, password, remote);
+  }
+
+  status(): BrokerStatus {
+    const queues: BrokerStatus["queues"][number][] = [];
+    const topics: BrokerStatus["topics"][number][] = [];
+    for (const queue of this.topology.queues.values()) {
+      const { name, published, duplicates } = queue;
+      if (queue.kind === "topic") {
+        const { topic } = queue;
+        const partitions = topic.description.partitions.map(({ partition }) => {
+          return { endOffset: topic.endOffset(partition), highWatermark: topic.highWatermark(partition) };
+        });
+        topics.push({ name, partitions, published, duplicates });
+      } else {
+        const { readyCount, unackedCount, consumers, delivered, acknowledged } = queue;
+        queues.push({
+          name,
+          ready: readyCount,
+          unacknowledged: unackedCount,
+          consumers: consumers.count,
+          published,
+          delivered,
+          acknowledged,
+          duplicates,
+        });
+      }
+    }
+    return { exchanges: this.topology.exchanges.size + 1, queues, topics };
+  }
+
+  async close(): Promise<void> {
+    await this.host.close();
+    this.shared.turns.stop();
+    await this.journal.close();
+    const deliveredBelow: Record<string, Json> = {};
+    for (const queue of this.topology.queues.values()) {
+      if (queue.kind === "queue" && queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
+    }
+    await this.options.store.change(new Map([[cleanStop, deliveredBelow]]));
+    await this.options.store.close();
+  }
+}

@@ -1,0 +1,122 @@
+import type { Destination, JournalMessage, QueueJournal } from "../log/contract/queueJournal.ts";
+import type { Message } from "../record/message.ts";
+import type { Receipt } from "../record/receipt.ts";
+import type { Consumer } from "./contract.ts";
+import { type KeptContent, keptContentOf } from "./copy.ts";
+import type { Queue, QueueSurroundings } from "./queue.ts";
+import type { Route } from "./route.ts";
+
+/** What was decided for one queue before anything is written. */
+interface Plan {
+  readonly queue: Queue;
+  readonly offset: number;
+  readonly consumer: Consumer | undefined;
+  readonly kept: boolean;
+  readonly remembers: boolean;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Hands a routed message to its destinations: one entry in the journal for all queues that have to keep it, then the deliveries, so
+ * that a journal that refuses leaves no delivery behind.
+ */
+export class Dispatcher {
+  // the usual case, one queue, makes no garbage: the journal copies what it is given before it returns
+  private readonly oneDestination: [Mutable<Destination>] = [{ queue: 0, offset: 0 }];
+
+  constructor(private readonly shared: QueueSurroundings) {}
+
+  /** False: nobody took it. */
+  dispatch(route: Route, message: Message, receipt: Receipt | undefined): boolean {
+    const { queues, topics } = route;
+    const id = route.dedupes ? message.messageId() : undefined;
+    if (queues.length === 1) this.toQueue(queues[0] as Queue, message, id, receipt);
+    else if (queues.length > 1) this.toQueues(queues, message, id, receipt);
+    for (let i = 0; i < topics.length; i++) (topics[i] as Route["topics"][number]).append(message, id, receipt);
+    return queues.length + topics.length > 0;
+  }
+
+  private toQueue(queue: Queue, message: Message, id: string | undefined, receipt: Receipt | undefined): void {
+    const remembers = id !== undefined && queue.dedupe !== undefined;
+    if (remembers && this.isDuplicate(queue, id, message, receipt)) return;
+    const consumer = queue.waitingConsumer();
+    const offset = queue.nextOffsetTaken();
+    if (consumer?.noAck && !remembers) return queue.deliverUnkept(consumer, offset, message);
+    const [destination] = this.oneDestination;
+    destination.queue = queue.id;
+    destination.offset = offset;
+    const durable = queue.durable && message.persistent;
+    const now = this.shared.clock.now();
+    const dedupeId = remembers ? id : undefined;
+    const position = this.journal.append(
+      entry(message, durable, dedupeId, now),
+      this.oneDestination,
+      remembers ? 2 : 1,
+      durable ? receipt : undefined,
+    );
+    if (remembers) queue.dedupe?.remember(id, position, now);
+    if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
+    const bytes = message.content.length;
+    queue.enqueue(offset, position, bytes, durable, queue.hasRoomFor(bytes) ? keptContentOf(message) : undefined);
+  }
+
+  private toQueues(queues: readonly Queue[], message: Message, id: string | undefined, receipt: Receipt | undefined): void {
+    const plans: Plan[] = [];
+    const destinations: Destination[] = [];
+    let pins = 0;
+    let durable = false;
+    for (let i = 0; i < queues.length; i++) {
+      const queue = queues[i] as Queue;
+      const remembers = id !== undefined && queue.dedupe !== undefined;
+      if (remembers && this.isDuplicate(queue, id, message, receipt)) continue;
+      const consumer = queue.waitingConsumer();
+      const offset = queue.nextOffsetTaken();
+      const kept = remembers || !consumer?.noAck;
+      plans.push({ queue, offset, consumer, kept, remembers });
+      if (!kept) continue;
+      destinations.push({ queue: queue.id, offset });
+      pins += remembers ? 2 : 1;
+      durable ||= queue.durable && message.persistent;
+    }
+    const now = this.shared.clock.now();
+    const dedupeId = plans.some((plan) => plan.remembers) ? id : undefined;
+    const kept = destinations.length > 0;
+    const position = kept
+      ? this.journal.append(entry(message, durable, dedupeId, now), destinations, pins, durable ? receipt : undefined)
+      : -1;
+    let content: KeptContent | undefined;
+    for (const { queue, offset, consumer, kept, remembers } of plans) {
+      const durableCopy = queue.durable && message.persistent;
+      if (remembers) queue.dedupe?.remember(id as string, position, now);
+      if (consumer !== undefined && !kept) {
+        queue.deliverUnkept(consumer, offset, message);
+      } else if (consumer?.ready()) {
+        // asked again: two queues may have the same channel behind them, with room for one
+        queue.deliverKept(consumer, offset, position, durableCopy, message);
+      } else {
+        const bytes = message.content.length;
+        const remembered = queue.hasRoomFor(bytes);
+        if (remembered) content ??= keptContentOf(message);
+        queue.enqueue(offset, position, bytes, durableCopy, remembered ? content : undefined);
+      }
+    }
+  }
+
+  private get journal(): QueueJournal {
+    return this.shared.journal as QueueJournal;
+  }
+
+  private isDuplicate(queue: Queue, id: string, message: Message, receipt: Receipt | undefined): boolean {
+    const original = queue.dedupe?.find(id, this.shared.clock.now());
+    if (original === undefined) return false;
+    queue.duplicates++;
+    if (receipt !== undefined && queue.durable && message.persistent) this.journal.joinPending(original, receipt);
+    return true;
+  }
+}
+
+function entry(message: Message, persistent: boolean, dedupeId: string | undefined, timestamp: number): JournalMessage {
+  const { address, contentFormat, content } = message;
+  return { address: address.encoded, contentFormat, content, persistent, dedupeId, timestamp };
+}

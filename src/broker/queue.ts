@@ -1,0 +1,315 @@
+import type { Clock } from "../base/clock.ts";
+import type { Logger } from "../base/logger.ts";
+import type { QueueId, QueueJournal, ReplayedMessage } from "../log/contract/queueJournal.ts";
+import type { Message } from "../record/message.ts";
+import { Receipt } from "../record/receipt.ts";
+import { Consumers } from "./consumers.ts";
+import type { ContentCacheLimits } from "./contentCache.ts";
+import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./contract.ts";
+import type { Copy, KeptContent } from "./copy.ts";
+import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
+import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
+import { ReadAhead, type ReadAheadSource } from "./readAhead.ts";
+import { ReadyMessages } from "./readyMessages.ts";
+
+/** What all queues of a node share. */
+export interface QueueSurroundings {
+  /** Not there yet while it replays. */
+  journal: QueueJournal | undefined;
+  readonly turns: DeliveryTurns;
+  readonly contentCache: ContentCacheLimits;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+const releasedPerTurnMax = 4096;
+
+/**
+ * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
+ * message that a waiting consumer takes at once never becomes ready.
+ */
+export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
+  readonly kind = "queue";
+  readonly consumers = new Consumers();
+  readonly dedupe: DedupeWindow | undefined;
+  published = 0;
+  delivered = 0;
+  acknowledged = 0;
+  duplicates = 0;
+  deleted = false;
+  /** An auto-delete queue goes with its last consumer, not before its first. */
+  hadConsumers = false;
+  private ready: ReadyMessages;
+  private readonly unacked = new Map<number, Copy>();
+  private readonly readAhead: ReadAhead;
+  private nextOffset = 0;
+  /** One past the last offset that was ever delivered; after a crash nobody knows, so all that was there counts. */
+  private deliveredBelow = 0;
+  /** What was recovered and may have been delivered before the restart. */
+  private redeliveredBelow = 0;
+
+  constructor(
+    readonly name: string,
+    readonly id: QueueId,
+    /** Its content outlives a restart. */
+    readonly durable: boolean,
+    readonly options: QueueOptions,
+    /** Of an exclusive queue. */
+    readonly owner: Owner | undefined,
+    dedupe: { readonly limit: DedupeLimit; readonly idsMax: number } | undefined,
+    private readonly shared: QueueSurroundings,
+  ) {
+    this.ready = new ReadyMessages(shared.contentCache);
+    this.readAhead = new ReadAhead((position) => this.journal.read(position), this, shared.clock, shared.logger);
+    // in replay no pin is taken yet
+    if (dedupe) this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
+  }
+
+  get dedupes(): boolean {
+    return this.dedupe !== undefined;
+  }
+
+  get queueName(): string {
+    return this.name;
+  }
+
+  get readyCount(): number {
+    return this.ready.length;
+  }
+
+  get unackedCount(): number {
+    return this.unacked.size;
+  }
+
+  private get journal(): QueueJournal {
+    return this.shared.journal as QueueJournal;
+  }
+
+  // ---- publishing
+
+  /** Who takes the next message at once; undefined: it has to queue. */
+  waitingConsumer(): Consumer | undefined {
+    return this.ready.length === 0 ? this.consumers.nextReady() : undefined;
+  }
+
+  nextOffsetTaken(): number {
+    this.published++;
+    return this.nextOffset++;
+  }
+
+  hasRoomFor(contentBytes: number): boolean {
+    return this.ready.hasRoomFor(contentBytes);
+  }
+
+  enqueue(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {
+    this.ready.push(offset, position, bytes, durable, content);
+  }
+
+  /** Straight from the publisher to a consumer, with an entry in the journal: `position`. */
+  deliverKept(consumer: Consumer, offset: number, position: number, durable: boolean, message: Message): void {
+    const bytes = message.content.length;
+    const copy: Copy = { offset, position, bytes, durable, redelivered: false, content: undefined };
+    this.hand(consumer, copy, message.address.encoded, message.contentFormat, message.content);
+  }
+
+  /** Straight from the publisher to a consumer that doesn't acknowledge: nobody will ask for it again. */
+  deliverUnkept(consumer: Consumer, offset: number, message: Message): void {
+    const { address, contentFormat, content } = message;
+    this.countDelivered(offset);
+    this.acknowledged++;
+    consumer.deliver({ offset, address: address.encoded, contentFormat, content, redelivered: false }, this);
+  }
+
+  // ---- delivering
+
+  wake(): void {
+    if (this.ready.length > 0 && this.consumers.count > 0) this.shared.turns.ask(this);
+  }
+
+  pump(most: number): number {
+    for (let delivered = 0; ; delivered++) {
+      const copy = this.ready.first();
+      if (copy === undefined) return delivered;
+      if (delivered === most) {
+        this.wake();
+        return delivered;
+      }
+      const consumer = this.consumers.nextReady();
+      if (consumer === undefined) return delivered;
+      const content = this.readAhead.contentOf(copy);
+      if (content === undefined) {
+        this.consumers.putBack();
+        this.readAhead.start();
+        return delivered;
+      }
+      this.takeFirst();
+      this.hand(consumer, this.withoutContent(copy), content.address, content.contentFormat, content.content);
+    }
+  }
+
+  /** basic.get: as delivered, but to nobody who waits. */
+  async take(noAck: boolean): Promise<Delivery | undefined> {
+    if (this.ready.length === 0) return undefined;
+    const first = this.takeFirst();
+    const copy = this.withoutContent(first);
+    this.unacked.set(copy.offset, copy);
+    let content = first.content;
+    try {
+      content ??= await this.journal.read(copy.position);
+    } catch (error) {
+      this.requeue(copy.offset);
+      if (!this.deleted) throw error;
+    }
+    if (this.deleted || content === undefined) return undefined;
+    this.countDelivered(copy.offset);
+    if (noAck) this.acknowledge(copy.offset);
+    return { offset: copy.offset, ...content, redelivered: copy.redelivered };
+  }
+
+  upcoming(): Iterable<Copy> {
+    return this.ready;
+  }
+
+  arrived(): void {
+    this.wake();
+  }
+
+  /** It keeps its pin, so that its file stays for whoever wants to look. */
+  unreadable(offset: number): void {
+    if (this.ready.first()?.offset === offset) this.takeFirst();
+    else this.ready.delete(offset);
+  }
+
+  // ---- settling
+
+  acknowledge(offset: number): void {
+    const copy = this.unacked.get(offset);
+    if (copy === undefined) return; // the queue was deleted meanwhile
+    this.unacked.delete(offset);
+    this.acknowledged++;
+    this.end(copy);
+  }
+
+  discard(offset: number): void {
+    this.acknowledge(offset);
+  }
+
+  requeue(offset: number): void {
+    const copy = this.unacked.get(offset);
+    if (copy === undefined) return;
+    this.unacked.delete(offset);
+    this.ready.requeue({ ...copy, redelivered: true });
+    this.wake();
+  }
+
+  /** Everything that is ready goes; resolves with their number when that is durable. */
+  async purge(): Promise<number> {
+    const purged = this.ready;
+    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.readAhead.clear();
+    purged.forgetContents();
+    const belowOffset = this.nextOffset;
+    const dropsAll = this.unacked.size === 0;
+    // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
+    const dropped = dropsAll && this.durable ? durably((receipt) => this.journal.drop(this.id, belowOffset, receipt)) : undefined;
+    await this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)));
+    await (dropped ?? (this.durable ? this.journal.sync() : undefined));
+    return purged.length;
+  }
+
+  /** Its topology is gone already, durably: what is left of it in the journal belongs to nobody. */
+  async delete(): Promise<number> {
+    this.deleted = true;
+    this.consumers.cancelAll();
+    const left = this.ready;
+    const unacked = [...this.unacked.values()];
+    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.unacked.clear();
+    this.readAhead.clear();
+    left.forgetContents();
+    this.dedupe?.clear();
+    await this.inSlices(left, (copy) => this.journal.release(copy.position));
+    await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
+    return left.length;
+  }
+
+  // ---- recovery
+
+  replayMessage(offset: number, message: ReplayedMessage): void {
+    if (offset < this.nextOffset) return; // known already
+    this.nextOffset = offset + 1;
+    this.ready.push(offset, message.position, message.contentBytes, true, undefined);
+    if (message.dedupeId !== undefined) this.dedupe?.remember(message.dedupeId, message.position, message.timestamp);
+  }
+
+  replayAcknowledged(offset: number): void {
+    this.nextOffset = Math.max(this.nextOffset, offset + 1);
+    this.ready.delete(offset);
+  }
+
+  replayDropped(belowOffset: number): void {
+    if (Number.isFinite(belowOffset)) this.nextOffset = Math.max(this.nextOffset, belowOffset);
+    for (let copy = this.ready.first(); copy !== undefined && copy.offset < belowOffset; copy = this.ready.first()) this.ready.takeFirst();
+  }
+
+  /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
+  recovered(deliveredBelow: number | undefined): void {
+    this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
+    for (const copy of this.ready) this.journal.pin(copy.position);
+    for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
+  }
+
+  /** For `recovered` after the next start. */
+  get deliveredOffsetsEnd(): number {
+    return this.deliveredBelow;
+  }
+
+  // ---- within
+
+  private hand(consumer: Consumer, copy: Copy, address: Buffer, contentFormat: Message["contentFormat"], content: Buffer): void {
+    const { offset, redelivered } = copy;
+    this.countDelivered(offset);
+    if (!consumer.noAck) this.unacked.set(offset, copy);
+    consumer.deliver({ offset, address, contentFormat, content, redelivered }, this);
+    if (!consumer.noAck) return;
+    this.acknowledged++;
+    this.end(copy);
+  }
+
+  private takeFirst(): Copy {
+    const copy = this.ready.takeFirst();
+    this.readAhead.taken(copy.offset);
+    return copy;
+  }
+
+  private withoutContent(copy: Copy): Copy {
+    return { ...copy, content: undefined, redelivered: copy.redelivered || copy.offset < this.redeliveredBelow };
+  }
+
+  private countDelivered(offset: number): void {
+    this.delivered++;
+    if (offset >= this.deliveredBelow) this.deliveredBelow = offset + 1;
+  }
+
+  private end(copy: Copy): void {
+    if (copy.durable) this.journal.acknowledge(this.id, copy.offset, copy.position);
+    else this.journal.release(copy.position);
+  }
+
+  private async inSlices(copies: Iterable<Copy>, each: (copy: Copy) => void): Promise<void> {
+    let done = 0;
+    for (const copy of copies) {
+      each(copy);
+      if (++done % releasedPerTurnMax === 0) await new Promise<void>((resume) => setImmediate(resume));
+    }
+  }
+}
+
+/** Resolves when what `start` gave its receipt to is durable. */
+function durably(start: (receipt: Receipt) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
+    start(receipt);
+    receipt.seal();
+  });
+}

@@ -1,0 +1,117 @@
+/** What a queue's arguments ask for. An argument that would change what a queue does and is not there yet is refused, never ignored. */
+import type { SyncPolicy } from "../log/contract/partitionedLog.ts";
+import type { HeaderValue } from "../record/message.ts";
+import type { Arguments, QueueOptions } from "./contract.ts";
+import type { DedupeLimit } from "./dedupeWindow.ts";
+import { durationMs } from "./duration.ts";
+import { notImplemented, preconditionFailed } from "./errors.ts";
+
+/** What a topic's partition is chosen by. */
+export type PartitionKey =
+  | { readonly kind: "routing-key" }
+  | { readonly kind: "message-id" }
+  | { readonly kind: "header"; readonly name: string }
+  | { readonly kind: "none" };
+
+export interface TopicSettings {
+  readonly kind: "topic";
+  readonly partitions: number;
+  readonly partitionKey: PartitionKey;
+  readonly sync: SyncPolicy;
+  readonly dedupe: DedupeLimit | undefined;
+}
+
+export interface PlainQueueSettings {
+  readonly kind: "queue";
+  readonly dedupe: DedupeLimit | undefined;
+}
+
+export type QueueSettings = PlainQueueSettings | TopicSettings;
+
+export interface QueueSettingsLimits {
+  readonly dedupeIdsMax: number;
+  readonly partitionsMax: number;
+}
+
+/** They say where and how RabbitMQ keeps a queue; what it does stays the same. */
+const harmless = new Set([
+  "x-queue-mode",
+  "x-queue-version",
+  "x-queue-master-locator",
+  "x-queue-leader-locator",
+  "x-quorum-initial-group-size",
+]);
+const ofEveryQueue = new Set(["x-queue-type", "x-dedupe"]);
+const ofTopics = new Set(["x-partitions", "x-partition-key", "x-sync"]);
+
+/** Checks and reads them. `where` ends the messages: "for queue 'q' in vhost '/'". */
+export function queueSettings(options: QueueOptions, limits: QueueSettingsLimits, where: string): QueueSettings {
+  const { arguments: args } = options;
+  const type = args["x-queue-type"] ?? "classic";
+  if (type !== "classic" && type !== "quorum" && type !== "stream") {
+    throw preconditionFailed(`invalid arg 'x-queue-type' ${where}: ${shown(type)} is none of classic, quorum, stream`);
+  }
+  const isTopic = type === "stream";
+  for (const name of Object.keys(args)) {
+    if (!name.startsWith("x-") || harmless.has(name) || ofEveryQueue.has(name) || (isTopic && ofTopics.has(name))) continue;
+    throw notImplemented(`the argument '${name}' ${where} is not implemented`);
+  }
+  const dedupe = dedupeLimit(args, limits.dedupeIdsMax, where);
+  if (!isTopic) return { kind: "queue", dedupe };
+  if (!options.durable) throw preconditionFailed(`invalid property 'non-durable' ${where}: a stream is durable`);
+  if (options.exclusive) throw preconditionFailed(`invalid property 'exclusive' ${where}: a stream is not`);
+  if (options.autoDelete) throw preconditionFailed(`invalid property 'auto-delete' ${where}: a stream is not`);
+  const partitions = partitionCount(args, limits.partitionsMax, where);
+  return { kind: "topic", partitions, partitionKey: partitionKey(args, where), sync: syncPolicy(args, where), dedupe };
+}
+
+/** The arguments by which two declarations of a queue are compared. */
+export function comparedArguments(args: Arguments): Arguments {
+  const compared = Object.entries(args).filter(([name]) => name.startsWith("x-") && !harmless.has(name));
+  return { "x-queue-type": "classic", ...Object.fromEntries(compared) };
+}
+
+function partitionCount(args: Arguments, partitionsMax: number, where: string): number {
+  const given = args["x-partitions"] ?? 1;
+  const partitions = wholeNumber(given);
+  if (partitions !== undefined && partitions >= 1 && partitions <= partitionsMax) return partitions;
+  throw preconditionFailed(`invalid arg 'x-partitions' ${where}: ${shown(given)} is not a whole number from 1 to ${partitionsMax}`);
+}
+
+function partitionKey(args: Arguments, where: string): PartitionKey {
+  const given = args["x-partition-key"] ?? "routing-key";
+  if (given === "routing-key" || given === "message-id" || given === "none") return { kind: given };
+  if (typeof given === "string" && given.startsWith("header:") && given.length > "header:".length) {
+    return { kind: "header", name: given.slice("header:".length) };
+  }
+  throw preconditionFailed(
+    `invalid arg 'x-partition-key' ${where}: ${shown(given)} is none of routing-key, message-id, header:<name>, none`,
+  );
+}
+
+function syncPolicy(args: Arguments, where: string): SyncPolicy {
+  const given = args["x-sync"] ?? "always";
+  if (given === "always" || given === "never") return { kind: given };
+  const ms = typeof given === "string" ? durationMs(given) : undefined;
+  if (ms !== undefined && ms > 0) return { kind: "interval", ms };
+  throw preconditionFailed(`invalid arg 'x-sync' ${where}: ${shown(given)} is none of always, never, a time like "10 ms"`);
+}
+
+function dedupeLimit(args: Arguments, dedupeIdsMax: number, where: string): DedupeLimit | undefined {
+  const given = args["x-dedupe"];
+  if (given === undefined) return undefined;
+  const idsMax = wholeNumber(given);
+  if (idsMax !== undefined && idsMax >= 1 && idsMax <= dedupeIdsMax) return { kind: "count", idsMax };
+  const ms = typeof given === "string" ? durationMs(given) : undefined;
+  if (ms !== undefined && ms > 0) return { kind: "time", ms };
+  throw preconditionFailed(
+    `invalid arg 'x-dedupe' ${where}: ${shown(given)} is neither a number of message-ids from 1 to ${dedupeIdsMax} nor a time like "10 min"`,
+  );
+}
+
+function wholeNumber(value: HeaderValue): number | undefined {
+  const number = typeof value === "bigint" ? Number(value) : value;
+  return typeof number === "number" && Number.isSafeInteger(number) ? number : undefined;
+}
+
+export const shown = (value: HeaderValue | undefined): string => (value === undefined ? "none" : `'${String(value)}'`);

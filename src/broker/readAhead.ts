@@ -1,0 +1,107 @@
+import type { Clock } from "../base/clock.ts";
+import { MillraceError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { JournalPosition } from "../log/contract/queueJournal.ts";
+import type { Copy, KeptContent } from "./copy.ts";
+
+const batchEntriesMax = 256;
+const batchBytesMax = 1024 * 1024;
+/** Below the size of libuv's pool, which the syncs share. */
+const readsInFlightMax = 2;
+const retryAfterMs = 1000;
+
+export interface ReadAheadSource {
+  readonly queueName: string;
+  /** The next ready copies, in order. */
+  upcoming(): Iterable<Copy>;
+  /** Content came: deliveries can go on. */
+  arrived(): void;
+  /** The copy can't be read, and never will be: out of the way with it. */
+  unreadable(offset: number): void;
+}
+
+/** Brings the content of the next ready messages back from the journal, a batch at a time. */
+export class ReadAhead {
+  private readonly loaded = new Map<number, KeptContent>();
+  private busy = false;
+  /** What was started under another number is not wanted any more. */
+  private generation = 0;
+
+  constructor(
+    private readonly read: (position: JournalPosition) => Promise<KeptContent>,
+    private readonly source: ReadAheadSource,
+    private readonly clock: Clock,
+    private readonly logger: Logger,
+  ) {}
+
+  /** The content of a copy, if it has come. */
+  contentOf(copy: Copy): KeptContent | undefined {
+    return copy.content ?? this.loaded.get(copy.offset);
+  }
+
+  taken(offset: number): void {
+    this.loaded.delete(offset);
+  }
+
+  /** All ready messages went away. */
+  clear(): void {
+    this.generation++;
+    this.loaded.clear();
+  }
+
+  /** The next batch, if none is on its way. */
+  start(): void {
+    if (this.busy) return;
+    this.busy = true;
+    const generation = this.generation;
+    const batch = this.nextBatch();
+    const lanes = Array.from({ length: readsInFlightMax }, () => this.lane(batch, generation));
+    void Promise.all(lanes).then((results) => {
+      const failure = results.find((result) => result !== undefined);
+      if (failure === undefined) return this.done();
+      this.logger.error("cannot read messages back from the journal; trying again", { queue: this.source.queueName, error: failure });
+      this.clock.after(retryAfterMs, () => this.done());
+    });
+  }
+
+  private done(): void {
+    this.busy = false;
+    this.source.arrived();
+  }
+
+  private nextBatch(): Iterator<Copy> {
+    const batch: Copy[] = [];
+    let seen = 0;
+    let bytes = 0;
+    // what is loaded already counts as well: however often the first one comes back, no more than this is held
+    for (const copy of this.source.upcoming()) {
+      if (seen++ >= batchEntriesMax || (bytes > 0 && bytes + copy.bytes > batchBytesMax)) break;
+      if (copy.content !== undefined) continue;
+      bytes += copy.bytes;
+      if (!this.loaded.has(copy.offset)) batch.push(copy);
+    }
+    return batch.values();
+  }
+
+  /** Reads one after the other; the lanes share the batch. Returns what stopped it. */
+  private async lane(batch: Iterator<Copy>, generation: number): Promise<unknown> {
+    for (let next = batch.next(); !next.done; next = batch.next()) {
+      const copy = next.value;
+      try {
+        const content = await this.read(copy.position);
+        if (generation === this.generation) this.loaded.set(copy.offset, content);
+      } catch (error) {
+        if (generation !== this.generation) return undefined;
+        if (!(error instanceof MillraceError && error.code === "JOURNAL_CORRUPT")) return error;
+        this.logger.error("a message in the journal is damaged and cannot be delivered; its file is kept", {
+          queue: this.source.queueName,
+          offset: copy.offset,
+          error,
+        });
+        this.source.unreadable(copy.offset);
+      }
+      if (generation !== this.generation) return undefined;
+    }
+    return undefined;
+  }
+}
