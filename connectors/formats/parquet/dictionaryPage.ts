@@ -10,5 +10,5 @@ export function dictionaryDataPage(presence: Presence, slice: PageSlice, indexes
   presence.writeLevels(page, slice);
   page.u8(bitWidth);
   writeHybrid(page, indexes, slice.valueStart, slice.valueEnd, bitWidth);
-  return { kind: pageKind.data, encoding: encoding.rleDictionary, valueCount: slice.rowEnd - slice.rowStart, body: page.view() };
+  return { kind: pageKind.data, encoding: encoding.plainDictionary, valueCount: slice.rowEnd - slice.rowStart, body: page.view() };
 }

@@ -53,7 +53,7 @@ abstract class FixedColumn implements ColumnBuffer {
         const from = (firsts[entry] as number) * this.wordsPerValue;
         for (let word = 0; word < this.wordsPerValue; word++) body[entry * this.wordsPerValue + word] = this.words[from + word] as number;
       }
-      yield { kind: pageKind.dictionary, encoding: encoding.plain, valueCount: firsts.length, body: Buffer.from(body.buffer) };
+      yield { kind: pageKind.dictionary, encoding: encoding.plainDictionary, valueCount: firsts.length, body: Buffer.from(body.buffer) };
       for (const slice of this.presence.slices(pageRowsMax)) yield dictionaryDataPage(this.presence, slice, indexes, firsts.length);
       return;
     }

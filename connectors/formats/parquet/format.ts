@@ -6,7 +6,8 @@
  *   footer (Thrift FileMetaData): schema, where each chunk lies, statistics, key-values
  *   footer length (4 bytes, little endian)  "PAR1"
  *
- * Data pages are version 1 with PLAIN or RLE_DICTIONARY values: every reader takes them; version 2 and RLE booleans are refused by some.
+ * Data pages are version 1 with PLAIN or PLAIN_DICTIONARY values: every reader takes them; version 2, RLE booleans and the newer name of the
+ * same dictionary encoding (RLE_DICTIONARY) are refused by some.
  * Invariants: a chunk is all dictionary or all plain; only a finished file ends with the footer, so a torn one is never taken for a result.
  */
 import type { ColumnType } from "../../../src/stream/contract/columns.ts";
@@ -14,7 +15,7 @@ import type { ColumnType } from "../../../src/stream/contract/columns.ts";
 export const magic = "PAR1";
 
 export const physicalType = { boolean: 0, int32: 1, int64: 2, double: 5, byteArray: 6 } as const;
-export const encoding = { plain: 0, rle: 3, rleDictionary: 8 } as const;
+export const encoding = { plain: 0, rle: 3, plainDictionary: 2 } as const;
 export const pageKind = { data: 0, dictionary: 2 } as const;
 export const repetition = { required: 0, optional: 1 } as const;
 export const convertedType = { utf8: 0, timestampMillis: 9 } as const;

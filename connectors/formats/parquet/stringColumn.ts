@@ -60,7 +60,7 @@ export class StringColumn implements ColumnBuffer {
     }
     const body = new ByteBuffer(this.unitCount + this.entries.length * 4);
     for (const entry of this.entries) body.lengthAndText(entry);
-    yield { kind: pageKind.dictionary, encoding: encoding.plain, valueCount: this.entries.length, body: body.view() };
+    yield { kind: pageKind.dictionary, encoding: encoding.plainDictionary, valueCount: this.entries.length, body: body.view() };
     for (const slice of this.presence.slices(pageRowsMax)) {
       yield dictionaryDataPage(this.presence, slice, this.indexes, this.entries.length);
     }

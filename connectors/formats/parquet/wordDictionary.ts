@@ -1,7 +1,7 @@
 /** More distinct values than this, and the column stays plain. */
 const entriesMax = 16_384;
 /** After so many values at least every second one must be a repetition. */
-const probeValues = 4096;
+const probeValues = 16_384;
 
 export interface WordDictionary {
   /** Index of the dictionary entry of each value. */
