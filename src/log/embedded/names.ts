@@ -1,0 +1,42 @@
+/**
+ * Names on disk. A partition's folder is `<folder>-<partition>`; in it, as Kafka has it, a segment's files are named by the first
+ * offset they may hold, in 20 digits: `.log` the batches, `.index` the sparse index, `.snapshot` the producers as of that offset.
+ * The catalog says which folder is which topic's; the names are for people.
+ */
+import { createHash } from "node:crypto";
+
+const legalTopicName = /^[a-zA-Z0-9._-]{1,249}$/;
+const segmentFile = /^(\d{20})\.log$/;
+const snapshotFile = /^(\d{20})\.snapshot$/;
+const DELETED_SUFFIX = ".deleted";
+
+/** The topic's name when that is a legal Kafka name and no other folder's but for case; else an id. */
+export function folderFor(topic: string, taken: ReadonlySet<string>): string {
+  const legal = legalTopicName.test(topic) && topic !== "." && topic !== "..";
+  if (legal && !taken.has(topic.toLowerCase())) return topic;
+  return `~${createHash("sha256").update(topic).digest("hex").slice(0, 32)}`;
+}
+
+export const partitionFolder = (folder: string, partition: number): string => `${folder}-${partition}`;
+
+/** No partition's folder ends like this: theirs end in digits. */
+export const deletedFolder = (number: number): string => `~${number}${DELETED_SUFFIX}`;
+export const isDeletedFolder = (name: string): boolean => name.startsWith("~") && name.endsWith(DELETED_SUFFIX);
+
+const digits = (offset: number): string => String(offset).padStart(20, "0");
+export const logFileName = (baseOffset: number): string => `${digits(baseOffset)}.log`;
+export const indexFileName = (baseOffset: number): string => `${digits(baseOffset)}.index`;
+export const snapshotFileName = (offset: number): string => `${digits(offset)}.snapshot`;
+
+/** Ascending. */
+export const baseOffsetsOf = (names: readonly string[]): number[] => offsetsOf(names, segmentFile);
+export const snapshotOffsetsOf = (names: readonly string[]): number[] => offsetsOf(names, snapshotFile);
+
+function offsetsOf(names: readonly string[], pattern: RegExp): number[] {
+  const offsets: number[] = [];
+  for (const name of names) {
+    const match = pattern.exec(name);
+    if (match !== null) offsets.push(Number(match[1]));
+  }
+  return offsets.sort((a, b) => a - b);
+}

@@ -1,0 +1,43 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { ProducerIdentity } from "../contract/partitionedLog.ts";
+
+/** int16 and int32 in the format. */
+const EPOCH_MAX = 32767;
+const SEQUENCE_MAX = 2147483647;
+
+export const closedError = (where: string): MillraceError =>
+  new MillraceError("LOG_CLOSED", "The log is closed.", { domain: "external", where });
+
+export const deletedError = (where: string): MillraceError =>
+  new MillraceError("TOPIC_DELETED", "The topic was deleted.", { domain: "user", where });
+
+export const failedError = (where: string, cause: unknown): MillraceError =>
+  new MillraceError("LOG_FAILED", "A write to the partition failed; whether what was in flight is kept is not known.", {
+    domain: "external",
+    where,
+    cause,
+    hint: "Look after the disk, then start the node again. What was confirmed before is there and can be read.",
+  });
+
+export const tooLarge = (where: string, bytes: number, bytesMax: number): MillraceError =>
+  new MillraceError("RECORD_TOO_LARGE", `A batch of ${bytes} bytes is above the ${bytesMax} bytes that the topic takes.`, {
+    domain: "user",
+    where,
+    hint: "Send less at a time, or create the topic with a larger max-message-bytes.",
+  });
+
+export function checkIdentity(producer: ProducerIdentity, sequence: number, count: number, where: string): void {
+  if (!Number.isInteger(producer.epoch) || producer.epoch < 0 || producer.epoch > EPOCH_MAX) {
+    throw new MillraceError("PRODUCER_EPOCH_INVALID", `Producer "${producer.name}" has epoch ${producer.epoch}; it is 0 to ${EPOCH_MAX}.`, {
+      domain: "internal",
+      where,
+    });
+  }
+  if (!Number.isInteger(sequence) || sequence < 0 || sequence + count - 1 > SEQUENCE_MAX) {
+    throw new MillraceError("SEQUENCE_EXHAUSTED", `Sequence ${sequence} and ${count} records do not fit into 0 to ${SEQUENCE_MAX}.`, {
+      domain: "internal",
+      where,
+      hint: "Begin the next epoch.",
+    });
+  }
+}

@@ -1,0 +1,45 @@
+import path from "node:path";
+import { MillraceError } from "../../base/errors.ts";
+import type { FileSystem } from "../../base/fileSystem.ts";
+import { deletedFolder, isDeletedFolder } from "./names.ts";
+import { Segment } from "./segment.ts";
+
+/** With an empty first segment; durable but for the folder's own name, which is the caller's to sync. */
+export async function createPartitionFolder(fileSystem: FileSystem, folder: string): Promise<void> {
+  await removeLeftover(fileSystem, folder);
+  await fileSystem.makeDirectory(folder);
+  const segment = await Segment.create(fileSystem, folder, 0);
+  await segment.seal();
+  await segment.close();
+  await fileSystem.syncDirectory(folder);
+}
+
+/** A creation that did not come to its end leaves empty files. Anything else is somebody's data, and is not touched. */
+async function removeLeftover(fileSystem: FileSystem, folder: string): Promise<void> {
+  if ((await fileSystem.stat(folder)) === undefined) return;
+  for (const name of await fileSystem.list(folder)) {
+    const file = path.join(folder, name);
+    if ((await fileSystem.stat(file))?.bytes === 0) continue;
+    throw new MillraceError("TOPIC_FOLDER_IN_USE", "The folder of the new topic is there already, with data in it.", {
+      domain: "user",
+      where: file,
+      hint: "It belongs to no topic of this node: move it away.",
+    });
+  }
+  await fileSystem.removeTree(folder);
+}
+
+/** Out of the way under a name that says what it is; a missing one went before. */
+export async function setAside(fileSystem: FileSystem, directory: string, folder: string): Promise<void> {
+  if ((await fileSystem.stat(folder)) === undefined) return;
+  const names = new Set(await fileSystem.list(directory));
+  let number = 0;
+  while (names.has(deletedFolder(number))) number++;
+  await fileSystem.rename(folder, path.join(directory, deletedFolder(number)));
+}
+
+export async function removeDeletedFolders(fileSystem: FileSystem, directory: string): Promise<void> {
+  for (const name of await fileSystem.list(directory)) {
+    if (isDeletedFolder(name)) await fileSystem.removeTree(path.join(directory, name));
+  }
+}

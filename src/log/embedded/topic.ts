@@ -1,0 +1,54 @@
+import { MillraceError } from "../../base/errors.ts";
+import type { Receipt } from "../../record/receipt.ts";
+import type { NewRecord } from "../../record/record.ts";
+import type { EmbeddedTopic } from "../contract/embeddedLog.ts";
+import type { TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
+import type { Partition } from "./partition.ts";
+import type { PartitionAccess } from "./partitionReader.ts";
+
+export class Topic implements EmbeddedTopic {
+  readonly description: TopicDescription;
+
+  /** @param folders of the partitions, in their order. */
+  constructor(
+    name: string,
+    config: TopicConfig,
+    readonly folders: readonly string[],
+    readonly partitions: readonly Partition[],
+  ) {
+    this.description = {
+      name,
+      config,
+      partitions: partitions.map(({ shared }, partition) => {
+        const access: PartitionAccess = { kind: "embedded", folder: folders[partition] as string, watermark: shared };
+        return { topic: name, partition, access };
+      }),
+    };
+  }
+
+  append(partition: number, record: NewRecord, receipt: Receipt | undefined): number {
+    return this.partition(partition).append(record, receipt);
+  }
+
+  joinPending(partition: number, receipt: Receipt): void {
+    this.partition(partition).joinPending(receipt);
+  }
+
+  endOffset(partition: number): number {
+    return this.partition(partition).endOffset;
+  }
+
+  highWatermark(partition: number): number {
+    return this.partition(partition).highWatermark;
+  }
+
+  partition(partition: number): Partition {
+    const found = this.partitions[partition];
+    if (found !== undefined) return found;
+    const { name } = this.description;
+    throw new MillraceError("UNKNOWN_PARTITION", `Topic "${name}" has ${this.partitions.length} partitions, no number ${partition}.`, {
+      domain: "user",
+      where: name,
+    });
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * What the writer of a partition tells its readers in other threads, in 40 bytes of shared memory (int32 words):
+ *
+ *   0 sequence: odd while the writer is writing; a reader takes only what it read between two equal even values
+ *   1 state: see WatermarkState
+ *   2-3 high watermark   4-5 file position of it   6-7 base offset of the segment it lies in   8-9 first offset kept
+ *
+ * The pairs are high word, low word. Every access is atomic (sequentially consistent), so the sequence alone decides.
+ * Sleepers wait on word 0.
+ */
+import { waitAsync } from "./waitAsync.ts";
+
+export const WATERMARK_BYTES = 40;
+
+export const WatermarkState = { open: 0, deleted: 1 } as const;
+
+export interface Watermark {
+  /** One past the last offset that may be read. */
+  highWatermark: number;
+  /** Where the high watermark lies in its segment's file. */
+  position: number;
+  /** The segment that is being written. */
+  activeBaseOffset: number;
+  startOffset: number;
+}
+
+const TWO_32 = 4294967296;
+
+/** For the one thread that writes the partition. */
+export class WatermarkWriter {
+  readonly shared = new SharedArrayBuffer(WATERMARK_BYTES);
+  private readonly words = new Int32Array(this.shared);
+
+  publish(watermark: Watermark): void {
+    const { words } = this;
+    Atomics.add(words, 0, 1);
+    this.store(2, watermark.highWatermark);
+    this.store(4, watermark.position);
+    this.store(6, watermark.activeBaseOffset);
+    this.store(8, watermark.startOffset);
+    Atomics.add(words, 0, 1);
+    Atomics.notify(words, 0);
+  }
+
+  /** Wakes those who sleep for the last time. */
+  markDeleted(): void {
+    Atomics.store(this.words, 1, WatermarkState.deleted);
+    Atomics.add(this.words, 0, 2);
+    Atomics.notify(this.words, 0);
+  }
+
+  private store(word: number, value: number): void {
+    Atomics.store(this.words, word, Math.floor(value / TWO_32));
+    Atomics.store(this.words, word + 1, value | 0);
+  }
+}
+
+export class WatermarkReader {
+  private readonly words: Int32Array;
+  private sleeping: Promise<void> | undefined;
+
+  constructor(shared: SharedArrayBuffer) {
+    this.words = new Int32Array(shared);
+  }
+
+  get deleted(): boolean {
+    return Atomics.load(this.words, 1) === WatermarkState.deleted;
+  }
+
+  read(): Watermark {
+    const { words } = this;
+    for (;;) {
+      const sequence = Atomics.load(words, 0);
+      const highWatermark = this.load(2);
+      const position = this.load(4);
+      const activeBaseOffset = this.load(6);
+      const startOffset = this.load(8);
+      // the writer is in its few stores for less than a microsecond: trying again is cheaper than any sleep
+      if ((sequence & 1) === 0 && Atomics.load(words, 0) === sequence) return { highWatermark, position, activeBaseOffset, startOffset };
+    }
+  }
+
+  /**
+   * Resolves after the next change. Whoever sleeps first looks at `read` again after this call: what changed before
+   * it wakes nobody. One wait in the engine for all sleepers of this reader, because it can't be cancelled.
+   */
+  changed(): Promise<void> {
+    this.sleeping ??= waitAsync(this.words, 0, Atomics.load(this.words, 0)).then(() => {
+      this.sleeping = undefined;
+    });
+    return this.sleeping;
+  }
+
+  private load(word: number): number {
+    return Atomics.load(this.words, word) * TWO_32 + (Atomics.load(this.words, word + 1) >>> 0);
+  }
+}
