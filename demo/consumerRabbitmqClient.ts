@@ -13,23 +13,23 @@ runConsumer(async (settings, onDelivery) => {
     noDelay: true,
   });
   connection.on("error", () => undefined); // it tries again
-  let open = 0;
+  const working = { deliveries: 0 };
   const consumer = connection.createConsumer(
     { queue: settings.queue, qos: { prefetchCount: PREFETCH }, queueOptions: { queue: settings.queue, passive: true } },
     async (message) => {
       onDelivery(rawContent(message.body), message.redelivered);
-      open++;
+      working.deliveries++;
       await new Promise((resolve) => setTimeout(resolve, WORK_MS));
-      open--;
+      working.deliveries--;
       return ConsumerStatus.ACK;
     },
   );
   consumer.on("error", () => undefined);
   await new Promise<void>((resolve) => consumer.once("ready", () => resolve()));
   return {
-    unacknowledged: () => open,
+    unacknowledged: () => working.deliveries,
     async close() {
-      while (open > 0) await new Promise((resolve) => setTimeout(resolve, WORK_MS));
+      while (working.deliveries > 0) await new Promise((resolve) => setTimeout(resolve, WORK_MS));
       await consumer.close();
       await connection.close();
     },

@@ -5,12 +5,13 @@ export class SeenIds {
   distinct = 0;
   redelivered = 0;
   private readonly deliveries: Uint16Array;
-  private readonly marked: Uint16Array;
+  /** Came again without being marked as redelivered: a duplicate. */
+  private readonly unmarked: Uint16Array;
 
   /** Ids are below `count`. */
   constructor(count: number) {
     this.deliveries = new Uint16Array(count);
-    this.marked = new Uint16Array(count);
+    this.unmarked = new Uint16Array(count);
   }
 
   record(id: number, redelivered: boolean): void {
@@ -18,16 +19,15 @@ export class SeenIds {
     if (before === undefined) throw new Error(`the consumer got flight ${id}, which was not published`);
     if (before === 0) this.distinct++;
     this.deliveries[id] = before + 1;
-    if (!redelivered) return;
-    this.redelivered++;
-    this.marked[id] = (this.marked[id] as number) + 1;
+    if (redelivered) this.redelivered++;
+    else if (before > 0) this.unmarked[id] = (this.unmarked[id] as number) + 1;
   }
 
-  /** CSV: id, how often it came, how many of these were marked as redelivered. */
+  /** CSV: id, how often it came, how often it came again without being marked. */
   async write(file: string): Promise<void> {
-    const lines = ["id,deliveries,redelivered"];
+    const lines = ["id,deliveries,unmarked"];
     this.deliveries.forEach((times, id) => {
-      if (times > 0) lines.push(`${id},${times},${this.marked[id]}`);
+      if (times > 0) lines.push(`${id},${times},${this.unmarked[id]}`);
     });
     await writeFile(file, `${lines.join("\n")}\n`);
   }

@@ -1,0 +1,106 @@
+/** `npm run demo`: real flights through the whole line, judged by another program. See README.md. */
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import { Random } from "../src/base/random.ts";
+import { Children } from "./children.ts";
+import { judge } from "./judge.ts";
+import { planKills } from "./kills.ts";
+import { Line, type LineResult } from "./line.ts";
+import { NodeProcess } from "./nodeProcess.ts";
+import { type DemoOptions, readOptions, USAGE } from "./options.ts";
+import { flightsPath, nodeEntry, outputDirectory } from "./paths.ts";
+import { ProgressLine } from "./progress.ts";
+import { findingsText, killSentence, lateSentence, stageTable, worstHours } from "./report.ts";
+
+const HOUR_MS = 3_600_000;
+/** The pipeline waits two hours (its outOfOrderness); the rest is a margin. */
+const DISORDER_MS = 2 * HOUR_MS - 5 * 60_000;
+const HELD_BACK_ONE_IN = 1_000;
+const HELD_BACK_MS = 24 * HOUR_MS;
+
+const say = (text: string): void => console.log(text);
+
+async function demo(options: DemoOptions): Promise<number> {
+  for (const needed of [nodeEntry, flightsPath]) {
+    if (!existsSync(needed))
+      throw new Error(`${needed} is missing: run "npm ci" and start the demo with "npm run demo", which builds first`);
+  }
+  const children = new Children();
+  await rm(outputDirectory, { recursive: true, force: true });
+  await mkdir(outputDirectory);
+  const node = await NodeProcess.create(outputDirectory, children);
+  say(`A node on port ${node.port}, a publisher and two consumers, each a process of its own. Output: ${shortPath(outputDirectory)}/`);
+  const line = await runLine(options, node, children);
+
+  const verdict = await judge({
+    original: flightsPath,
+    events: line.count,
+    output: outputDirectory,
+    heldBack: line.heldBack,
+    queues: line.queues,
+  });
+  say(`\n${stageTable(line, verdict)}\n\n  ${lateSentence(line, verdict)}`);
+  if (options.kill) say(`  ${killSentence(line)}`);
+  if (verdict.findings.length > 0) {
+    say(`\nDuckDB found differences between the original and the output:\n${findingsText(verdict.findings)}\n`);
+    say(`The node's data and log are kept in ${shortPath(outputDirectory)}/. The seed was ${options.seed}.`);
+    return 1;
+  }
+  say("  DuckDB compared the output with the original, row by row: equal.\n");
+  say(`The worst hours of an airport (ten flights or more):\n${await worstHours(outputDirectory)}\n`);
+  if (!options.keep) await rm(node.data, { recursive: true });
+  say(whereAndWhatNext(options));
+  return 0;
+}
+
+async function runLine({ events, kill, seed }: DemoOptions, node: NodeProcess, children: Children): Promise<LineResult> {
+  const progress = new ProgressLine(process.stdout);
+  const settings = {
+    events,
+    disorderMs: DISORDER_MS,
+    heldBackOneIn: HELD_BACK_ONE_IN,
+    heldBackMs: HELD_BACK_MS,
+    seed,
+    kills: kill ? planKills(new Random(seed)) : [],
+    directory: outputDirectory,
+  };
+  try {
+    return await new Line(node, children, settings, (now) => progress.show(now)).run();
+  } finally {
+    progress.end();
+  }
+}
+
+function whereAndWhatNext({ kill, keep, events }: DemoOptions): string {
+  const out = shortPath(outputDirectory);
+  const next = [
+    kill
+      ? "npm run demo -- --kill --seed 2       other moments"
+      : "npm run demo -- --kill                kill the node on the way, and lose nothing",
+    events === "all"
+      ? "npm run demo -- --events 100000       a short run"
+      : "npm run demo -- --events all          half a year: 3,000,000 flights",
+    "npx millrace dev pipelines/hourly-delays.ts    a node of your own; change the pipeline while it runs",
+  ];
+  return [
+    "The files:",
+    `  ${out}/flights/day=.../     every flight, by day`,
+    `  ${out}/hourly-delays/       a row an airport and hour`,
+    `  ${out}/flights-late/        what came too late`,
+    ...(keep ? [`  ${out}/data/                the node's own; millrace start --config ${out}/millrace.yaml goes on from here`] : []),
+    "Next:",
+    ...next.map((line) => `  ${line}`),
+  ].join("\n");
+}
+
+const shortPath = (file: string): string => path.relative(process.cwd(), file) || ".";
+
+try {
+  const options = process.argv.slice(2).includes("--help") ? undefined : readOptions(process.argv.slice(2));
+  if (options === undefined) say(USAGE);
+  process.exit(options === undefined ? 0 : await demo(options));
+} catch (error) {
+  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exit(1);
+}
