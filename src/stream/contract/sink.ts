@@ -41,7 +41,8 @@ export interface SinkContext {
 
 export interface SinkWriter {
   /**
-   * Takes a row; synchronous, so that it happens within the record's push. `columns` is the same object for every row of this sink (pinned).
+   * Takes a row; synchronous, so that it happens within the record's push. `columns` is the same object for every row of this sink (pinned),
+   * until a column gets its first value: then it is a longer one, whose first columns are the ones before. `place` is valid during the call.
    * Throws ROW_REFUSED before anything of the row is kept.
    */
   write(row: unknown, columns: RowSchema, place: RowPlace): void;
@@ -53,6 +54,8 @@ export interface SinkWriter {
   commit(handle: Handle): Promise<void>;
   /** After the last `commit` of an epoch: what they did is durable (directories synced). */
   committed(): Promise<void>;
+  /** Asked after each drained batch: true when the writer's buffer is full until the next checkpoint, which is then taken at once. */
+  checkpointWanted?(): boolean;
   /** Gives up what was not snapshotted; temporary files of it may stay, the next `open` removes them. */
   close(): Promise<void>;
 }
@@ -64,6 +67,8 @@ export interface RowPlace {
   readonly offset: number;
   /** Event time, ms. */
   readonly timestamp: number;
+  /** The key that the row was grouped by, as text; undefined if it was not. */
+  readonly key?: string | undefined;
 }
 
 /** W = "columns": the rows' type must have a column type for every property (see NoBadColumn). */

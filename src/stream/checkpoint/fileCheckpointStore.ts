@@ -1,0 +1,34 @@
+import path from "node:path";
+import type { FileSystem } from "../../base/fileSystem.ts";
+import type { CheckpointStore } from "../contract/host.ts";
+
+const SUFFIX = ".checkpoint";
+
+/**
+ * One file a pipeline. Written under a temporary name, synced, renamed, and the directory synced: a crash at any moment leaves the
+ * checkpoint before or this one, whole. Pipeline names are legal file names (see `pipeline`).
+ */
+export function fileCheckpointStore(options: { readonly fileSystem: FileSystem; readonly directory: string }): CheckpointStore {
+  const { fileSystem, directory } = options;
+  const fileOf = (pipeline: string): string => path.join(directory, `${pipeline}${SUFFIX}`);
+  return {
+    async load(pipeline) {
+      const file = fileOf(pipeline);
+      return (await fileSystem.stat(file)) === undefined ? undefined : fileSystem.readFile(file);
+    },
+    async commit(pipeline, checkpoint) {
+      const temporary = `${fileOf(pipeline)}.new`;
+      await fileSystem.makeDirectory(directory);
+      if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
+      const file = await fileSystem.open(temporary, "create");
+      try {
+        await file.write(checkpoint, 0, checkpoint.length, 0);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await fileSystem.rename(temporary, fileOf(pipeline));
+      await fileSystem.syncDirectory(directory);
+    },
+  };
+}
