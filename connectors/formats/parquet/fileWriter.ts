@@ -58,6 +58,8 @@ export class ParquetFileWriter {
       }
     }
     for (const next of ahead) await this.writePage(next);
+    // what the caller takes for written must not stay in memory
+    await this.flush();
     this.rowGroups.push({ chunks, rowCount: group.rowCount });
   }
 

@@ -1,8 +1,8 @@
-import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
-import type { RowSchema } from "../../../src/stream/contract/columns.ts";
 import type { Compression } from "../../../connectors/formats/parquet/compression.ts";
 import { ParquetFileWriter } from "../../../connectors/formats/parquet/fileWriter.ts";
 import { RowGroup } from "../../../connectors/formats/parquet/rowGroup.ts";
+import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
+import type { RowSchema } from "../../../src/stream/contract/columns.ts";
 
 export type Row = Record<string, unknown>;
 

@@ -50,7 +50,15 @@ describe("what was written is what three other programs read", () => {
       const rows = [
         { id: 2n ** 63n - 1n, count: 2 ** 31 - 1, mean: Infinity, name: "", late: true, at: new Date(-1), raw: new Uint8Array(0) },
         { id: 0, count: null, mean: null, name: null, late: null, at: null, raw: null },
-        { id: -(2n ** 63n), count: -(2 ** 31), mean: -Infinity, name: "\u{1f600} grüße", late: false, at: new Date(0), raw: Uint8Array.of(0, 255) },
+        {
+          id: -(2n ** 63n),
+          count: -(2 ** 31),
+          mean: -Infinity,
+          name: "\u{1f600} grüße",
+          late: false,
+          at: new Date(0),
+          raw: Uint8Array.of(0, 255),
+        },
         { id: 2n ** 53n + 1n, mean: NaN, name: "lone \ud83d here", at: Date.UTC(1969, 6, 20, 20, 17) },
         { id: Number.MIN_SAFE_INTEGER, mean: -0, name: "x".repeat(300) },
         { id: -4294967296, mean: Number.MIN_VALUE, at: new Date("0001-01-01T00:00:00Z") },
@@ -111,7 +119,9 @@ describe("what was written is what three other programs read", () => {
 
 describe("the footer", () => {
   test("says who wrote it, and carries the given key-values", async () => {
-    const file = await written([{ name: "id", type: "int64", optional: false }], [{ id: 1 }], { keyValues: { "millrace.pipeline": "p ü" } });
+    const file = await written([{ name: "id", type: "int64", optional: false }], [{ id: 1 }], {
+      keyValues: { "millrace.pipeline": "p ü" },
+    });
     const found = await metadata(file);
     const { version } = await import("../../../package.json", { with: { type: "json" } }).then((json) => json.default);
     // what parquet-mr's VersionParser accepts
@@ -120,29 +130,37 @@ describe("the footer", () => {
   });
 });
 
-describe("statistics", () => {
-  const one = async (type: RowSchema[0]["type"], values: unknown[]) => {
-    const file = await written([{ name: "v", type, optional: true }], values.map((v) => ({ v })));
-    return (await metadata(file)).row_groups[0]?.columns[0]?.meta_data?.statistics;
-  };
+/** Of a column with these values. */
+async function statisticsOf(type: RowSchema[0]["type"], values: unknown[]) {
+  const file = await written(
+    [{ name: "v", type, optional: true }],
+    values.map((v) => ({ v })),
+  );
+  return (await metadata(file)).row_groups[0]?.columns[0]?.meta_data?.statistics;
+}
 
+describe("statistics", () => {
   test("numbers, times and booleans", async () => {
-    expect(await one("int64", [3, 2n ** 62n, -(2n ** 62n), null])).toMatchObject({ min_value: -(2n ** 62n), max_value: 2n ** 62n, null_count: 1n });
-    expect(await one("int64", [-1, 4294967295, 1])).toMatchObject({ min_value: -1n, max_value: 4294967295n });
-    expect(await one("int32", [5, -7, 2])).toMatchObject({ min_value: -7, max_value: 5 });
-    expect(await one("timestamp", [new Date(-5), 10])).toMatchObject({ min_value: new Date(-5), max_value: new Date(10) });
-    expect(await one("boolean", [true, null])).toMatchObject({ min_value: true, max_value: true });
-    expect(await one("boolean", [true, false])).toMatchObject({ min_value: false, max_value: true });
+    expect(await statisticsOf("int64", [3, 2n ** 62n, -(2n ** 62n), null])).toMatchObject({
+      min_value: -(2n ** 62n),
+      max_value: 2n ** 62n,
+      null_count: 1n,
+    });
+    expect(await statisticsOf("int64", [-1, 4294967295, 1])).toMatchObject({ min_value: -1n, max_value: 4294967295n });
+    expect(await statisticsOf("int32", [5, -7, 2])).toMatchObject({ min_value: -7, max_value: 5 });
+    expect(await statisticsOf("timestamp", [new Date(-5), 10])).toMatchObject({ min_value: new Date(-5), max_value: new Date(10) });
+    expect(await statisticsOf("boolean", [true, null])).toMatchObject({ min_value: true, max_value: true });
+    expect(await statisticsOf("boolean", [true, false])).toMatchObject({ min_value: false, max_value: true });
   });
 
   test("doubles: zero bounds are -0 and +0, a NaN leaves them out", async () => {
-    const zero = await one("double", [0, -0, 0]);
+    const zero = await statisticsOf("double", [0, -0, 0]);
     expect([zero?.min_value, zero?.max_value]).toEqual([-0, 0]);
-    const positive = await one("double", [0, 5]);
+    const positive = await statisticsOf("double", [0, 5]);
     expect(Object.is(positive?.min_value, -0)).toBe(true);
-    expect(await one("double", [-Infinity, 2.5])).toMatchObject({ min_value: -Infinity, max_value: 2.5 });
+    expect(await statisticsOf("double", [-Infinity, 2.5])).toMatchObject({ min_value: -Infinity, max_value: 2.5 });
     for (const values of [[NaN], [1, NaN, 2]]) {
-      const found = await one("double", values);
+      const found = await statisticsOf("double", values);
       expect([found?.min_value, found?.max_value, found?.null_count]).toEqual([undefined, undefined, 0n]);
     }
   });
@@ -150,18 +168,18 @@ describe("statistics", () => {
   test("text is in the order of its UTF-8 bytes, dictionary or plain", async () => {
     // by UTF-16 units the emoji would be less than U+E000
     const words = ["b", "\u{1f600}", "\ue000", "é"];
-    expect(await one("string", words)).toMatchObject({ min_value: "b", max_value: "\u{1f600}" });
+    expect(await statisticsOf("string", words)).toMatchObject({ min_value: "b", max_value: "\u{1f600}" });
     const many = Array.from({ length: 10_000 }, (_, i) => `${words[i % 4]}${i}`);
-    expect(await one("string", many)).toMatchObject({ min_value: "b0", max_value: "\u{1f600}9997" });
-    expect(await one("string", ["\ud800", "\uffff"])).toMatchObject({ min_value: "\ufffd", max_value: "\uffff" });
+    expect(await statisticsOf("string", many)).toMatchObject({ min_value: "b0", max_value: "\u{1f600}9997" });
+    expect(await statisticsOf("string", ["\ud800", "\uffff"])).toMatchObject({ min_value: "\ufffd", max_value: "\uffff" });
   });
 
   test("bytes are unsigned; bounds that are long are left out, and so are those of nothing", async () => {
-    const bytes = await one("bytes", [Uint8Array.of(128), Uint8Array.of(127, 1)]);
+    const bytes = await statisticsOf("bytes", [Uint8Array.of(128), Uint8Array.of(127, 1)]);
     expect(bytes?.null_count).toBe(0n);
-    const long = await one("string", ["a", "b".repeat(1000)]);
+    const long = await statisticsOf("string", ["a", "b".repeat(1000)]);
     expect([long?.min_value, long?.max_value]).toEqual([undefined, undefined]);
-    const nothing = await one("string", [null, undefined]);
+    const nothing = await statisticsOf("string", [null, undefined]);
     expect([nothing?.min_value, nothing?.null_count]).toEqual([undefined, 2n]);
   });
 
@@ -180,7 +198,8 @@ describe("statistics", () => {
       t: new Date((i - 500) * 1000),
     }));
     const file = await written(schema, rows, { rowGroupRows: 100 });
-    const count = async (where: string) => Number((await query(`SELECT count(*) AS c FROM read_parquet('${file}') WHERE ${where}`))[0]?.["c"]);
+    const count = async (where: string) =>
+      Number((await query(`SELECT count(*) AS c FROM read_parquet('${file}') WHERE ${where}`))[0]?.["c"]);
     for (const at of [0, 99, 100, 499, 500, 999]) {
       const n = BigInt(at - 500) * 2n ** 40n;
       expect(await count(`n = ${n}`)).toBe(1);

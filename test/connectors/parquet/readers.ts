@@ -2,11 +2,12 @@
  * Three readers that others wrote. Each gives the rows in one spelling, so that they can be compared: int64 as bigint, timestamps as
  * milliseconds, bytes as hex, null for null, -0 and NaN as they are.
  */
-import { createRequire } from "node:module";
+
 import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { DuckDBInstance } from "@duckdb/node-api";
-import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import type { FileMetaData } from "hyparquet";
+import { parquetMetadata, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { RowSchema } from "../../../src/stream/contract/columns.ts";
 import type { Row } from "./encode.ts";
@@ -19,7 +20,9 @@ export function expected(schema: RowSchema, row: Row): Record<string, Cell> {
 }
 
 export async function readWithDuckDb(path: string, schema: RowSchema): Promise<Record<string, Cell>[]> {
-  const rows = await query(`SELECT * FROM read_parquet('${path}', hive_partitioning = false, file_row_number = true) ORDER BY file_row_number`);
+  const rows = await query(
+    `SELECT * FROM read_parquet('${path}', hive_partitioning = false, file_row_number = true) ORDER BY file_row_number`,
+  );
   return rows.map((row) => {
     const plain: Row = {};
     for (const { name, type } of schema) {

@@ -4,7 +4,21 @@ import type { Row } from "./encode.ts";
 
 const types: readonly ColumnType[] = ["int64", "int32", "double", "string", "boolean", "timestamp", "bytes"];
 
-const texts = ["", "a", "Z", "zürich", "東京", "\u{1f600}", "\ue000", "\uffff", "\ud800", "x\udc00y", "tab\tnewline\n", "0", "__HIVE_DEFAULT_PARTITION__"];
+const texts = [
+  "",
+  "a",
+  "Z",
+  "zürich",
+  "東京",
+  "\u{1f600}",
+  "\ue000",
+  "\uffff",
+  "\ud800",
+  "x\udc00y",
+  "tab\tnewline\n",
+  "0",
+  "__HIVE_DEFAULT_PARTITION__",
+];
 const doubles = [0, -0, NaN, Infinity, -Infinity, Number.MAX_VALUE, Number.MIN_VALUE, -1.5, 2 ** 53, 0.1];
 const longs = [0, -1, 1, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 2 ** 31, -(2 ** 31), 2 ** 32, -(2 ** 32) - 1];
 const bigs = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n + 1n, -(2n ** 53n) - 1n, 0n, -1n];
