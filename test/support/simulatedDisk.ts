@@ -37,6 +37,8 @@ class Content {
 }
 
 export class FileNode {
+  /** Its last name, for messages and faults. */
+  path = "";
   readonly current = new Content();
   private readonly durable = new Content();
   private unsynced: Change[] = [];

@@ -16,8 +16,11 @@ export type Operation = keyof FileSystem | "read" | "write" | "sync" | "truncate
 
 export interface SimulatedFileSystemOptions {
   readonly seed: number;
-  /** True: this sync resolves but does nothing, as if its line were not in the code. Survives `crash` and `kill`. */
-  readonly ignoreSync?: (path: string, kind: SyncKind) => boolean;
+  /**
+   * True: this sync resolves but does nothing, as if its line were not in the code. `lastNameChange` tells several syncs of a
+   * directory apart: "create a", "rename a b" or "remove a", without folders. Survives `crash` and `kill`.
+   */
+  readonly ignoreSync?: (path: string, kind: SyncKind, lastNameChange: string) => boolean;
   /** Each operation takes 0 to this many turns of the loop (0: microtasks only). Default 2. */
   readonly turnsMax?: number;
 }
@@ -38,6 +41,7 @@ export class SimulatedFileSystem implements FileSystem {
   private readonly faults: { readonly fault: Fault; left: number }[] = [];
   private readonly writing = new Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>();
   private ended: string | undefined;
+  private lastNameChange = "";
 
   constructor(
     private readonly options: SimulatedFileSystemOptions,
@@ -79,10 +83,12 @@ export class SimulatedFileSystem implements FileSystem {
       if (node !== undefined) throw systemError("EEXIST", "open", file);
       node = new FileNode();
       this.disk.changeNames([{ directory, name, node }]);
+      this.lastNameChange = `create ${name}`;
     }
     if (node === undefined) throw systemError("ENOENT", "open", file);
     if (node instanceof DirectoryNode) throw systemError("EISDIR", "open", file);
-    return new SimulatedFile(this.handleHost(), node, path.resolve(file), mode !== "read");
+    node.path = path.resolve(file);
+    return new SimulatedFile(this.handleHost(), node, mode !== "read");
   }
 
   async readFile(file: string): Promise<Buffer> {
@@ -133,6 +139,8 @@ export class SimulatedFileSystem implements FileSystem {
       { ...source, node: undefined },
       { ...target, node },
     ]);
+    this.lastNameChange = `rename ${source.name} ${target.name}`;
+    if (node instanceof FileNode) node.path = path.resolve(to);
   }
 
   async removeFile(file: string): Promise<void> {
@@ -142,6 +150,7 @@ export class SimulatedFileSystem implements FileSystem {
     if (node === undefined) throw systemError("ENOENT", "unlink", file);
     if (node instanceof DirectoryNode) throw systemError("EISDIR", "unlink", file);
     this.disk.changeNames([{ directory, name, node: undefined }]);
+    this.lastNameChange = `remove ${name}`;
   }
 
   async removeTree(folder: string): Promise<void> {
@@ -166,7 +175,7 @@ export class SimulatedFileSystem implements FileSystem {
 
   private syncNames(directory: DirectoryNode, where: string): void {
     this.syncs.directory++;
-    if (this.options.ignoreSync?.(where, "directory") !== true) this.disk.syncNames(directory);
+    if (this.options.ignoreSync?.(where, "directory", this.lastNameChange) !== true) this.disk.syncNames(directory);
   }
 
   private handleHost(): HandleHost {
@@ -178,7 +187,7 @@ export class SimulatedFileSystem implements FileSystem {
       fault: (op, where) => this.fault(op, where),
       syncing: (where) => {
         this.syncs.file++;
-        return this.options.ignoreSync?.(where, "file") !== true;
+        return this.options.ignoreSync?.(where, "file", this.lastNameChange) !== true;
       },
     };
   }
@@ -252,9 +261,12 @@ class SimulatedFile implements File {
   constructor(
     private readonly host: HandleHost,
     private readonly node: FileNode,
-    private readonly where: string,
     private readonly writable: boolean,
   ) {}
+
+  private get where(): string {
+    return this.node.path;
+  }
 
   async read(into: Uint8Array, offset: number, length: number, position: number): Promise<number> {
     this.assertOpen("read");

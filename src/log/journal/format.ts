@@ -1,0 +1,102 @@
+/**
+ * The journal's files. Little endian.
+ *
+ *   file     <sequence>.journal, of a fixed size: header, entries, and then whatever was there before (zeros, or an earlier life)
+ *   header   magic "MRJOURNL" | format version u32 | file bytes u32 | sequence f64 | CRC-32C u32 of all before | 4 unused
+ *   entry    length u32 (of the whole entry) | CRC-32C u32 (of all after this field) | previous u32 | kind u8 | flags u8 |
+ *            content format u16 | body
+ *   message  timestamp f64 | destinations u32 | address bytes u16 | dedupe id bytes u16 |
+ *            destinations x (queue u32, offset f64) | address | dedupe id | content
+ *   acks     n x (queue u32, offset f64)
+ *   dropped  queue u32, offset f64 (Infinity: the queue is deleted)
+ *   start    8 random bytes: the first entry that a process writes
+ *   end      nothing follows in this file, the next file goes on
+ *
+ * Invariants:
+ * - Chain: `previous` is the CRC of the entry before, of the header for a file's first. Hence bytes of the file's earlier life, and
+ *   entries that a disk kept behind a hole in an unfinished write, never continue the chain: not after the header, and not
+ *   after what the next process writes into the hole, since that begins with a `start` of its own.
+ * - An entry never spans files. Every file but the last ends with `end`, which is synced before the next file's first entry is
+ *   written. So a break in the chain is a torn end only if no entry of a later file is valid; else it is damage.
+ * - Files are reused, and removed, oldest first, each step durable before the next. An acknowledgement is in the same file as its
+ *   message or in a later one, so it is never gone while the message can still come back.
+ * - A name is given only to a file that is filled, headed and synced; a file in the making is `next.spare`, and worthless after a
+ *   crash. A broken header under a sequence's name is therefore damage, always.
+ */
+import { crc32cRange } from "../../base/crc32c.ts";
+import { MillraceError } from "../../base/errors.ts";
+
+export const formatVersion = 1;
+export const fileHeaderBytes = 32;
+export const entryHeadBytes = 16;
+export const messageHeadBytes = 32;
+export const destinationBytes = 12;
+export const startEntryBytes = entryHeadBytes + 8;
+export const endEntryBytes = entryHeadBytes;
+
+export const EntryKind = { message: 1, acknowledgements: 2, dropped: 3, start: 4, end: 5 } as const;
+export const EntryFlag = { persistent: 1, dedupe: 2 } as const;
+
+const magic = "MRJOURNL";
+
+export interface FileHeader {
+  readonly sequence: number;
+  readonly fileBytes: number;
+  readonly crc: number;
+}
+
+export function encodeFileHeader(sequence: number, fileBytes: number): Buffer {
+  const header = Buffer.alloc(fileHeaderBytes);
+  header.write(magic, 0, "latin1");
+  header.writeUInt32LE(formatVersion, 8);
+  header.writeUInt32LE(fileBytes, 12);
+  header.writeDoubleLE(sequence, 16);
+  header.writeUInt32LE(crc32cRange(header, 0, 24), 24);
+  return header;
+}
+
+export function decodeFileHeader(header: Buffer, where: string): FileHeader {
+  if (header.length < fileHeaderBytes || header.toString("latin1", 0, 8) !== magic)
+    throw corrupt(where, "the file does not begin as a journal's");
+  const version = header.readUInt32LE(8);
+  if (version > formatVersion) {
+    throw new MillraceError(
+      "JOURNAL_TOO_NEW",
+      `The journal has format version ${version}; this version of millrace reads up to ${formatVersion}.`,
+      {
+        domain: "user",
+        where,
+        hint: "Start the newer version of millrace that wrote it.",
+      },
+    );
+  }
+  const crc = header.readUInt32LE(24);
+  if (crc !== crc32cRange(header, 0, 24)) throw corrupt(where, "the file's header has a wrong checksum");
+  return { fileBytes: header.readUInt32LE(12), sequence: header.readDoubleLE(16), crc };
+}
+
+/** Is there a whole entry at `at`, as far as it can be told from itself? */
+export function isEntry(bytes: Buffer, at: number, end: number): boolean {
+  if (at + entryHeadBytes > end) return false;
+  const length = bytes.readUInt32LE(at);
+  return length >= entryHeadBytes && length <= end - at && crc32cRange(bytes, at + 8, at + length) === bytes.readUInt32LE(at + 4);
+}
+
+export function decodeMessage(bytes: Buffer, at: number): { address: Buffer; contentFormat: number; content: Buffer } {
+  const address = at + messageHeadBytes + bytes.readUInt32LE(at + 24) * destinationBytes;
+  const dedupe = address + bytes.readUInt16LE(at + 28);
+  const content = dedupe + bytes.readUInt16LE(at + 30);
+  return {
+    address: Buffer.from(bytes.subarray(address, dedupe)),
+    contentFormat: bytes.readUInt16LE(at + 14),
+    content: Buffer.from(bytes.subarray(content, at + bytes.readUInt32LE(at))),
+  };
+}
+
+export function corrupt(where: string, why: string): MillraceError {
+  return new MillraceError("JOURNAL_CORRUPT", `The queues' journal is damaged: ${why}.`, {
+    domain: "external",
+    where,
+    hint: "Restore the data directory from a backup; the disk may be failing.",
+  });
+}

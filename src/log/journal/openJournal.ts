@@ -1,0 +1,54 @@
+import { randomBytes } from "node:crypto";
+import type { FileSystem } from "../../base/fileSystem.ts";
+import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
+import { corrupt, fileHeaderBytes } from "./format.ts";
+import { JournalFiles } from "./journalFiles.ts";
+import { FileQueueJournal, type JournalSettings, type JournalTail } from "./queueJournal.ts";
+import { scanFile } from "./recovery.ts";
+
+export interface JournalOptions extends JournalSettings {
+  readonly fileSystem: FileSystem;
+  /** Made if it is not there; nothing but the journal is in it. */
+  readonly directory: string;
+  /** Of a new journal; one that exists keeps the size that it has. */
+  readonly fileBytes: number;
+}
+
+/**
+ * Replays what is there, calling the visitor in the order in which it happened, and goes on behind it. Files are reused from the
+ * first commit on: the caller pins what it keeps before it appends, acknowledges or waits for anything.
+ */
+export async function openJournal(options: JournalOptions, visitor: JournalVisitor): Promise<QueueJournal> {
+  const { fileSystem, directory, fileBytes, logger } = options;
+  await fileSystem.makeDirectory(directory);
+  const files = await JournalFiles.open(fileSystem, directory, fileBytes, logger);
+  try {
+    const tail = await replay(files, visitor);
+    // what a killed process wrote may still be in the page cache only, and is relied upon from now on; of older files it was synced
+    // before the next one was begun
+    for (const file of files.all.slice(-2)) await (await file.ready).sync();
+    await files.syncDirectory();
+    return new FileQueueJournal(options, files, tail, randomBytes(8));
+  } catch (error) {
+    await files.close();
+    throw error;
+  }
+}
+
+async function replay(files: JournalFiles, visitor: JournalVisitor): Promise<JournalTail> {
+  const found = files.all.slice();
+  for (const [index, file] of found.entries()) {
+    const scanned = await scanFile(file, files.fileBytes, visitor);
+    if (scanned.finished) continue;
+    const later = found.slice(index + 1);
+    for (const after of later) {
+      const { entries } = await scanFile(after, files.fileBytes, undefined);
+      if (entries > 0) throw corrupt(`${file.path} at byte ${scanned.end}`, "an entry is broken, and later ones are not");
+    }
+    files.setAside(later.length);
+    return { file, offset: scanned.end, chain: scanned.chain };
+  }
+  const file = files.next();
+  await file.ready;
+  return { file, offset: fileHeaderBytes, chain: file.headerCrc };
+}
