@@ -16,5 +16,6 @@ export default defineConfig({
     exclude: ["test/systems/**"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    reporters: process.env.TEST_REPORT === undefined ? ["default"] : ["default", ["json", { outputFile: process.env.TEST_REPORT }]],
   },
 });

@@ -1,4 +1,9 @@
-/** What pipelines are written with. */
+/** The public API: what pipelines are written with, and a node in your program. Connectors and the test kit have entries of their own. */
+export { MillraceError } from "./base/errors.ts";
+export type { Logger } from "./base/logger.ts";
+export { createNode, type NodeOptions } from "./server/createNode.ts";
+export type { Node } from "./server/node.ts";
+export type { NodeStatus } from "./server/status.ts";
 export type { ColumnType, RowColumn, RowSchema } from "./stream/contract/columns.ts";
 export type { BadColumn, NoBadColumn } from "./stream/contract/rows.ts";
 export type { Sink, SinkContext, SinkWriter } from "./stream/contract/sink.ts";

@@ -80,7 +80,7 @@ function invalid(issue: z.core.$ZodIssue, root: Schema, places: Places): Problem
     code: "CONFIG_INVALID",
     what: issue.path.length === 0 ? issue.message : `'${dotted(issue.path)}': ${issue.message}`,
     where: places.whereIs(issue.path),
-    hint: description === undefined ? undefined : `It means: ${description}.`,
+    hint: description === undefined ? undefined : `It means: ${description.replace(/\.$/, "")}.`,
   };
 }
 

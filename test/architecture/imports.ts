@@ -8,9 +8,10 @@ export interface Import {
   readonly typeOnly: boolean;
 }
 
+const blank = (text: string): string => text.replaceAll(/[^\n]/g, " ");
+
 /** Comments become spaces, so that a quoted import in one is none and lines stay where they are. Strings stay. */
 function withoutComments(source: string): string {
-  const blank = (text: string): string => text.replaceAll(/[^\n]/g, " ");
   return source.replaceAll(/("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\*[^]*?\*\/|\/\/[^\n]*/g, (whole, string) =>
     string === undefined ? blank(whole) : whole,
   );

@@ -1,0 +1,73 @@
+/** The commands, their arguments and their help. What each does is in its own file, loaded when it is asked for. */
+import { Command, CommanderError, Option } from "commander";
+import type { Flag } from "../config/settings.ts";
+import { version } from "../server/version.ts";
+import { ExitCode } from "./exitCodes.ts";
+import { takeConfigFlags } from "./flags.ts";
+import { ignoreClosedOutput, sayError } from "./terminal.ts";
+
+/** Configuration keys without a section, which look like any flag. */
+const plainFlags = new Set(["--data", "--pipelines"]);
+
+/** Runs a command and gives the exit code. */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  ignoreClosedOutput();
+  const { flags, rest } = takeConfigFlags(args, plainFlags);
+  let exitCode: number = ExitCode.done;
+  const program = commands(flags, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(rest, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? ExitCode.done : ExitCode.usage;
+    sayError(error);
+    return ExitCode.failed;
+  }
+}
+
+function commands(flags: readonly Flag[], exitWith: (code: number) => void): Command {
+  const program = new Command("millrace")
+    .description("Stream processing: AMQP in, a log inside, RxJS pipelines on top, Parquet out.")
+    .version(version, "-v, --version")
+    .exitOverride()
+    .showHelpAfterError("Run the command with --help to see how it is used.")
+    .addHelpText(
+      "after",
+      "\nEvery configuration key is also a flag (--log.segment-bytes 1048576) and a variable (MILLRACE_LOG_SEGMENT_BYTES).\n" +
+        "Exit codes: 0 done or closed cleanly, 1 failed, 2 wrong usage, 130 and 143 ended by a second SIGINT or SIGTERM.",
+    );
+  const command = (usage: string, description: string): Command =>
+    program.command(usage).description(description).option("--data <dir>", "the data directory").exitOverride();
+  const configFile = new Option("-c, --config <file>", "the configuration file (default: ./millrace.yaml, if there is one)");
+
+  command("dev [pipelines...]", "run a node for development: loopback only, guest/guest, pipelines reload when their files change")
+    .addOption(configFile)
+    .action(async (pipelines: string[], options: { config?: string }) => {
+      exitWith(await (await import("./dev.ts")).dev({ pipelines, file: options.config, flags }));
+    });
+  command("start", "run a node as the configuration file says")
+    .addOption(configFile)
+    .action(async (options: { config?: string }) => {
+      exitWith(await (await import("./start.ts")).start({ file: options.config, flags }));
+    });
+  command("check [files...]", "say what is wrong with a configuration file and its pipelines, or with pipeline files")
+    .addOption(configFile)
+    .action(async (files: string[], options: { config?: string }) => {
+      exitWith(await (await import("./check.ts")).check({ files, file: options.config, flags }));
+    });
+  command("stop", "close the node that uses the data directory")
+    .addOption(configFile)
+    .option("--drain", "first take in what is published, fire the last windows and commit")
+    .action(async (options: { config?: string; drain?: boolean }) => {
+      exitWith(await (await import("./stop.ts")).stop({ file: options.config, flags, drain: options.drain === true }));
+    });
+  command("status", "show what the node that uses the data directory does")
+    .addOption(configFile)
+    .option("--json", "as JSON, for programs")
+    .action(async (options: { config?: string; json?: boolean }) => {
+      exitWith(await (await import("./status.ts")).status({ file: options.config, flags, json: options.json === true }));
+    });
+  return program;
+}

@@ -1,0 +1,60 @@
+import type { Flag } from "../config/settings.ts";
+import type { NodeStatus } from "../server/status.ts";
+import { readConfiguration } from "./configuration.ts";
+import { ask } from "./controlClient.ts";
+import { ExitCode } from "./exitCodes.ts";
+import { runningNode } from "./runningNode.ts";
+import { printData } from "./terminal.ts";
+
+export interface StatusOptions {
+  readonly file: string | undefined;
+  readonly flags: readonly Flag[];
+  readonly json: boolean;
+}
+
+export async function status({ file, flags, json }: StatusOptions): Promise<number> {
+  const { data } = readConfiguration({ file, flags });
+  const { socket } = await runningNode(data);
+  const found = (await ask(socket, { command: "status" })) as NodeStatus;
+  printData(json ? JSON.stringify(found) : textOf(found));
+  return ExitCode.done;
+}
+
+function textOf(node: NodeStatus): string {
+  const { broker } = node;
+  const sections = [
+    `millrace ${node.version}, process ${node.pid}, ${node.state}\n${node.addresses.amqp}, ${node.connections} connections\n${node.data}`,
+    table(
+      ["queue", "ready", "unacked", "consumers", "published", "duplicates"],
+      broker.queues.map((q) => [q.name, q.ready, q.unacknowledged, q.consumers, q.published, q.duplicates]),
+    ),
+    table(
+      ["topic", "partitions", "end offsets", "published", "duplicates"],
+      broker.topics.map((t) => [t.name, t.partitions.length, t.partitions.map((p) => p.endOffset).join(" "), t.published, t.duplicates]),
+    ),
+    table(
+      ["pipeline", "state", "epoch", "records", "late", "dead", "rows out"],
+      node.pipelines.map((p) => [p.name, p.state, p.task?.epoch, p.task?.recordsIn, p.task?.late, p.task?.dead, rowsOut(p.task?.rowsOut)]),
+    ),
+    ...node.pipelines.flatMap((p) => (p.error === undefined ? [] : [`${p.name}: ${p.error.code}: ${p.error.message}`])),
+  ];
+  return sections.filter((section) => section !== "").join("\n\n");
+}
+
+const rowsOut = (rows: Readonly<Record<string, number>> = {}): number => Object.values(rows).reduce((sum, count) => sum + count, 0);
+
+/** Empty without rows. Numbers stand at the right. */
+function table(head: readonly string[], rows: readonly (readonly (string | number | undefined)[])[]): string {
+  if (rows.length === 0) return "";
+  const texts = [head, ...rows.map((row) => row.map((cell) => String(cell ?? "-")))];
+  const widths = head.map((_, column) => Math.max(...texts.map((row) => (row[column] as string).length)));
+  const isNumber = head.map((_, column) => rows.every((row) => typeof row[column] !== "string"));
+  return texts
+    .map((row) =>
+      row
+        .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column] as number) : cell.padEnd(widths[column] as number)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,194 @@
+/**
+ * Keeps one pipeline running: builds its file, runs it in a thread, starts it again with a growing pause after a failure that can pass,
+ * and says "failed" after one that cannot. Nothing in here takes the node down.
+ */
+import type { Clock, Timer } from "../base/clock.ts";
+import { MillraceError, toMillraceError } from "../base/errors.ts";
+import type { Logger } from "../base/logger.ts";
+import type { TaskStatus } from "../stream/contract/host.ts";
+import { type Bundle, bundlePipeline } from "./bundle.ts";
+import { PipelineRun, type RunOptions } from "./pipelineRun.ts";
+
+export type PipelineState = "starting" | "running" | "restarting" | "stopping" | "stopped" | "drained" | "failed";
+
+export interface PipelineStatus {
+  /** The name that the file gives it; the file's path until that is known. */
+  readonly name: string;
+  readonly file: string;
+  readonly state: PipelineState;
+  readonly restarts: number;
+  /** Why it failed, or failed last. */
+  readonly error: MillraceError | undefined;
+  readonly task: TaskStatus | undefined;
+}
+
+export interface PipelineSurroundings {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly bundleDirectory: string;
+  readonly run: NonNullable<RunOptions["run"]>;
+  /** Takes a pipeline's name for this host; false if another one has it. */
+  claim(name: string, host: PipelineHost): boolean;
+}
+
+const restartMsMin = 500;
+const restartMsMax = 30_000;
+/** A run of this length counts as recovered: the pause begins small again. */
+const healthyMs = 60_000;
+/** A thread that has not closed by then is spinning in user code: it is ended, and its last checkpoint counts. */
+const stopMsMax = 20_000;
+
+export class PipelineHost {
+  private state: PipelineState = "starting";
+  private error: MillraceError | undefined;
+  private name: string | undefined;
+  private restarts = 0;
+  private pauseMs = restartMsMin;
+  private current: PipelineRun | undefined;
+  private lastTask: TaskStatus | undefined;
+  private bundle: Bundle | undefined;
+  private wakeUp: (() => void) | undefined;
+  private ending: "stop" | "drain" | undefined;
+  private ended: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly file: string,
+    private readonly around: PipelineSurroundings,
+  ) {}
+
+  /** Resolves when the pipeline runs or the first attempt has failed; how it is going is in `status`. */
+  start(): Promise<void> {
+    return new Promise((firstAttemptOver) => {
+      this.ended = this.keepRunning(firstAttemptOver).finally(firstAttemptOver);
+    });
+  }
+
+  status(): PipelineStatus {
+    return {
+      name: this.name ?? this.file,
+      file: this.file,
+      state: this.state,
+      restarts: this.restarts,
+      error: this.error,
+      task: this.current?.status ?? this.lastTask,
+    };
+  }
+
+  /** Every file of the user's that the running pipeline was built from. */
+  get inputs(): readonly string[] {
+    return this.bundle?.inputs ?? [this.file];
+  }
+
+  /** With a checkpoint. */
+  async stop(): Promise<void> {
+    const pipeline = this.end("stop");
+    const late = this.around.clock.after(stopMsMax, () => {
+      this.around.logger.warn("pipeline did not stop in time; its thread is ended, its last checkpoint counts", { pipeline: this.name });
+      void this.current?.terminate();
+    });
+    await pipeline;
+    late.cancel();
+  }
+
+  /** Takes in what is there, fires the last watermark, commits. Rejects if the pipeline has failed. */
+  async drain(): Promise<void> {
+    await this.end("drain");
+    if (this.state !== "drained")
+      throw this.error ?? new MillraceError("PIPELINE_NOT_DRAINED", `the pipeline '${this.name}' was not running`, { domain: "user" });
+  }
+
+  /** Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. */
+  async reload(): Promise<"same" | "replaced"> {
+    const bundle = await bundlePipeline(this.file, this.around.bundleDirectory);
+    if (bundle.file === this.bundle?.file && this.state === "running") return "same";
+    await loadOnly(this.file, bundle.file, this.around.logger);
+    await this.stop();
+    this.ending = undefined;
+    this.error = undefined;
+    this.pauseMs = restartMsMin;
+    await this.start();
+    return "replaced";
+  }
+
+  private end(how: "stop" | "drain"): Promise<void> {
+    this.ending = how;
+    if (this.state === "running") this.state = "stopping";
+    if (how === "stop") this.current?.stop();
+    else this.current?.drain();
+    this.wakeUp?.();
+    return this.ended;
+  }
+
+  private async keepRunning(firstAttemptOver: () => void): Promise<void> {
+    while (this.ending === undefined) {
+      const since = this.around.clock.monotonicMs();
+      try {
+        this.state = await this.runOnce(firstAttemptOver);
+        return;
+      } catch (error) {
+        this.error = toMillraceError(error, "PIPELINE_FAILED", "the pipeline failed", { domain: "user", where: this.file });
+      }
+      firstAttemptOver();
+      if (!this.error.retryable || this.ending !== undefined) {
+        this.state = "failed";
+        this.around.logger.error("pipeline failed", { pipeline: this.name ?? this.file, error: this.error });
+        return;
+      }
+      if (this.around.clock.monotonicMs() - since > healthyMs) this.pauseMs = restartMsMin;
+      this.state = "restarting";
+      this.restarts++;
+      this.around.logger.warn("pipeline starts again", { pipeline: this.name, inMs: this.pauseMs, error: this.error });
+      await this.pause();
+    }
+    this.state = "stopped";
+  }
+
+  private async runOnce(running: () => void): Promise<"stopped" | "drained"> {
+    const { logger, run, bundleDirectory } = this.around;
+    this.bundle = await bundlePipeline(this.file, bundleDirectory);
+    const current = new PipelineRun({ source: this.file, bundle: this.bundle.file, logger, run });
+    this.current = current;
+    try {
+      this.name = await current.loaded;
+      if (!this.around.claim(this.name, this)) throw nameTaken(this.name, this.file);
+      if (this.ending === "stop") return "stopped";
+      current.go();
+      if (this.ending === "drain") current.drain();
+      else this.state = "running";
+      running();
+      return await current.done;
+    } finally {
+      this.lastTask = current.status ?? this.lastTask;
+      this.current = undefined;
+      await current.terminate();
+    }
+  }
+
+  private async pause(): Promise<void> {
+    let timer: Timer | undefined;
+    await new Promise<void>((resolve) => {
+      this.wakeUp = resolve;
+      timer = this.around.clock.after(this.pauseMs, resolve);
+    });
+    timer?.cancel();
+    this.wakeUp = undefined;
+    this.pauseMs = Math.min(this.pauseMs * 2, restartMsMax);
+  }
+}
+
+/** Loads a bundle in a thread of its own and gives its pipeline's name; rejects with what is wrong with it. */
+export async function loadOnly(source: string, bundle: string, logger: Logger): Promise<string> {
+  const run = new PipelineRun({ source, bundle, logger, run: undefined });
+  try {
+    return await run.loaded;
+  } finally {
+    await run.terminate();
+  }
+}
+
+const nameTaken = (name: string, file: string): MillraceError =>
+  new MillraceError("PIPELINE_NAME_TAKEN", `another pipeline of this node is named '${name}'`, {
+    domain: "user",
+    where: file,
+    hint: "The name is what its checkpoints and topics are kept under: give each pipeline its own.",
+  });

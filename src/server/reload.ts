@@ -1,0 +1,57 @@
+/** Development only: builds a pipeline again when one of its files changes. A build that fails leaves the old one running and is said. */
+import fs from "node:fs";
+import path from "node:path";
+import type { Logger } from "../base/logger.ts";
+import type { PipelineHost } from "./pipelineHost.ts";
+import type { Pipelines } from "./pipelines.ts";
+
+/** An editor writes a file in several steps. */
+const settleMs = 100;
+
+export function reloadOnChange(pipelines: Pipelines, logger: Logger): () => void {
+  const stops = pipelines.hosts.map((host) => watchOne(host, logger));
+  return () => stops.forEach((stop) => stop());
+}
+
+function watchOne(host: PipelineHost, logger: Logger): () => void {
+  let watchers: fs.FSWatcher[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let queue: Promise<void> = Promise.resolve();
+
+  const changed = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      queue = queue.then(() => reload(host, logger)).then(watch);
+    }, settleMs);
+  };
+  /** Folders, not files: an editor replaces a file, and its watcher would stay with the old one. */
+  const watch = (): void => {
+    close();
+    const inputs = new Set(host.inputs);
+    for (const folder of new Set([...inputs].map((file) => path.dirname(file)))) {
+      const watcher = fs.watch(folder, (_, name) => {
+        if (name === null || inputs.has(path.join(folder, name))) changed();
+      });
+      watcher.on("error", (error) => logger.warn("changes of a folder are not seen any more", { folder, error }));
+      watchers.push(watcher);
+    }
+  };
+  const close = (): void => {
+    for (const watcher of watchers) watcher.close();
+    watchers = [];
+  };
+  watch();
+  return () => {
+    clearTimeout(timer);
+    close();
+  };
+}
+
+async function reload(host: PipelineHost, logger: Logger): Promise<void> {
+  try {
+    const outcome = await host.reload();
+    if (outcome === "replaced") logger.info("pipeline reloaded", { pipeline: host.status().name });
+  } catch (error) {
+    logger.error("pipeline not reloaded; what ran before goes on", { pipeline: host.status().name, error });
+  }
+}
