@@ -47,7 +47,7 @@ const ofTopics = new Set(["x-partitions", "x-partition-key", "x-sync"]);
 /** Checks and reads them. `where` ends the messages: "for queue 'q' in vhost '/'". */
 export function queueSettings(options: QueueOptions, limits: QueueSettingsLimits, where: string): QueueSettings {
   const { arguments: args } = options;
-  const type = args["x-queue-type"] ?? "classic";
+  const type = given(args, "x-queue-type", "classic");
   if (type !== "classic" && type !== "quorum" && type !== "stream") {
     throw preconditionFailed(`invalid arg 'x-queue-type' ${where}: ${shown(type)} is none of classic, quorum, stream`);
   }
@@ -72,29 +72,29 @@ export function comparedArguments(args: Arguments): Arguments {
 }
 
 function partitionCount(args: Arguments, partitionsMax: number, where: string): number {
-  const given = args["x-partitions"] ?? 1;
-  const partitions = wholeNumber(given);
+  const value = given(args, "x-partitions", 1);
+  const partitions = wholeNumber(value);
   if (partitions !== undefined && partitions >= 1 && partitions <= partitionsMax) return partitions;
-  throw preconditionFailed(`invalid arg 'x-partitions' ${where}: ${shown(given)} is not a whole number from 1 to ${partitionsMax}`);
+  throw preconditionFailed(`invalid arg 'x-partitions' ${where}: ${shown(value)} is not a whole number from 1 to ${partitionsMax}`);
 }
 
 function partitionKey(args: Arguments, where: string): PartitionKey {
-  const given = args["x-partition-key"] ?? "routing-key";
-  if (given === "routing-key" || given === "message-id" || given === "none") return { kind: given };
-  if (typeof given === "string" && given.startsWith("header:") && given.length > "header:".length) {
-    return { kind: "header", name: given.slice("header:".length) };
+  const value = given(args, "x-partition-key", "routing-key");
+  if (value === "routing-key" || value === "message-id" || value === "none") return { kind: value };
+  if (typeof value === "string" && value.startsWith("header:") && value.length > "header:".length) {
+    return { kind: "header", name: value.slice("header:".length) };
   }
   throw preconditionFailed(
-    `invalid arg 'x-partition-key' ${where}: ${shown(given)} is none of routing-key, message-id, header:<name>, none`,
+    `invalid arg 'x-partition-key' ${where}: ${shown(value)} is none of routing-key, message-id, header:<name>, none`,
   );
 }
 
 function syncPolicy(args: Arguments, where: string): SyncPolicy {
-  const given = args["x-sync"] ?? "always";
-  if (given === "always" || given === "never") return { kind: given };
-  const ms = typeof given === "string" ? durationMs(given) : undefined;
+  const value = given(args, "x-sync", "always");
+  if (value === "always" || value === "never") return { kind: value };
+  const ms = typeof value === "string" ? durationMs(value) : undefined;
   if (ms !== undefined && ms > 0) return { kind: "interval", ms };
-  throw preconditionFailed(`invalid arg 'x-sync' ${where}: ${shown(given)} is none of always, never, a time like "10 ms"`);
+  throw preconditionFailed(`invalid arg 'x-sync' ${where}: ${shown(value)} is none of always, never, a time like "10 ms"`);
 }
 
 function dedupeLimit(args: Arguments, dedupeIdsMax: number, where: string): DedupeLimit | undefined {
@@ -108,6 +108,11 @@ function dedupeLimit(args: Arguments, dedupeIdsMax: number, where: string): Dedu
     `invalid arg 'x-dedupe' ${where}: ${shown(given)} is neither a number of message-ids from 1 to ${dedupeIdsMax} nor a time like "10 min"`,
   );
 }
+
+const given = (args: Arguments, name: string, fallback: HeaderValue): HeaderValue => {
+  const value = args[name];
+  return value === undefined ? fallback : value;
+};
 
 function wholeNumber(value: HeaderValue): number | undefined {
   const number = typeof value === "bigint" ? Number(value) : value;

@@ -1,0 +1,105 @@
+import { ByteBudget } from "../../src/base/byteBudget.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
+import { silentLogger } from "../../src/base/logger.ts";
+import { openBroker } from "../../src/broker/broker.ts";
+import { authSchema, type BrokerLimits, brokerLimitsSchema } from "../../src/broker/config.ts";
+import type { Arguments, Broker, QueueState, VirtualHost } from "../../src/broker/contract.ts";
+import { Users } from "../../src/broker/users.ts";
+import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { openJournal } from "../../src/log/journal/openJournal.ts";
+import { openKeyedStore } from "../../src/log/keyedStore.ts";
+import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import { PinCheck } from "./pinCheck.ts";
+
+export interface NodeOptions {
+  readonly seed?: number;
+  readonly limits?: Partial<BrokerLimits>;
+  readonly clock?: Clock;
+  readonly journalFileBytes?: number;
+}
+
+/** A broker with its log, journal and topology on a simulated disk. */
+export class BrokerNode {
+  private constructor(
+    private readonly options: NodeOptions,
+    readonly fileSystem: SimulatedFileSystem,
+    readonly broker: Broker,
+    readonly journal: PinCheck,
+    readonly log: EmbeddedLog,
+  ) {}
+
+  static start(options: NodeOptions = {}): Promise<BrokerNode> {
+    return BrokerNode.on(options, new SimulatedFileSystem({ seed: options.seed ?? 1, turnsMax: 1 }));
+  }
+
+  private static async on(options: NodeOptions, fileSystem: SimulatedFileSystem): Promise<BrokerNode> {
+    const clock = options.clock ?? systemClock;
+    const logger = silentLogger;
+    const budget = new ByteBudget("publishBytesMax", 1 << 26);
+    await fileSystem.makeDirectory("/data");
+    const open = (name: string) => openKeyedStore({ fileSystem, path: `/data/${name}`, name, formatVersion: 1, logger });
+    const catalog = await open("catalog");
+    const store = await open("topology");
+    const defaults = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20 } as const;
+    const log = await openEmbeddedLog({ fileSystem, directory: "/data/topics", clock, logger, budget, catalog, defaults });
+    const journalOptions = {
+      fileSystem,
+      directory: "/data/journal",
+      fileBytes: options.journalFileBytes ?? 1 << 20,
+      clock,
+      logger,
+      budget,
+      messageBytesMax: 1 << 18,
+    };
+    let journal: PinCheck | undefined;
+    const broker = await openBroker({
+      log,
+      openJournal: async (visitor) => {
+        journal = new PinCheck(await openJournal(journalOptions, visitor));
+        return journal;
+      },
+      store,
+      clock,
+      logger,
+      limits: { ...brokerLimitsSchema.parse({}), ...options.limits },
+      publishBudget: budget,
+      users: new Users(authSchema.parse({})),
+    });
+    return new BrokerNode(options, fileSystem, broker, journal as unknown as PinCheck, log);
+  }
+
+  get host(): VirtualHost {
+    return this.broker.virtualHost("/") as VirtualHost;
+  }
+
+  /** A durable queue of nobody in particular. */
+  queue(name: string, args: Arguments = {}): Promise<QueueState> {
+    return this.host.declareQueue(name, { durable: true, exclusive: false, autoDelete: false, arguments: args }, this);
+  }
+
+  exchange(name: string, type: string, args: Arguments = {}): Promise<void> {
+    return this.host.declareExchange(name, { type, durable: true, autoDelete: false, internal: false, arguments: args });
+  }
+
+  async stop(): Promise<void> {
+    await this.broker.close();
+    await this.log.close();
+  }
+
+  /** A clean stop, and a start. */
+  async restart(): Promise<BrokerNode> {
+    await this.stop();
+    return BrokerNode.on(this.options, this.fileSystem);
+  }
+
+  /** Loss of power, and a start. */
+  crash(): Promise<BrokerNode> {
+    return BrokerNode.on(this.options, this.fileSystem.crash());
+  }
+}
+
+/** Lets what waits for the next turns of the loop run. */
+export async function turns(count = 20): Promise<void> {
+  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve));
+}

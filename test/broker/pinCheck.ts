@@ -1,0 +1,61 @@
+import type { JournalPosition, QueueJournal } from "../../src/log/contract/queueJournal.ts";
+
+/** A journal that watches its pins: none is released twice, and what is read is pinned. `pinned` is what is kept. */
+export class PinCheck implements QueueJournal {
+  readonly pinned = new Map<JournalPosition, number>();
+
+  constructor(private readonly journal: QueueJournal) {}
+
+  get stats(): QueueJournal["stats"] {
+    return this.journal.stats;
+  }
+
+  append(...args: Parameters<QueueJournal["append"]>): JournalPosition {
+    const position = this.journal.append(...args);
+    this.pinned.set(position, args[2]);
+    return position;
+  }
+
+  joinPending(...args: Parameters<QueueJournal["joinPending"]>): void {
+    this.journal.joinPending(...args);
+  }
+
+  acknowledge(...args: Parameters<QueueJournal["acknowledge"]>): void {
+    this.unpin(args[2]);
+    this.journal.acknowledge(...args);
+  }
+
+  release(position: JournalPosition): void {
+    this.unpin(position);
+    this.journal.release(position);
+  }
+
+  pin(position: JournalPosition): void {
+    this.pinned.set(position, (this.pinned.get(position) ?? 0) + 1);
+    this.journal.pin(position);
+  }
+
+  drop(...args: Parameters<QueueJournal["drop"]>): void {
+    this.journal.drop(...args);
+  }
+
+  read(position: JournalPosition): ReturnType<QueueJournal["read"]> {
+    if (!this.pinned.has(position)) throw new Error(`${position} is read, but not pinned`);
+    return this.journal.read(position);
+  }
+
+  sync(): Promise<void> {
+    return this.journal.sync();
+  }
+
+  close(): Promise<void> {
+    return this.journal.close();
+  }
+
+  private unpin(position: JournalPosition): void {
+    const pins = this.pinned.get(position) ?? 0;
+    if (pins === 0) throw new Error(`${position} is released, but not pinned`);
+    if (pins === 1) this.pinned.delete(position);
+    else this.pinned.set(position, pins - 1);
+  }
+}

@@ -1,0 +1,110 @@
+import { expect, test } from "vitest";
+import { TestConsumer } from "./consumer.ts";
+import { confirm, message } from "./message.ts";
+import { BrokerNode, turns } from "./node.ts";
+import { QueueLife } from "./queueModel.ts";
+
+for (let seed = 1; seed <= 12; seed++) {
+  test(`publishing, consuming, settling, purging, restarting and crashing at random, beside a list (seed ${seed})`, async () => {
+    await new QueueLife(seed).live(80);
+  });
+}
+
+test("consumers take turns, and one that is not ready is passed over", async () => {
+  const node = await BrokerNode.start();
+  await node.queue("work");
+  const [a, b, full] = [new TestConsumer(), new TestConsumer(), new TestConsumer({ room: 1 })];
+  for (const consumer of [a, b, full]) node.host.consume("work", consumer);
+  for (let i = 0; i < 9; i++) node.host.publish(message({ key: "work", body: String(i) }), undefined);
+  expect(full.bodies).toHaveLength(1);
+  expect(Math.abs(a.bodies.length - b.bodies.length)).toBeLessThanOrEqual(1);
+  expect([...a.bodies, ...b.bodies, ...full.bodies].sort()).toEqual(Array.from("012345678"));
+  await node.stop();
+});
+
+test("a message that a consumer takes without acknowledging leaves no trace in the journal", async () => {
+  const node = await BrokerNode.start();
+  await node.queue("live");
+  const consumer = new TestConsumer({ noAck: true });
+  node.host.consume("live", consumer);
+  const { receipt, isSettled } = confirm();
+  node.host.publish(message({ key: "live", body: "now" }), receipt);
+  receipt.seal();
+  expect(consumer.bodies).toEqual(["now"]);
+  expect(isSettled()).toBe(true);
+  const again = await node.crash();
+  expect(again.broker.status().queues[0]).toMatchObject({ ready: 0 });
+  await again.stop();
+});
+
+test("a persistent message is confirmed only when it is durable; a transient one at once", async () => {
+  const node = await BrokerNode.start();
+  await node.queue("orders");
+  const [kept, fleeting] = [confirm(), confirm()];
+  node.host.publish(message({ key: "orders", body: "kept" }), kept.receipt);
+  node.host.publish(message({ key: "orders", body: "fleeting", persistent: false }), fleeting.receipt);
+  kept.receipt.seal();
+  fleeting.receipt.seal();
+  expect([kept.isSettled(), fleeting.isSettled()]).toEqual([false, true]);
+  await kept.settled;
+  const again = await node.crash();
+  const consumer = new TestConsumer();
+  again.host.consume("orders", consumer);
+  await turns();
+  expect(consumer.received.map(({ body, redelivered }) => [body, redelivered])).toEqual([["kept", true]]);
+  await again.stop();
+});
+
+test("two queues behind one channel with room for one: the other copy waits", async () => {
+  const node = await BrokerNode.start();
+  let room = 1;
+  class Shared extends TestConsumer {
+    override ready(): boolean {
+      return room > 0;
+    }
+    override deliver(...args: Parameters<TestConsumer["deliver"]>): void {
+      room--;
+      super.deliver(...args);
+    }
+  }
+  const consumer = new Shared();
+  await node.exchange("both", "fanout");
+  for (const name of ["a", "b"]) {
+    await node.queue(name);
+    await node.host.bindQueue(name, "both", "", {}, node);
+    node.host.consume(name, consumer);
+  }
+  node.host.publish(message({ exchange: "both", body: "x" }), undefined);
+  expect(consumer.bodies).toEqual(["x"]);
+  expect(node.broker.status().queues.map(({ ready, unacknowledged }) => [ready, unacknowledged])).toEqual([
+    [0, 1],
+    [1, 0],
+  ]);
+  await node.stop();
+});
+
+test("a client that rejects the same message again and again gets it back marked, and others after it", async () => {
+  const node = await BrokerNode.start();
+  await node.queue("stubborn");
+  const consumer = new TestConsumer({ room: 1 });
+  node.host.consume("stubborn", consumer);
+  for (const body of ["bad", "good"]) node.host.publish(message({ key: "stubborn", body }), undefined);
+  for (let i = 0; i < 5; i++) {
+    await turns();
+    const last = consumer.received.at(-1);
+    consumer.room++;
+    last?.queue.requeue(last.offset);
+  }
+  await turns();
+  expect(consumer.received.map(({ body, redelivered }) => [body, redelivered])).toEqual([
+    ["bad", false],
+    ...Array.from({ length: 5 }, () => ["bad", true]),
+  ]);
+  const bad = consumer.received.at(-1);
+  consumer.room++;
+  bad?.queue.discard(bad.offset);
+  bad?.queue.wake();
+  await turns();
+  expect(consumer.bodies.at(-1)).toBe("good");
+  await node.stop();
+});
