@@ -3,12 +3,13 @@ import type { Random } from "../src/base/random.ts";
 /** At a random moment, or by the node itself when its pipeline reaches a step for the n-th time since the start. */
 export type Kill = { readonly at: "random moment" } | { readonly at: "step"; readonly step: string; readonly occurrence: number };
 
+const step = (name: string, occurrence: number): Kill => ({ at: "step", step: name, occurrence });
+
 /**
  * Between prepare, checkpoint and rename of the sinks, and at moments when messages are unconfirmed and deliveries unacknowledged; in an
  * order that the seed decides. "committing" comes before each file: the second time is between the files of one checkpoint.
  */
 export function planKills(random: Random): Kill[] {
-  const step = (name: string, occurrence: number): Kill => ({ at: "step", step: name, occurrence });
   const left: Kill[] = [
     step("prepared", 1),
     step("checkpointed", 1),

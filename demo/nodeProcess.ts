@@ -41,7 +41,7 @@ export class NodeProcess {
       listeners: { amqp: { port: node.port } },
       pipelines: [pipelinePath],
       // often, so that a minute's run shows many; and a kill costs little
-      stream: { checkpointIntervalMs: 1_000, baseDirectory: directory },
+      checkpoints: { "interval-ms": 1_000 },
       logging: { level: "info", format: "lines" },
     };
     await writeFile(node.configFile, stringify(config));

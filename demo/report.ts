@@ -59,10 +59,11 @@ export async function worstHours(output: string): Promise<string> {
   return textTable([columns, ...rows.map((row: Row) => columns.map((column) => String(row[column])))]);
 }
 
+const isNumber = (text: string): boolean => /^-?[\d,.]+$/.test(text);
+
 /** Numbers stand at the right, all else at the left. */
 function textTable(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] as string).length)));
-  const isNumber = (text: string): boolean => /^-?[\d,.]+$/.test(text);
   return rows
     .map((row, index) => {
       const cells = row.map((text, column) => {

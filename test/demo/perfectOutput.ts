@@ -17,7 +17,7 @@ export async function outputOf(doctor: Doctor = []): Promise<Evidence> {
   const output = await mkdtemp(path.join(os.tmpdir(), "millrace-judge-"));
   for (const folder of ["flights", "hourly-delays", "flights-late"]) await mkdir(`${output}/${folder}`);
   await using db = await DuckDb.open();
-  await db.run(`create table flights as select file_row_number as id, date::timestamptz as date, delay, distance, origin, destination,
+  await db.run(`create table flights as select file_row_number as id, date::timestamptz as date, delay::double as delay, distance::double as distance, origin, destination,
     strftime(date, '%Y-%m-%d') as day from read_parquet(${quoted(flightsPath)}, file_row_number = true) where file_row_number < ${EVENTS}`);
   await db.run(`create table late as select * exclude (day) from flights where id in (${[...HELD_BACK, LATE_BESIDES].join(",")})`);
   await db.run(`create table windows as select origin, date_trunc('hour', date) as "windowStart",
