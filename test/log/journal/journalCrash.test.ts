@@ -1,0 +1,27 @@
+import { describe, expect, test } from "vitest";
+import { type IgnoreSync, JournalLife } from "./journalLife.ts";
+
+const processes = 6;
+
+describe("the journal beside a model, through losses of power, kills and restarts", () => {
+  test("what was confirmed is there, what was surely acknowledged is not, and nothing else is", async () => {
+    for (let seed = 0; seed < 150; seed++) expect(await new JournalLife(seed).run(processes)).toBeUndefined();
+  });
+
+  /** Each sync that the journal makes, by where it stands in the code. */
+  const syncs: Record<string, IgnoreSync> = {
+    "of a commit": (path, kind, _, opening) => kind === "file" && !opening && path.endsWith(".journal"),
+    "of a new or reused file before it gets its name": (path, kind) => kind === "file" && path.endsWith(".spare"),
+    "of the last files at the start": (path, kind, _, opening) => kind === "file" && opening && path.endsWith(".journal"),
+    "of the folder when a file gets its name": (_path, kind, change) => kind === "directory" && /^rename .*spare .*journal$/.test(change),
+    "of the folder before a file is reused": (_path, kind, change) => kind === "directory" && /^rename .*journal .*spare$/.test(change),
+    "of the folder after a file was removed": (_path, kind, change) => kind === "directory" && /^remove .*journal$/.test(change),
+    "of the folder at the start": (path, kind, _, opening) => kind === "directory" && opening && path === "/journal",
+  };
+
+  test.each(Object.entries(syncs))("without the sync %s it finds a loss", async (_, ignoreSync) => {
+    let found: string | undefined;
+    for (let seed = 0; seed < 400 && found === undefined; seed++) found = await new JournalLife(seed, ignoreSync).run(processes);
+    expect(found).toBeDefined();
+  });
+});
