@@ -16,8 +16,8 @@ import { outputFileSystem } from "./outputErrors.ts";
 import type { PartitionBy } from "./partitions.ts";
 import { Partitions } from "./partitions.ts";
 
-/** Files that write or sync at once: libuv's pool has four threads, which the rest of the process needs too. */
-const fileJobsMax = 2;
+/** Files that write or sync at once: with the two jobs of compression, one of the four threads of libuv's pool stays free for the others. */
+const fileJobsMax = 1;
 
 export interface WriterOptions {
   readonly to: string;

@@ -128,7 +128,8 @@ describe("partitions", () => {
     const writer = await openSink({ to: "out", partitionBy: { Origin: (row) => row.origin } });
     expect(() => writer.write(flight(1), columns, place)).toThrow(expect.objectContaining({ code: "PARTITION_IS_COLUMN" }));
     expect(() => parquet<Flight>({ to: "x", columns: { id: "int32" }, partitionBy: { id: (row) => row.id } })).toThrow(/partition "id"/);
-    const dated = await openSink({ to: "out", partitionBy: { day: () => new Date(0) as unknown as string } });
+    // @ts-expect-error a Date has no one spelling
+    const dated = await openSink({ to: "out", partitionBy: { day: () => new Date(0) } });
     expect(() => dated.write(flight(1), columns, place)).toThrow(
       expect.objectContaining({ code: "ROW_REFUSED", message: expect.stringMatching(/"day".*day\(\)/) }),
     );
@@ -136,15 +137,15 @@ describe("partitions", () => {
 
   test("more partitions than open files: the largest are closed early and nothing is lost", async () => {
     const writer = await openSink({ to: "out", openFilesMax: 3, partitionBy: { airport: (row) => row.origin } });
-    for (let id = 0; id < 500; id++) {
+    for (let id = 0; id < 150; id++) {
       writer.write(flight(id), columns, { ...place, offset: id });
-      if (id % 100 === 0) await writer.drained();
+      if (id % 50 === 0) await writer.drained();
     }
     await commitAll(writer);
     const rows = await query(
       `SELECT id::INT AS id, origin = airport AS same FROM read_parquet('${base}/out/**/*.parquet', hive_partitioning = true) ORDER BY id`,
     );
-    expect(rows).toEqual(Array.from({ length: 500 }, (_, id) => ({ id, same: true })));
+    expect(rows).toEqual(Array.from({ length: 150 }, (_, id) => ({ id, same: true })));
   });
 });
 
