@@ -26,6 +26,8 @@ export interface EngineHooks {
   openSink?(sink: Sink<never, unknown>, context: SinkContext): Promise<SinkWriter>;
   /** A sink on each side output, whether the pipeline has one or not. */
   captureOutput?(output: OutputNode): Sink<never, unknown>;
+  /** Called for each source's topic before it is opened. */
+  prepareTopic?(topic: string): Promise<void>;
 }
 
 interface OpenSink {
@@ -216,6 +218,7 @@ export class TaskEngine {
     }
     await this.openAllSinks(before, hooks);
     this.dead.count = before?.counters.dead ?? 0;
+    for (const source of sources) await hooks.prepareTopic?.(source.topicName);
     this.inputs = await Inputs.open(this.host.log, sources, before?.sources ?? []);
     if (before !== undefined) graph.watermark = unpackState(before.watermark) as number;
     graph.skipsFiring = (operator, windowStart, keyId, row) => this.skipsFiring(operator, windowStart, keyId, row);
