@@ -1,4 +1,4 @@
-import { crc32c } from "../base/crc32c.ts";
+import { crc32cRange } from "../base/crc32c.ts";
 import { assert } from "../base/errors.ts";
 import { BATCH_HEADER_BYTES, BATCH_LENGTH_END, BATCH_MAGIC, BatchField, CRC_COVERS_FROM, writeInt64 } from "./batchHeader.ts";
 import { headerKeyBytes } from "./headerKeys.ts";
@@ -102,7 +102,7 @@ export class BatchBuilder {
     buffer.writeInt16BE(producer.epoch, at + BatchField.producerEpoch);
     buffer.writeInt32BE(producer.baseSequence, at + BatchField.baseSequence);
     buffer.writeInt32BE(this.recordCount, at + BatchField.count);
-    buffer.writeUInt32BE(crc32c(buffer.subarray(at + CRC_COVERS_FROM, this.at)), at + BatchField.crc);
+    buffer.writeUInt32BE(crc32cRange(buffer, at + CRC_COVERS_FROM, this.at), at + BatchField.crc);
     this.recordCount = 0;
     return at;
   }

@@ -1,4 +1,4 @@
-import { crc32c } from "../base/crc32c.ts";
+import { crc32cRange } from "../base/crc32c.ts";
 import { MillraceError } from "../base/errors.ts";
 import {
   BATCH_HEADER_BYTES,
@@ -22,7 +22,7 @@ export function validateBatch(bytes: Buffer, at: number, limit: number): Millrac
   const end = at + batchBytesAt(bytes, at);
   if (end > limit) return truncated(at, end - limit);
   const expected = bytes.readUInt32BE(at + BatchField.crc);
-  const found = crc32c(bytes.subarray(at + CRC_COVERS_FROM, end));
+  const found = crc32cRange(bytes, at + CRC_COVERS_FROM, end);
   if (expected !== found) return corrupt(at, `its checksum is ${hex(found)} instead of ${hex(expected)}`);
   return undefined;
 }

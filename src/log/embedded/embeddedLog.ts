@@ -152,11 +152,10 @@ class LogDirectory implements EmbeddedLog {
   }
 
   private async createNow(name: string, config: TopicConfig): Promise<Topic> {
-    const { fileSystem, directory } = this.options;
+    const { fileSystem } = this.options;
     const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
     const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
     for (const folder of this.foldersOf(entry)) await createPartitionFolder(fileSystem, folder);
-    await fileSystem.syncDirectory(directory);
     await this.catalog.put(name, entry);
     return this.openTopic(name, entry);
   }

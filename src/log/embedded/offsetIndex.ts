@@ -4,7 +4,7 @@
  *   relative offset i32 (from the segment's base offset)   position i32 (in the .log file)
  *
  * one about every 4 KiB of log. An entry says that the batch at `position` begins with that offset. The index is a help, never the
- * truth: it is rebuilt from the log where it is missing or does not fit, so only a rolled segment's is synced.
+ * truth: recovery rebuilds it from the log where it is missing or does not fit, so it is never synced.
  */
 import path from "node:path";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
@@ -63,11 +63,6 @@ export class OffsetIndex {
     const bytes = encodeEntries(pending, this.baseOffset);
     await this.file.write(bytes, 0, bytes.length, this.entryCount * INDEX_ENTRY_BYTES);
     this.entryCount += pending.length;
-  }
-
-  async sync(): Promise<void> {
-    await this.write();
-    await this.file.sync();
   }
 
   close(): Promise<void> {

@@ -4,12 +4,11 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import { deletedFolder, isDeletedFolder } from "./names.ts";
 import { Segment } from "./segment.ts";
 
-/** With an empty first segment; durable but for the folder's own name, which is the caller's to sync. */
+/** With an empty first segment; durable. */
 export async function createPartitionFolder(fileSystem: FileSystem, folder: string): Promise<void> {
   await removeLeftover(fileSystem, folder);
   await fileSystem.makeDirectory(folder);
   const segment = await Segment.create(fileSystem, folder, 0);
-  await segment.seal();
   await segment.close();
   await fileSystem.syncDirectory(folder);
 }

@@ -1,6 +1,6 @@
 /**
- * Opens a partition's folder after any end, clean or not. Only the last segment can have a torn tail: each one before it was synced, with
- * its index, before the next was created. So the last one is read with its checksums and cut at its first bad batch; bad bytes
+ * Opens a partition's folder after any end, clean or not. Only the last segment can have a torn tail: each one before it was synced
+ * before the next was created. So the last one is read with its checksums and cut at its first bad batch; bad bytes
  * in an older one are damage, found and reported where they are read, and never cut.
  */
 import path from "node:path";
@@ -96,7 +96,7 @@ async function rebuildIndex(fileSystem: FileSystem, folder: string, base: number
     index.add(baseOffsetAt(bytes, at), position);
     return undefined;
   });
-  await index.sync();
+  await index.write();
   await index.close();
 }
 

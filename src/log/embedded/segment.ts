@@ -42,10 +42,9 @@ export class Segment {
     return this.file.sync();
   }
 
-  /** Everything durable, the index too: nothing of it is written again. */
-  async seal(): Promise<void> {
-    await this.file.sync();
-    await this.index.sync();
+  /** What the index gathered so far, for readers that come later. */
+  writeIndex(): Promise<void> {
+    return this.index.write();
   }
 
   /** After a failure: takes back what was not acknowledged, as far as the disk still does what it is told. */

@@ -6,6 +6,7 @@ import { writeSnapshot } from "./snapshotFile.ts";
 
 /** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
 export class SegmentWriter {
+  /** Written, and not forced to the disk. */
   private dirty = false;
 
   constructor(
@@ -24,11 +25,6 @@ export class SegmentWriter {
   /** In the segment that is being written. */
   get bytes(): number {
     return this.active.bytes;
-  }
-
-  /** Is something written that was not forced to the disk? */
-  get unsynced(): boolean {
-    return this.dirty;
   }
 
   /** Batches that lie back to back in `bytes`. */
@@ -54,10 +50,10 @@ export class SegmentWriter {
     this.dirty = false;
   }
 
-  /** For a clean end: everything on the disk, with what the next start needs to know. */
+  /** For a clean end, of the segment or of all: everything on the disk, with what the next start likes to know. */
   async seal(nextOffset: number): Promise<void> {
-    await this.active.seal();
-    this.dirty = false;
+    await this.sync();
+    await this.active.writeIndex();
     await writeSnapshot(this.fileSystem, this.folder, nextOffset, this.producers);
   }
 
@@ -76,7 +72,7 @@ export class SegmentWriter {
     await this.active.write(bytes);
   }
 
-  /** The order is what recovery relies on: a segment that is not the last one is whole on the disk, and so is its index. */
+  /** The order is what recovery relies on: a segment that is not the last one is whole on the disk. */
   private async roll(baseOffset: number): Promise<void> {
     await this.seal(baseOffset);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);

@@ -3,26 +3,20 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import { snapshotFileName, snapshotOffsetsOf } from "./names.ts";
 import { ProducerState } from "./producerState.ts";
 
-/** The newest one and the one before it, in case the newest is damaged. */
+/** The newest one and the one before it, in case a loss of power takes the newest. */
 const SNAPSHOTS_KEPT = 2;
 
-const TEMPORARY_SUFFIX = ".tmp";
-
-/** Writes the snapshot of `offset`, durable when it resolves, and removes the oldest ones. */
+/** Everything below `offset` is synced. The snapshot itself is not: it says nothing that the batches don't. */
 export async function writeSnapshot(fileSystem: FileSystem, folder: string, offset: number, state: ProducerState): Promise<void> {
-  const final = path.join(folder, snapshotFileName(offset));
-  const temporary = final + TEMPORARY_SUFFIX;
-  if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
-  const file = await fileSystem.open(temporary, "create");
+  const name = path.join(folder, snapshotFileName(offset));
+  if ((await fileSystem.stat(name)) !== undefined) await fileSystem.removeFile(name);
+  const file = await fileSystem.open(name, "create");
   try {
     const bytes = state.encode();
     await file.write(bytes, 0, bytes.length, 0);
-    await file.sync();
   } finally {
     await file.close();
   }
-  await fileSystem.rename(temporary, final);
-  await fileSystem.syncDirectory(folder);
   const offsets = snapshotOffsetsOf(await fileSystem.list(folder));
   for (const old of offsets.slice(0, -SNAPSHOTS_KEPT)) await fileSystem.removeFile(path.join(folder, snapshotFileName(old)));
 }
