@@ -128,16 +128,15 @@ class ParquetSinkWriter implements SinkWriter {
     this.lastFile = undefined;
   }
 
+  /** Columns that came later (inferred ones do) go to new files: a file has one schema. */
   private pin(columns: RowSchema): void {
-    if (this.columns !== undefined) {
-      assert(isDeepStrictEqual(columns, this.columns), "the columns of a sink changed while it was open");
-      this.columns = columns;
-      return;
-    }
     if (columns.length === 0) {
-      throw new MillraceError("SINK_WITHOUT_COLUMNS", `rows for ${this.options.to} have no columns`, { domain: "user" });
+      throw new MillraceError("ROW_REFUSED", "the row has no value, and no row before it had one: its columns are not known", {
+        domain: "user",
+      });
     }
     this.partitions.refuseColumns(columns);
+    if (!isDeepStrictEqual(columns, this.columns)) for (const [folder, file] of this.open) this.finish(folder, file);
     this.columns = columns;
   }
 

@@ -14,7 +14,7 @@ import type { ColumnType } from "../../../src/stream/contract/columns.ts";
 
 export const magic = "PAR1";
 
-export const physicalType = { boolean: 0, int32: 1, int64: 2, double: 5, byteArray: 6 } as const;
+const physicalType = { boolean: 0, int32: 1, int64: 2, double: 5, byteArray: 6 } as const;
 export const encoding = { plain: 0, rle: 3, plainDictionary: 2 } as const;
 export const pageKind = { data: 0, dictionary: 2 } as const;
 export const repetition = { required: 0, optional: 1 } as const;

@@ -76,6 +76,23 @@ describe("files", () => {
     expect(await results()).toEqual([]);
   });
 
+  test("have one schema each: a column that comes later begins new ones", async () => {
+    const writer = await openSink({ to: "out" });
+    const early: RowSchema = [{ name: "id", type: "int64", optional: true }];
+    expect(() => writer.write({ id: null }, [], place)).toThrow(expect.objectContaining({ code: "ROW_REFUSED" }));
+    writer.write({ id: 1 }, early, place);
+    writer.write({ id: 2 }, structuredClone(early), place);
+    writer.write({ id: 3, origin: "SFO" }, [...early, { name: "origin", type: "string", optional: true }], place);
+    await commitAll(writer);
+    expect(await results()).toHaveLength(2);
+    const rows = await query(`SELECT id::INT AS id, origin FROM read_parquet('${base}/out/*.parquet', union_by_name = true) ORDER BY id`);
+    expect(rows).toEqual([
+      { id: 1, origin: null },
+      { id: 2, origin: null },
+      { id: 3, origin: "SFO" },
+    ]);
+  });
+
   test("two sinks share a folder", async () => {
     const one = await openSink({ to: "out" });
     const other = await openSink({ to: "out" }, nodeFileSystem, "other");
