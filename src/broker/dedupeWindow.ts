@@ -3,14 +3,20 @@
 export type DedupeLimit = { readonly kind: "count"; readonly idsMax: number } | { readonly kind: "time"; readonly ms: number };
 
 interface Remembered {
+  readonly id: string;
   /** Where the original is kept; only its keeper knows what the number means. */
   readonly position: number;
   readonly timestamp: number;
 }
 
 export class DedupeWindow {
-  /** In the order in which they came: the first one leaves first. */
-  private readonly ids = new Map<string, Remembered>();
+  private readonly byId = new Map<string, Remembered>();
+  /**
+   * In the order in which they came, from `first` on. A Map keeps that order too, but finding its first entry after many were
+   * deleted walks over the holes: 55 us a message with 100,000 ids, instead of 1.
+   */
+  private inOrder: Remembered[] = [];
+  private first = 0;
 
   /**
    * @param idsMax caps a window by time as well: past it the oldest id leaves early
@@ -22,40 +28,40 @@ export class DedupeWindow {
     private readonly forgotten: (position: number) => void,
   ) {}
 
-  get size(): number {
-    return this.ids.size;
-  }
-
   /** The original's position; undefined: not in the window. */
   find(id: string, now: number): number | undefined {
     if (this.limit.kind === "time") this.expire(now - this.limit.ms);
-    return this.ids.get(id)?.position;
+    return this.byId.get(id)?.position;
   }
 
+  /** The id must not be there already. */
   remember(id: string, position: number, timestamp: number): void {
-    this.ids.set(id, { position, timestamp });
+    const remembered = { id, position, timestamp };
+    this.byId.set(id, remembered);
+    this.inOrder.push(remembered);
     const most = this.limit.kind === "count" ? Math.min(this.limit.idsMax, this.idsMax) : this.idsMax;
-    if (this.ids.size > most) this.forgetOldest();
+    if (this.byId.size > most) this.forgetFirst();
   }
 
   positions(): number[] {
-    return Array.from(this.ids.values(), (remembered) => remembered.position);
+    return this.inOrder.slice(this.first).map((remembered) => remembered.position);
   }
 
   clear(): void {
-    while (this.ids.size > 0) this.forgetOldest();
+    while (this.byId.size > 0) this.forgetFirst();
   }
 
   private expire(before: number): void {
-    for (const remembered of this.ids.values()) {
-      if (remembered.timestamp >= before) return;
-      this.forgetOldest();
-    }
+    while (this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before) this.forgetFirst();
   }
 
-  private forgetOldest(): void {
-    const [id, remembered] = this.ids.entries().next().value as [string, Remembered];
-    this.ids.delete(id);
-    this.forgotten(remembered.position);
+  private forgetFirst(): void {
+    const { id, position } = this.inOrder[this.first++] as Remembered;
+    this.byId.delete(id);
+    if (this.first > 1024 && this.first * 2 > this.inOrder.length) {
+      this.inOrder = this.inOrder.slice(this.first);
+      this.first = 0;
+    }
+    this.forgotten(position);
   }
 }

@@ -239,7 +239,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (offset < this.nextOffset) return; // known already
     this.nextOffset = offset + 1;
     this.ready.push(offset, message.position, message.contentBytes, true, undefined);
-    if (message.dedupeId !== undefined) this.dedupe?.remember(message.dedupeId, message.position, message.timestamp);
+    const { dedupeId, position, timestamp } = message;
+    if (dedupeId !== undefined && this.dedupe?.find(dedupeId, timestamp) === undefined)
+      this.dedupe?.remember(dedupeId, position, timestamp);
   }
 
   replayAcknowledged(offset: number): void {

@@ -20,7 +20,9 @@ export async function recoverTopicDedupe(log: PartitionedLog, queue: TopicQueue,
     const reader = await log.openReader(descriptor);
     try {
       const window = queue.windows[descriptor.partition];
-      for (const { id, offset, timestamp } of await lastIds(reader, dedupe, now)) window?.remember(id, offset, timestamp);
+      for (const { id, offset, timestamp } of await lastIds(reader, dedupe, now)) {
+        if (window?.find(id, timestamp) === undefined) window?.remember(id, offset, timestamp);
+      }
     } finally {
       await reader.close();
     }

@@ -1,6 +1,8 @@
 import { ByteBudget } from "../../src/base/byteBudget.ts";
 import { type Clock, systemClock } from "../../src/base/clock.ts";
+import type { FileSystem } from "../../src/base/fileSystem.ts";
 import { silentLogger } from "../../src/base/logger.ts";
+import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import { openBroker } from "../../src/broker/broker.ts";
 import { authSchema, type BrokerLimits, brokerLimitsSchema } from "../../src/broker/config.ts";
 import type { Arguments, Broker, QueueState, VirtualHost } from "../../src/broker/contract.ts";
@@ -17,35 +19,39 @@ export interface NodeOptions {
   readonly limits?: Partial<BrokerLimits>;
   readonly clock?: Clock;
   readonly journalFileBytes?: number;
+  /** On the real disk, in this folder; it cannot crash then. */
+  readonly directory?: string;
 }
 
 /** A broker with its log, journal and topology on a simulated disk. */
 export class BrokerNode {
   private constructor(
     private readonly options: NodeOptions,
-    readonly fileSystem: SimulatedFileSystem,
+    readonly fileSystem: FileSystem,
     readonly broker: Broker,
     readonly journal: PinCheck,
     readonly log: EmbeddedLog,
   ) {}
 
   static start(options: NodeOptions = {}): Promise<BrokerNode> {
+    if (options.directory !== undefined) return BrokerNode.on(options, nodeFileSystem);
     return BrokerNode.on(options, new SimulatedFileSystem({ seed: options.seed ?? 1, turnsMax: 1 }));
   }
 
-  private static async on(options: NodeOptions, fileSystem: SimulatedFileSystem): Promise<BrokerNode> {
+  private static async on(options: NodeOptions, fileSystem: FileSystem): Promise<BrokerNode> {
     const clock = options.clock ?? systemClock;
     const logger = silentLogger;
     const budget = new ByteBudget("publishBytesMax", 1 << 26);
-    await fileSystem.makeDirectory("/data");
-    const open = (name: string) => openKeyedStore({ fileSystem, path: `/data/${name}`, name, formatVersion: 1, logger });
+    const data = options.directory ?? "/data";
+    await fileSystem.makeDirectory(data);
+    const open = (name: string) => openKeyedStore({ fileSystem, path: `${data}/${name}`, name, formatVersion: 1, logger });
     const catalog = await open("catalog");
     const store = await open("topology");
     const defaults = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20 } as const;
-    const log = await openEmbeddedLog({ fileSystem, directory: "/data/topics", clock, logger, budget, catalog, defaults });
+    const log = await openEmbeddedLog({ fileSystem, directory: `${data}/topics`, clock, logger, budget, catalog, defaults });
     const journalOptions = {
       fileSystem,
-      directory: "/data/journal",
+      directory: `${data}/journal`,
       fileBytes: options.journalFileBytes ?? 1 << 20,
       clock,
       logger,
@@ -56,7 +62,7 @@ export class BrokerNode {
     const broker = await openBroker({
       log,
       openJournal: async (visitor) => {
-        journal = new PinCheck(await openJournal(journalOptions, visitor));
+        journal = new PinCheck(await openJournal(journalOptions, visitor), options.directory === undefined);
         return journal;
       },
       store,
@@ -95,7 +101,7 @@ export class BrokerNode {
 
   /** Loss of power, and a start. */
   crash(): Promise<BrokerNode> {
-    return BrokerNode.on(this.options, this.fileSystem.crash());
+    return BrokerNode.on(this.options, (this.fileSystem as SimulatedFileSystem).crash());
   }
 }
 

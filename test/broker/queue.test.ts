@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { systemClock } from "../../src/base/clock.ts";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -106,5 +108,30 @@ test("a client that rejects the same message again and again gets it back marked
   bad?.queue.wake();
   await turns();
   expect(consumer.bodies.at(-1)).toBe("good");
+  await node.stop();
+});
+
+test("a read that fails is tried again; a message that is damaged on the disk is passed over, and its file kept", async () => {
+  const clock = { ...systemClock, after: (_ms: number, then: () => void) => systemClock.after(1, then) };
+  const node = await BrokerNode.start({ clock, limits: { queueCacheBytesMax: 1 } });
+  await node.queue("q");
+  for (const body of ["one", "two", "three"]) node.host.publish(message({ key: "q", body: `<${body}>` }), undefined);
+  await node.journal.sync();
+  const fileSystem = node.fileSystem as SimulatedFileSystem;
+  const folder = "/data/journal";
+  for (const name of await fileSystem.list(folder)) {
+    const at = (await fileSystem.readFile(`${folder}/${name}`)).indexOf("<two>");
+    if (at === -1) continue;
+    const file = await fileSystem.open(`${folder}/${name}`, "write");
+    await file.write(Buffer.from("XXX"), 0, 3, at);
+    await file.close();
+  }
+  fileSystem.failNext({ op: "read", code: "EIO", path: folder });
+  const consumer = new TestConsumer({ noAck: true });
+  node.host.consume("q", consumer);
+  for (let wait = 0; wait < 200 && consumer.received.length < 2; wait++) await new Promise((resolve) => setTimeout(resolve, 1));
+  expect(consumer.bodies).toEqual(["<one>", "<three>"]);
+  expect(node.broker.status().queues[0]).toMatchObject({ ready: 0 });
+  expect(node.journal.pinned.size).toBe(1);
   await node.stop();
 });

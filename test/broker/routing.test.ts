@@ -21,17 +21,21 @@ const key = words("a", "b", "c", "", "*", "#");
 
 test("topic patterns match as their definition says, also after some were unbound", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(pattern, fc.boolean()), { maxLength: 12 }), fc.array(key, { minLength: 1, maxLength: 8 }), (bound, keys) => {
-      const trie = new TopicTrie<number>();
-      bound.forEach(([text], index) => trie.add(text, index));
-      bound.forEach(([text, stays], index) => stays || trie.remove(text, index));
-      for (const text of keys) {
-        const found: number[] = [];
-        trie.match(text, (value) => found.push(value));
-        const expected = bound.flatMap(([of, stays], index) => (stays && matches(split(of), split(text)) ? [index] : []));
-        expect(found.sort((a, b) => a - b)).toEqual(expected);
-      }
-    }),
+    fc.property(
+      fc.array(fc.tuple(pattern, fc.boolean()), { maxLength: 12 }),
+      fc.array(key, { minLength: 1, maxLength: 8 }),
+      (bound, keys) => {
+        const trie = new TopicTrie<number>();
+        bound.forEach(([text], index) => trie.add(text, index));
+        bound.forEach(([text, stays], index) => stays || trie.remove(text, index));
+        for (const text of keys) {
+          const found: number[] = [];
+          trie.match(text, (value) => found.push(value));
+          const expected = bound.flatMap(([of, stays], index) => (stays && matches(split(of), split(text)) ? [index] : []));
+          expect(found.sort((a, b) => a - b)).toEqual(expected);
+        }
+      },
+    ),
     { numRuns: 2000 },
   );
 });
@@ -139,7 +143,8 @@ test("a message reaches every queue that any chain of bindings leads to, each on
       const removed = of.removed.flatMap((index) => of.edges.slice(index, index + 1));
       for (const one of removed) await change(one, false);
       check(of.edges.filter((one) => !removed.some((other) => same(one, other))));
-      for (let index = 0; index < queueCount; index++) await host.deleteQueue(`${prefix}q${index}`, { ifUnused: false, ifEmpty: false }, host);
+      for (let index = 0; index < queueCount; index++)
+        await host.deleteQueue(`${prefix}q${index}`, { ifUnused: false, ifEmpty: false }, host);
       check([]);
     }),
     { numRuns: 60 },

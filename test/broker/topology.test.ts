@@ -176,15 +176,11 @@ test("names, types and arguments that cannot be are refused", async () => {
   expect(await refusal(node.exchange("amq.direct", "direct"))).toBe("not refused");
   expect(await refusal(node.host.deleteExchange("amq.direct", { ifUnused: false }))).toMatch("ACCESS_REFUSED");
   expect(await declare("amq.mine", {})).toMatch("ACCESS_REFUSED");
-  expect(await refusal(node.exchange("x", "x-delayed-message"))).toBe(
-    "PRECONDITION_FAILED: unknown exchange type 'x-delayed-message'",
-  );
+  expect(await refusal(node.exchange("x", "x-delayed-message"))).toBe("PRECONDITION_FAILED: unknown exchange type 'x-delayed-message'");
   expect(await refusal(node.exchange("x", "direct", { "x-unknown": 1 }))).toMatch("NOT_IMPLEMENTED: the argument 'x-unknown'");
   const notThere = ["x-message-ttl", "x-expires", "x-dead-letter-exchange", "x-max-length", "x-overflow", "x-max-priority"];
   for (const name of [...notThere, "x-single-active-consumer", "x-delivery-limit"]) {
-    expect(await declare("q", { [name]: 1 })).toBe(
-      `NOT_IMPLEMENTED: the argument '${name}' for queue 'q' in vhost '/' is not implemented`,
-    );
+    expect(await declare("q", { [name]: 1 })).toBe(`NOT_IMPLEMENTED: the argument '${name}' for queue 'q' in vhost '/' is not implemented`);
   }
   expect(await declare("q", { "x-partitions": 2 })).toMatch("NOT_IMPLEMENTED");
   expect(await declare("q", { "x-queue-type": "other" })).toMatch("PRECONDITION_FAILED");

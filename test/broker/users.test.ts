@@ -16,7 +16,12 @@ test("without a word in the configuration guest logs in, from this machine only"
 test("named users log in from anywhere, with a password or the hash that RabbitMQ makes of it; guest is then gone", () => {
   // the example of RabbitMQ's documentation, of the password test12
   const hash = "sha256:kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR";
-  const config = { users: [{ name: "ann", password: "pä ss" }, { name: "bob", password: hash, loopbackOnly: true }] };
+  const config = {
+    users: [
+      { name: "ann", password: "pä ss" },
+      { name: "bob", password: hash, loopbackOnly: true },
+    ],
+  };
   const users = new Users(authSchema.parse(config));
   expect(users.authenticate("ann", "pä ss", away)).toEqual({ user: "ann" });
   expect(users.authenticate("ann", "", away)).toBeUndefined();
@@ -30,6 +35,11 @@ test("named users log in from anywhere, with a password or the hash that RabbitM
 test("a broken hash, an unknown key and two users of one name are refused", () => {
   expect(() => new Users(authSchema.parse({ users: [{ name: "a", password: "sha256:AAAA" }] }))).toThrow("password hash of user 'a'");
   expect(authSchema.safeParse({ users: [{ name: "a", password: "b", passwort: "c" }] }).success).toBe(false);
-  const twice = authSchema.safeParse({ users: [{ name: "a", password: "b" }, { name: "a", password: "c" }] });
+  const twice = authSchema.safeParse({
+    users: [
+      { name: "a", password: "b" },
+      { name: "a", password: "c" },
+    ],
+  });
   expect(twice.error?.issues[0]?.message).toBe("two users have the same name");
 });
