@@ -30,6 +30,18 @@ export class Partitions {
 
   /** The row's folder, relative to the output; "" when nothing is partitioned. */
   folderOf(row: unknown): string {
+    try {
+      if (this.differs(row)) this.lastFolder = this.names.map((name, i) => partitionFolder(name, this.lastValues[i])).join("/");
+      return this.lastFolder;
+    } catch (error) {
+      this.lastValues.length = 0; // nothing is known about a refused row's folder
+      if (error instanceof MillraceError) throw error;
+      throw new MillraceError("ROW_REFUSED", `partitionBy failed on the row: ${String(error)}`, { domain: "user", cause: error });
+    }
+  }
+
+  /** Rows of one partition mostly follow each other: their folder is made once. */
+  private differs(row: unknown): boolean {
     const last = this.lastValues;
     let same = last.length === this.names.length;
     for (let i = 0; i < this.valueOf.length; i++) {
@@ -38,8 +50,7 @@ export class Partitions {
       same = false;
       last[i] = value;
     }
-    if (!same) this.lastFolder = this.folder(last);
-    return this.lastFolder;
+    return !same;
   }
 
   /** A name that is also a column's would have two values in every reader. Hive does not tell case. */
@@ -53,15 +64,6 @@ export class Partitions {
         where: `partitionBy.${name}`,
         hint: "Readers take partitions from the path: give the partition another name, or drop the column before the sink.",
       });
-    }
-  }
-
-  private folder(values: PartitionValue[]): string {
-    try {
-      return this.names.map((name, i) => partitionFolder(name, values[i])).join("/");
-    } catch (error) {
-      values.length = 0; // nothing is known about a refused row's folder
-      throw error;
     }
   }
 }

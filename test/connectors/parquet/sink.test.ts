@@ -152,6 +152,20 @@ describe("partitions", () => {
     );
   });
 
+  test("a row on which partitionBy fails is refused, the next one is in its own partition", async () => {
+    const writer = await openSink({ to: "out", partitionBy: { first: (row) => row.origin.slice(0, 1), last: (row) => row.origin.at(-1) } });
+    writer.write({ id: 1, origin: "SFO" }, columns, place);
+    for (const origin of [undefined, 7]) {
+      expect(() => writer.write({ id: 2, origin }, columns, place)).toThrow(
+        expect.objectContaining({ code: "ROW_REFUSED", domain: "user" }),
+      );
+    }
+    writer.write({ id: 3, origin: "SFO" }, columns, place);
+    writer.write({ id: 4, origin: "SAN" }, columns, place);
+    await commitAll(writer);
+    expect((await results()).map((name) => path.dirname(name))).toEqual(["first=S/last=N", "first=S/last=O"]);
+  });
+
   test("more partitions than open files: the largest are closed early and nothing is lost", async () => {
     const writer = await openSink({ to: "out", openFilesMax: 3, partitionBy: { airport: (row) => row.origin } });
     for (let id = 0; id < 150; id++) {
