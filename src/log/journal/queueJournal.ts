@@ -110,10 +110,8 @@ export class FileQueueJournal implements QueueJournal {
       receipt.leave(this.refusal);
       return;
     }
-    const holder = this.chunkAt(position);
-    // written, or about to be, without a sync: the next one covers it
-    const chunk = holder === undefined || (holder.decided && !holder.needsSync) ? this.lastChunk() : holder;
-    chunk.join(receipt);
+    // if it was written without a sync, the next one covers it
+    (this.chunkAt(position) ?? this.lastChunk()).join(receipt);
     if (!this.due) this.commitSoon();
   }
 
@@ -237,7 +235,7 @@ export class FileQueueJournal implements QueueJournal {
       if (chunk.used > 0) await handle.write(chunk.buffer.bytes, 0, chunk.used, chunk.fileOffset);
       this.written = this.position(chunk) + chunk.used;
       this.bytesWritten += chunk.used;
-      chunk.decided = true;
+      // looked at only now: who joined during the write is served too
       if (chunk.needsSync) {
         this.syncs++;
         await handle.sync();

@@ -38,8 +38,6 @@ export class WriteBuffer {
 export class WriteChunk {
   used = 0;
   needsSync = false;
-  /** Too late to ask for a sync: it was decided without one. */
-  decided = false;
   private readonly receipts: Receipt[] = [];
   private lastReceipt: Receipt | undefined;
 

@@ -1,0 +1,297 @@
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, describe, expect, test } from "vitest";
+import { ByteBudget } from "../../../src/base/byteBudget.ts";
+import { systemClock } from "../../../src/base/clock.ts";
+import type { MillraceError } from "../../../src/base/errors.ts";
+import type { FileSystem } from "../../../src/base/fileSystem.ts";
+import { silentLogger } from "../../../src/base/logger.ts";
+import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
+import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
+import { openJournal } from "../../../src/log/journal/openJournal.ts";
+import { Receipt } from "../../../src/record/receipt.ts";
+import { bundleChild } from "../../support/bundleChild.ts";
+import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
+import { Replayed } from "./journalModel.ts";
+
+const fileBytes = 8192;
+const firstFile = "/journal/000000000001.journal";
+
+interface Opened {
+  readonly journal: QueueJournal;
+  readonly replayed: Replayed;
+  readonly budget: ByteBudget;
+}
+
+async function open(fileSystem: FileSystem, directory = "/journal", bytes = fileBytes): Promise<Opened> {
+  const replayed = new Replayed();
+  const budget = new ByteBudget("journal", 1024 * 1024);
+  const settings = { clock: systemClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes: bytes };
+  return { journal: await openJournal({ fileSystem, directory, ...settings }, replayed), replayed, budget };
+}
+
+/** Of queue 1. */
+function append(journal: QueueJournal, offset: number, content: string, receipt?: Receipt, persistent = true): number {
+  const message = {
+    address: Buffer.of(1, 65, 1, 66),
+    contentFormat: 1,
+    content: Buffer.from(content),
+    persistent,
+    dedupeId: undefined,
+    timestamp: 1,
+  } as const;
+  return journal.append(message, [{ queue: 1, offset }], 1, receipt);
+}
+
+function settled(join: (receipt: Receipt) => void): Promise<MillraceError | undefined> {
+  return new Promise((resolve) => {
+    const receipt = new Receipt(resolve);
+    join(receipt);
+    receipt.seal();
+  });
+}
+
+async function patch(fs: FileSystem, file: string, at: number, bytes: Buffer): Promise<void> {
+  const handle = await fs.open(file, "write");
+  await handle.write(bytes, 0, bytes.length, at);
+  await handle.sync();
+  await handle.close();
+}
+
+describe("queue journal", () => {
+  test("a message is read back while it waits, after it is written, and after a restart", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const first = await open(fs);
+    const position = append(first.journal, 0, "hello");
+    const read = async ({ journal }: Opened): Promise<string> => (await journal.read(position)).content.toString();
+    expect(await read(first)).toBe("hello");
+    await first.journal.sync();
+    expect(await read(first)).toBe("hello");
+    await first.journal.close();
+    const second = await open(fs);
+    expect(await read(second)).toBe("hello");
+    expect((await second.journal.read(position)).address).toEqual(Buffer.of(1, 65, 1, 66));
+    expect(second.replayed.live.get("1/0")).toMatchObject({ position, contentBytes: 5, timestamp: 1, dedupeId: undefined });
+  });
+
+  test("thousands of messages of one turn cost one sync, and their bytes count until then", async () => {
+    const { journal, budget } = await open(new SimulatedFileSystem({ seed: 1 }), "/journal", 1024 * 1024);
+    const before = budget.used;
+    const failure = settled((receipt) => {
+      for (let n = 0; n < 3000; n++) append(journal, n, "x".repeat(100), receipt);
+    });
+    expect(budget.used - before).toBeGreaterThan(300_000);
+    expect(await failure).toBeUndefined();
+    expect(journal.stats.syncs).toBe(1);
+    expect(budget.used).toBe(0);
+  });
+
+  test("transient messages and acknowledgements alone cost no sync; who joins one of them later waits for one", async () => {
+    const { journal } = await open(new SimulatedFileSystem({ seed: 1 }));
+    const position = append(journal, 0, "x", undefined, false);
+    while (journal.stats.bytesWritten === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(journal.stats.syncs).toBe(0);
+    expect(await settled((receipt) => journal.joinPending(position, receipt))).toBeUndefined();
+    expect(journal.stats.syncs).toBe(1);
+    await settled((receipt) => journal.joinPending(position, receipt));
+    expect(journal.stats.syncs).toBe(1);
+  });
+
+  test("acknowledgements are written soon, without anything that pushes them", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    const position = append(journal, 0, "x");
+    await journal.sync();
+    const before = journal.stats.bytesWritten;
+    journal.acknowledge(1, 0, position);
+    while (journal.stats.bytesWritten === before) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect((await open(fs.kill())).replayed.live.size).toBe(0);
+  });
+
+  test("consumed files are used again, so that the journal doesn't grow", async () => {
+    const { journal } = await open(new SimulatedFileSystem({ seed: 1 }));
+    for (let n = 0; n < 300; n++) {
+      const position = append(journal, n, "x".repeat(500));
+      await journal.sync();
+      journal.acknowledge(1, n, position);
+    }
+    expect(journal.stats.bytesWritten).toBeGreaterThan(fileBytes * 15);
+    expect(journal.stats.files).toBeLessThanOrEqual(5);
+  });
+
+  test("a backlog that is gone gives its disk space back", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    const positions = Array.from({ length: 200 }, (_, n) => append(journal, n, "x".repeat(500)));
+    await journal.sync();
+    expect(journal.stats.files).toBeGreaterThan(12);
+    positions.forEach((position, offset) => journal.acknowledge(1, offset, position));
+    while (journal.stats.files > 4) await new Promise((resolve) => setImmediate(resolve));
+    await journal.close();
+    expect((await fs.list("/journal")).length).toBeLessThanOrEqual(4);
+  });
+
+  test("a message that fits into no file is refused, the next one is taken", async () => {
+    const { journal } = await open(new SimulatedFileSystem({ seed: 1 }));
+    expect(() => append(journal, 0, "x".repeat(fileBytes))).toThrow(expect.objectContaining({ code: "MESSAGE_TOO_LARGE" }) as Error);
+    expect(await settled((receipt) => append(journal, 0, "x".repeat(fileBytes - 200), receipt))).toBeUndefined();
+  });
+
+  test.each(["write", "sync"] as const)(
+    "after a failed %s nothing is confirmed or taken any more, what is there can be read",
+    async (op) => {
+      const fs = new SimulatedFileSystem({ seed: 5 });
+      const { journal, budget } = await open(fs);
+      const kept = append(journal, 0, "kept");
+      await journal.sync();
+      fs.failNext({ op, code: "EIO" });
+      const syncs = fs.syncs.file;
+      const lost: number[] = [];
+      expect(await settled((receipt) => lost.push(append(journal, 1, "lost", receipt)))).toMatchObject({ code: "JOURNAL_FAILED" });
+      expect(() => append(journal, 2, "refused")).toThrow(expect.objectContaining({ code: "JOURNAL_FAILED" }) as Error);
+      expect(await settled((receipt) => journal.joinPending(lost[0] as number, receipt))).toMatchObject({ code: "JOURNAL_FAILED" });
+      await expect(journal.sync()).rejects.toMatchObject({ code: "JOURNAL_FAILED" });
+      expect((await journal.read(kept)).content.toString()).toBe("kept");
+      expect((await journal.read(lost[0] as number)).content.toString()).toBe("lost");
+      expect(budget.used).toBe(0);
+      await journal.close();
+      expect(fs.syncs.file, "never synced again").toBe(syncs);
+      const { replayed } = await open(fs.crash());
+      expect(replayed.live.has("1/0")).toBe(true);
+      expect(replayed.live.has("1/2")).toBe(false);
+    },
+  );
+
+  test("a full disk, met when the next file is made, is a failure and not a crash", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    fs.failNext({ op: "write", path: ".spare", code: "ENOSPC", times: Number.POSITIVE_INFINITY });
+    const failures = await Promise.all(
+      Array.from({ length: 40 }, (_, n) => settled((receipt) => append(journal, n, "x".repeat(400), receipt))),
+    );
+    expect(failures[0]).toBeUndefined();
+    expect(failures.at(-1)).toMatchObject({ code: "JOURNAL_FAILED", cause: { code: "ENOSPC" } });
+    await journal.close();
+  });
+
+  test("damage in an earlier file is an error with file and position, in the last file the end is cut", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    const positions = Array.from({ length: 20 }, (_, n) => append(journal, n, "x".repeat(600)));
+    await journal.close();
+    const last = positions.at(-1) as number;
+    await patch(fs, `/journal/00000000000${Math.floor(last / fileBytes)}.journal`, (last % fileBytes) + 50, Buffer.from("!"));
+    const cut = await open(fs);
+    expect(cut.replayed.live.size).toBe(19);
+    await cut.journal.close();
+    const third = positions[3] as number;
+    await patch(fs, firstFile, (third % fileBytes) + 50, Buffer.from("!"));
+    await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${firstFile} at byte ${third % fileBytes}` });
+  });
+
+  test("a message that is damaged while the node runs is an error, never other bytes", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    const position = append(journal, 0, "x".repeat(600));
+    await journal.sync();
+    await patch(fs, firstFile, (position % fileBytes) + 300, Buffer.from("!"));
+    await expect(journal.read(position)).rejects.toMatchObject({
+      code: "JOURNAL_CORRUPT",
+      where: `${firstFile} at byte ${position % fileBytes}`,
+    });
+  });
+
+  test("a newer journal is refused", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    await (await open(fs)).journal.close();
+    await patch(fs, firstFile, 8, Buffer.of(2));
+    await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_TOO_NEW" });
+  });
+
+  test("what a disk kept behind a hole doesn't come back when the same message is published again into the hole", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const first = await open(fs);
+    const position = append(first.journal, 0, "same");
+    first.journal.acknowledge(1, 0, position);
+    await first.journal.close();
+    const begin = position % fileBytes;
+    const length = (await fs.readFile(firstFile)).readUInt32LE(begin);
+    await patch(fs, firstFile, begin, Buffer.alloc(length));
+    const second = await open(fs);
+    expect(second.replayed.messages).toEqual([]);
+    await settled((receipt) => append(second.journal, 0, "same", receipt));
+    const third = await open(fs.crash());
+    expect([...third.replayed.live.keys()]).toEqual(["1/0"]);
+  });
+
+  test("files of another size than configured are gone on with", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const first = await open(fs);
+    const position = append(first.journal, 0, "hello");
+    await first.journal.close();
+    const second = await open(fs, "/journal", fileBytes * 2);
+    expect((await second.journal.read(position)).content.toString()).toBe("hello");
+    expect(second.journal.stats.bytes).toBe(fileBytes);
+  });
+});
+
+describe("queue journal on the real file system", () => {
+  const folders: string[] = [];
+  const temporary = async (): Promise<string> => {
+    folders.push(await mkdtemp(path.join(tmpdir(), "millrace-journal-")));
+    return folders.at(-1) as string;
+  };
+  afterEach(async () => {
+    for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
+  });
+
+  test("a backlog is written, read back in order and consumed", async () => {
+    const directory = await temporary();
+    const first = await open(nodeFileSystem, directory, 256 * 1024);
+    const positions = Array.from({ length: 5000 }, (_, n) => append(first.journal, n, `message ${n} ${"x".repeat(200)}`));
+    await first.journal.sync();
+    await first.journal.close();
+    const { journal, replayed } = await open(nodeFileSystem, directory, 256 * 1024);
+    expect(replayed.live.size).toBe(5000);
+    for (const position of positions) journal.pin(position);
+    for (const [n, position] of positions.entries()) {
+      expect((await journal.read(position)).content.toString().startsWith(`message ${n} x`)).toBe(true);
+      journal.acknowledge(1, n, position);
+    }
+    await journal.close();
+    expect((await open(nodeFileSystem, directory)).replayed.live.size).toBe(0);
+  });
+
+  test("killed with SIGKILL again and again while it appends, it has every confirmed message", async () => {
+    const directory = await temporary();
+    const child = await bundleChild(new URL("appendForever.child.ts", import.meta.url));
+    try {
+      let confirmed = -1;
+      for (let round = 0; round < 4; round++) {
+        const running = child.start([directory]);
+        let output = "";
+        running.stdout?.setEncoding("utf8").on("data", (text: string) => {
+          output += text;
+        });
+        while (output.split("\n").length < 3 + round * 15) await once(running.stdout as NodeJS.ReadableStream, "data");
+        running.kill("SIGKILL");
+        await once(running, "close");
+        confirmed = Math.max(confirmed, ...output.trim().split("\n").map(Number));
+        const { journal, replayed } = await open(nodeFileSystem, directory);
+        for (const { position } of replayed.messages) journal.pin(position);
+        for (let n = 0; n <= confirmed; n++) {
+          const message = replayed.live.get(`7/${n}`);
+          expect(message, `message ${n} of ${confirmed} confirmed, round ${round}`).toBeDefined();
+          const { content } = await journal.read(message?.position as number);
+          expect(content.equals(Buffer.alloc(200, `message ${n} `))).toBe(true);
+        }
+        await journal.close();
+      }
+      expect(confirmed).toBeGreaterThan(500);
+    } finally {
+      await child.remove();
+    }
+  });
+});
