@@ -96,7 +96,7 @@ export class JournalFiles {
 
   unpin(file: JournalFile): void {
     assert(file.pins > 0, `journal file ${file.sequence} is released as often as it was pinned`);
-    if (--file.pins === 0 && file === this.list[0]) this.tidy();
+    if (--file.pins === 0) this.tidy();
   }
 
   async syncDirectory(): Promise<void> {
