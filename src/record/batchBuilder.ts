@@ -17,6 +17,9 @@ export const noProducer: BatchProducer = { id: -1n, epoch: -1, baseSequence: -1 
 /** What `reset` keeps allocated, so that a burst does not hold its memory for ever. */
 const KEEP_BYTES_MAX = 4 * 1024 * 1024;
 
+/** So that the difference of two of them is a safe integer. */
+const TIMESTAMP_MAX = 2 ** 52;
+
 /**
  * Encodes records straight into one growing buffer, as batches back to back: one batch is open, `endBatch` fills in its header.
  * Reusable: after `reset` the same memory is filled again, so `bytes()` is a view until then.
@@ -59,12 +62,12 @@ export class BatchBuilder {
   /** Adds to the open batch, opens one if there is none (`offset` is then its base offset). Returns the bytes it took. */
   append(record: NewRecord, offset: number): number {
     const { key, value, headers, timestamp } = record;
+    assert(Math.abs(timestamp) <= TIMESTAMP_MAX && Number.isInteger(timestamp), "a record's timestamp is a whole number within 2^52");
     const before = this.at;
     const opens = this.recordCount === 0;
     if (opens) this.openBatch(offset, timestamp);
     else if (timestamp > this.maxTimestamp) this.maxTimestamp = timestamp;
     const timestampDelta = timestamp - this.baseTimestamp;
-    assert(Number.isSafeInteger(timestampDelta), "a record's timestamp is a safe integer");
     const offsetDelta = this.recordCount;
     const bodyBytes = sizeOfBody(record, timestampDelta, offsetDelta);
     this.reserve(bodyBytes + 5);

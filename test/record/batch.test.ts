@@ -195,6 +195,17 @@ describe("a batch builder", () => {
     );
   });
 
+  test("is not spoiled by a record that it refuses", () => {
+    const builder = new BatchBuilder();
+    const good = { key: null, value: Buffer.from("good"), headers: [], timestamp: 5 };
+    for (const timestamp of [Number.NaN, 0.5, 2 ** 53, Number.POSITIVE_INFINITY]) {
+      expect(() => builder.append({ ...good, timestamp }, 0)).toThrow(/timestamp/);
+    }
+    builder.append(good, 0);
+    builder.endBatch();
+    expect(builder.bytes().equals(encodeBatch([good]))).toBe(true);
+  });
+
   test("gives the memory of a burst back", () => {
     const builder = new BatchBuilder();
     builder.append({ key: null, value: Buffer.alloc(6 << 20), headers: [], timestamp: 0 }, 0);

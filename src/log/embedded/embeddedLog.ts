@@ -131,16 +131,32 @@ class LogDirectory implements EmbeddedLog {
 
   async close(): Promise<void> {
     this.closed = true;
+    const closing = new Map<Partition, Promise<void>>();
+    const failures: unknown[] = [];
+    const closeAll = async (): Promise<void> => {
+      for (const { partitions } of this.topics.values()) {
+        for (const partition of partitions) {
+          if (!closing.has(partition))
+            closing.set(
+              partition,
+              partition.close().catch((error: unknown) => void failures.push(error)),
+            );
+        }
+      }
+      await Promise.all(closing.values());
+    };
+    void closeAll();
     await this.lastChange;
-    const partitions = [...this.topics.values()].flatMap((topic) => topic.partitions);
-    const ends = await Promise.allSettled(partitions.map((partition) => partition.close()));
-    const failed = ends.find((end) => end.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
+    await closeAll(); // and what was being created
+    if (failures.length > 0) throw failures[0];
   }
 
   private change<T>(work: () => Promise<T>): Promise<T> {
     if (this.closed) return Promise.reject(closedError(this.options.directory));
-    const change = this.lastChange.then(work);
+    const change = this.lastChange.then(() => {
+      if (this.closed) throw closedError(this.options.directory);
+      return work();
+    });
     this.lastChange = change.catch(() => undefined);
     return change;
   }

@@ -59,8 +59,10 @@ export class Partition {
   private syncWaiters: SyncWaiter[] = [];
   private syncTimer: Timer | undefined;
   private syncDue = false;
-  /** Why nothing is taken any more. */
+  /** Why nothing is taken any more: closed, deleted, damaged or failed. */
   private refusal: MillraceError | undefined;
+  /** Of a write or a sync. */
+  private failure: MillraceError | undefined;
 
   constructor(
     private readonly options: PartitionOptions,
@@ -119,11 +121,16 @@ export class Partition {
   }
 
   joinPending(receipt: Receipt): void {
-    if (!this.open.empty) this.open.join(receipt);
+    if (this.failure !== undefined) {
+      // the original may be lost: whoever waits together with it must not be told that it is there
+      receipt.join();
+      receipt.leave(this.failure);
+    } else if (!this.open.empty) this.open.join(receipt);
     else this.inFlight?.join(receipt);
   }
 
   async producerState(name: string): Promise<{ epoch: number; nextSequence: number } | undefined> {
+    if (this.refusal !== undefined) throw this.refusal;
     await this.pendingDurable();
     return this.producers.standing(producerIdOf(name));
   }
@@ -158,6 +165,7 @@ export class Partition {
     this.refusal = deleted;
     this.settleOpen(deleted);
     await this.running;
+    this.settleSyncs(deleted);
     this.syncTimer?.cancel();
     this.watermark.markDeleted();
     await this.writer.close();
@@ -251,10 +259,16 @@ export class Partition {
   private async fail(cause: unknown): Promise<void> {
     const failure = failedError(this.where, cause);
     this.refusal ??= failure;
+    this.failure = failure;
+    this.syncTimer?.cancel();
     this.options.logger.error("a partition failed and takes nothing any more", { partition: this.where, error: failure.toText() });
     await this.writer.cutBack(this.published.baseOffset, this.published.bytes);
     this.settleInFlight(failure);
     this.settleOpen(failure);
+    this.settleSyncs(failure);
+  }
+
+  private settleSyncs(failure: MillraceError): void {
     for (const waiter of this.syncWaiters.splice(0)) waiter.settle(failure);
   }
 
