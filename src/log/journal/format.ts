@@ -9,15 +9,17 @@
  *            destinations x (queue u32, offset f64) | address | dedupe id | content
  *   acks     n x (queue u32, offset f64)
  *   dropped  queue u32, offset f64 (Infinity: the queue is deleted)
- *   start    8 random bytes: the first entry that a process writes
+ *   commit   sequence f64 | synced below u32 (in this file) | 8 bytes, random a process: begins each write
  *   end      nothing follows in this file, the next file goes on
  *
  * Invariants:
  * - Chain: `previous` is the CRC of the entry before, of the header for a file's first. Hence bytes of the file's earlier life, and
  *   entries that a disk kept behind a hole in an unfinished write, never continue the chain: not after the header, and not
- *   after what the next process writes into the hole, since that begins with a `start` of its own.
+ *   after what the next process writes into the hole, since that begins with a `commit` of its own.
  * - An entry never spans files. Every file but the last ends with `end`, which is synced before the next file's first entry is
- *   written. So a break in the chain is a torn end only if no entry of a later file is valid; else it is damage.
+ *   written. So a break in the chain is a torn end only if no entry of a later file is valid, and no `commit` behind it says that
+ *   the broken place had been synced; else it is damage. (What is left by a torn write never says so of its own place. Damage in
+ *   the last two writes can't be told from a torn end.)
  * - Files are reused, and removed, oldest first, each step durable before the next. An acknowledgement is in the same file as its
  *   message or in a later one, so it is never gone while the message can still come back.
  * - A name is given only to a file that is filled, headed and synced; a file in the making is `next.spare`, and worthless after a
@@ -31,10 +33,10 @@ export const fileHeaderBytes = 32;
 export const entryHeadBytes = 16;
 export const messageHeadBytes = 32;
 export const destinationBytes = 12;
-export const startEntryBytes = entryHeadBytes + 8;
+export const commitEntryBytes = entryHeadBytes + 20;
 export const endEntryBytes = entryHeadBytes;
 
-export const EntryKind = { message: 1, acknowledgements: 2, dropped: 3, start: 4, end: 5 } as const;
+export const EntryKind = { message: 1, acknowledgements: 2, dropped: 3, commit: 4, end: 5 } as const;
 export const EntryFlag = { persistent: 1, dedupe: 2 } as const;
 
 const magic = "MRJOURNL";

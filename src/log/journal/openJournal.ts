@@ -4,7 +4,7 @@ import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
 import { corrupt, fileHeaderBytes } from "./format.ts";
 import { JournalFiles } from "./journalFiles.ts";
 import { FileQueueJournal, type JournalSettings, type JournalTail } from "./queueJournal.ts";
-import { scanFile } from "./recovery.ts";
+import { scanFile, wasSynced } from "./recovery.ts";
 
 export interface JournalOptions extends JournalSettings {
   readonly fileSystem: FileSystem;
@@ -44,6 +44,9 @@ async function replay(files: JournalFiles, visitor: JournalVisitor): Promise<Jou
     for (const after of later) {
       const { entries } = await scanFile(after, files.fileBytes, undefined);
       if (entries > 0) throw corrupt(`${file.path} at byte ${scanned.end}`, "an entry is broken, and later ones are not");
+    }
+    if (await wasSynced(file, files.fileBytes, scanned.end)) {
+      throw corrupt(`${file.path} at byte ${scanned.end}`, "an entry is broken that was synced before later ones were written");
     }
     files.setAside(later.length);
     return { file, offset: scanned.end, chain: scanned.chain };

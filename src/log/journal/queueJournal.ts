@@ -7,13 +7,13 @@ import { Receipt } from "../../record/receipt.ts";
 import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal } from "../contract/queueJournal.ts";
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
+  commitEntryBytes,
   decodeMessage,
   destinationBytes,
   endEntryBytes,
   entryHeadBytes,
   fileHeaderBytes,
   messageHeadBytes,
-  startEntryBytes,
 } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 import type { JournalFiles } from "./journalFiles.ts";
@@ -70,14 +70,13 @@ export class FileQueueJournal implements QueueJournal {
     private readonly settings: JournalSettings,
     private readonly files: JournalFiles,
     private tail: JournalTail,
-    uniqueStart: Uint8Array,
+    private readonly processId: Uint8Array,
   ) {
     this.fileBytes = files.fileBytes;
-    this.entryBytesMax = files.fileBytes - fileHeaderBytes - startEntryBytes - endEntryBytes;
+    this.entryBytesMax = files.fileBytes - fileHeaderBytes - commitEntryBytes - endEntryBytes;
     this.stage = new AcknowledgementStage(this.entryBytesMax - entryHeadBytes);
     this.reader = new JournalReader(files);
     this.written = this.syncedBelow = tail.file.sequence * this.fileBytes + tail.offset;
-    this.roomFor(startEntryBytes).start(uniqueStart); // goes with the first commit
   }
 
   get stats(): QueueJournal["stats"] {
@@ -187,11 +186,14 @@ export class FileQueueJournal implements QueueJournal {
 
   /** The chunk that takes `length` more bytes; the next file's, if this one has no room for them and its end. */
   private roomFor(length: number): WriteChunk {
-    const chunk = this.lastChunk();
-    if (chunk.end + length + endEntryBytes <= this.fileBytes) return chunk;
-    chunk.finishFile();
-    const file = this.files.next();
-    return this.newChunk({ file, offset: fileHeaderBytes, chain: file.headerCrc });
+    let chunk = this.lastChunk();
+    if (chunk.end + (chunk.used === 0 ? commitEntryBytes : 0) + length + endEntryBytes > this.fileBytes) {
+      chunk.finishFile();
+      const file = this.files.next();
+      chunk = this.newChunk({ file, offset: fileHeaderBytes, chain: file.headerCrc });
+    }
+    if (chunk.used === 0) chunk.commit(Math.max(0, this.syncedBelow - chunk.file.sequence * this.fileBytes), this.processId);
+    return chunk;
   }
 
   private lastChunk(): WriteChunk {

@@ -1,6 +1,15 @@
 import type { File } from "../../base/fileSystem.ts";
 import type { Destination, JournalVisitor } from "../contract/queueJournal.ts";
-import { destinationBytes, EntryFlag, EntryKind, entryHeadBytes, fileHeaderBytes, isEntry, messageHeadBytes } from "./format.ts";
+import {
+  commitEntryBytes,
+  destinationBytes,
+  EntryFlag,
+  EntryKind,
+  entryHeadBytes,
+  fileHeaderBytes,
+  isEntry,
+  messageHeadBytes,
+} from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 
 /** Read at once in a replay; an entry that is larger gets a buffer of its own size. */
@@ -36,6 +45,22 @@ export async function scanFile(file: JournalFile, fileBytes: number, visitor: Jo
   }
 }
 
+/** Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. */
+export async function wasSynced(file: JournalFile, fileBytes: number, brokenAt: number): Promise<boolean> {
+  const window = new Window(await file.ready, fileBytes);
+  const lengthField = Buffer.alloc(4);
+  lengthField.writeUInt32LE(commitEntryBytes);
+  for (let here = brokenAt; await window.load(here, commitEntryBytes); here += window.loadedBytes - commitEntryBytes + 1) {
+    const bytes = window.bytes.subarray(0, window.loadedBytes);
+    for (let at = bytes.indexOf(lengthField); at !== -1; at = bytes.indexOf(lengthField, at + 1)) {
+      if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length)) continue;
+      const sequence = bytes.readDoubleLE(at + entryHeadBytes);
+      if (sequence === file.sequence && bytes.readUInt32LE(at + entryHeadBytes + 8) > brokenAt) return true;
+    }
+  }
+  return false;
+}
+
 /** The part of a file that is in memory; it moves forward. */
 class Window {
   bytes = Buffer.alloc(0);
@@ -46,6 +71,10 @@ class Window {
     private readonly handle: File,
     private readonly fileBytes: number,
   ) {}
+
+  get loadedBytes(): number {
+    return this.end - this.start;
+  }
 
   holds(offset: number, length: number): boolean {
     return offset + length <= this.end;

@@ -3,7 +3,7 @@ import { crc32cRange } from "../../base/crc32c.ts";
 import type { MillraceError } from "../../base/errors.ts";
 import type { Receipt } from "../../record/receipt.ts";
 import type { Destination, JournalMessage } from "../contract/queueJournal.ts";
-import { destinationBytes, EntryFlag, EntryKind, entryHeadBytes, messageHeadBytes } from "./format.ts";
+import { commitEntryBytes, destinationBytes, EntryFlag, EntryKind, entryHeadBytes, messageHeadBytes } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 
 /** Room of a write buffer that is kept for the next one; larger ones, of a burst, are let go. */
@@ -114,11 +114,14 @@ export class WriteChunk {
     this.seal(start, length);
   }
 
-  start(random: Uint8Array): void {
-    const start = this.reserve(entryHeadBytes + random.length);
-    this.head(start, EntryKind.start);
-    this.buffer.bytes.set(random, start + entryHeadBytes);
-    this.seal(start, entryHeadBytes + random.length);
+  /** The first of each write. */
+  commit(syncedBelow: number, processId: Uint8Array): void {
+    const start = this.reserve(commitEntryBytes);
+    this.head(start, EntryKind.commit);
+    this.buffer.view.setFloat64(start + entryHeadBytes, this.file.sequence, true);
+    this.buffer.view.setUint32(start + entryHeadBytes + 8, syncedBelow, true);
+    this.buffer.bytes.set(processId, start + entryHeadBytes + 12);
+    this.seal(start, commitEntryBytes);
   }
 
   finishFile(): void {

@@ -191,6 +191,20 @@ describe("queue journal", () => {
     await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${firstFile} at byte ${third % fileBytes}` });
   });
 
+  test("damage in the last file, in what was synced before later writes, is no torn end", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    const positions: number[] = [];
+    for (let n = 0; n < 4; n++) {
+      positions.push(append(journal, n, "x".repeat(100)));
+      await journal.sync();
+    }
+    await journal.close();
+    const where = (positions[1] as number) % fileBytes;
+    await patch(fs, firstFile, where + 50, Buffer.from("!"));
+    await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${firstFile} at byte ${where}` });
+  });
+
   test("a message that is damaged while the node runs is an error, never other bytes", async () => {
     const fs = new SimulatedFileSystem({ seed: 1 });
     const { journal } = await open(fs);
