@@ -51,13 +51,16 @@ export class Inputs {
     }
   }
 
-  /** The minimum over the partitions that are not idle; undefined if all are. */
-  watermark(): number | undefined {
-    let least: number | undefined;
+  /** The minimum over the partitions that are not idle; if all are, nobody holds it back: the maximum. */
+  watermark(): number {
+    let least = Number.POSITIVE_INFINITY;
+    let greatest = Number.NEGATIVE_INFINITY;
     for (const input of this.all) {
-      if (!input.idle && (least === undefined || input.watermark < least)) least = input.watermark;
+      const { watermark } = input;
+      if (!input.idle && watermark < least) least = watermark;
+      if (watermark > greatest) greatest = watermark;
     }
-    return least;
+    return Math.min(least, greatest);
   }
 
   /** Nothing beyond what is readable now. */

@@ -59,8 +59,15 @@ export class PartitionInput {
     this.next();
   }
 
-  /** To the next record; the one in hand is done. */
-  next(): void {
+  /** The record in hand was pushed. */
+  done(): void {
+    this.silentSince = undefined;
+    this.idle = false;
+    this.nextOffset++;
+    this.next();
+  }
+
+  private next(): void {
     while (this.cursor.next()) {
       if (this.cursor.offset < this.nextOffset) continue; // the batch began earlier
       if (this.cursor.offset >= this.limit) {

@@ -121,7 +121,7 @@ export class TaskEngine {
   /** Partitions without records stop holding the watermark back after their time. */
   noteSilence(nowMs: number): void {
     for (const input of this.inputs.all) input.noteSilence(nowMs);
-    this.advanceTo(this.inputs.watermark() ?? Number.NEGATIVE_INFINITY);
+    this.advanceTo(this.inputs.watermark());
   }
 
   /** Fires what ends at or before `watermark`, as if all partitions had come that far. */
@@ -192,8 +192,7 @@ export class TaskEngine {
       else if (context.timestamp > input.maxEventTime) this.timePassed(input, context.timestamp);
     }
     this.recordsIn++;
-    input.nextOffset++;
-    input.next();
+    input.done();
     // the checkpoint that follows makes sure that no later failure replays this one again
     return skip === undefined && !graph.broken;
   }
@@ -201,10 +200,8 @@ export class TaskEngine {
   private timePassed(input: PartitionInput, eventTime: number): void {
     const heldBack = input.watermark <= this.built.graph.watermark || this.built.graph.watermark === Number.NEGATIVE_INFINITY;
     input.maxEventTime = eventTime;
-    input.idle = false;
     if (!heldBack) return; // another partition is the one that is behind
-    const watermark = this.inputs.watermark();
-    if (watermark !== undefined) this.built.graph.advance(watermark);
+    this.built.graph.advance(this.inputs.watermark());
   }
 
   private async restore(before: Checkpoint | undefined, hooks: EngineHooks): Promise<void> {
