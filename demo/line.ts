@@ -65,6 +65,7 @@ export class Line {
   private status: NodeStatus | undefined;
   private count = 0;
   private kills = 0;
+  private processed = 0;
   private duplicatesOfEarlierStarts = 0;
   private ended = false;
 
@@ -205,6 +206,8 @@ export class Line {
   private async readStatus(): Promise<void> {
     const status = await this.node.status();
     if (status !== undefined) this.status = status;
+    // a start begins to count anew until its first checkpoint is read
+    this.processed = Math.max(this.processed, status?.pipelines[0]?.task?.recordsIn ?? 0);
     const failed = status?.pipelines.find((pipeline) => pipeline.state === "failed");
     if (failed !== undefined) this.fail(`the pipeline ${failed.name} failed: ${JSON.stringify(failed.error, undefined, 2)}`);
   }
@@ -216,7 +219,7 @@ export class Line {
       confirmed: this.publisher?.progress.confirmed ?? 0,
       arrivals: arrivals?.progress.seen ?? 0,
       departures: departures?.progress.seen ?? 0,
-      processed: this.status?.pipelines[0]?.task?.recordsIn ?? 0,
+      processed: this.processed,
       kills: this.kills,
     };
   }

@@ -88,7 +88,7 @@ function whereAndWhatNext({ kill, keep, events }: DemoOptions): string {
     `  ${out}/flights/day=.../     every flight, by day`,
     `  ${out}/hourly-delays/       a row an airport and hour`,
     `  ${out}/flights-late/        what came too late`,
-    ...(keep ? [`  ${out}/data/                the node's own; millrace start --config ${out}/millrace.yaml goes on from here`] : []),
+    ...(keep ? [`  ${out}/data/                the node's own`] : []),
     "Next:",
     ...next.map((line) => `  ${line}`),
   ].join("\n");

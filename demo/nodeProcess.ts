@@ -48,6 +48,10 @@ export class NodeProcess {
     return node;
   }
 
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
   get config(): string {
     return this.configFile;
   }
