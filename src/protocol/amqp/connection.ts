@@ -4,6 +4,7 @@ import type { Logger } from "../../base/logger.ts";
 import type { Broker } from "../../broker/contract.ts";
 import type { BufferPool } from "./bufferPool.ts";
 import type { Channel, ChannelHost } from "./channel.ts";
+import { uint16 } from "./codec/bytes.ts";
 import { FrameReader, type FrameSink } from "./codec/frameReader.ts";
 import { decodeMethod, encodeMethod } from "./codec/methodCodec.ts";
 import { basicClass, FrameType, frameInitialBytes, heartbeatFrame, protocolHeader, publishMethod } from "./codec/protocol.ts";
@@ -143,8 +144,8 @@ export class Connection implements FrameSink, TurnTaker {
     if (type === FrameType.heartbeat) return;
     // what is not a method belongs to a publish
     const isMethod = type === FrameType.method && end - start >= 4;
-    const classId = isMethod ? bytes.readUInt16BE(start) : basicClass;
-    const methodId = isMethod ? bytes.readUInt16BE(start + 2) : publishMethod;
+    const classId = isMethod ? uint16(bytes, start) : basicClass;
+    const methodId = isMethod ? uint16(bytes, start + 2) : publishMethod;
     try {
       if (type < FrameType.method || type > FrameType.body) throw new ProtocolError("FRAME_ERROR", `unknown frame type ${type}`);
       if (this.state === "closing") return this.frameWhileClosing(type, number, bytes, start, end);

@@ -1,5 +1,6 @@
 import type { VirtualHost } from "../../broker/contract.ts";
 import { Channel, type ChannelHost } from "./channel.ts";
+import { uint16 } from "./codec/bytes.ts";
 import { settleBits, settleMethod, settlePayloadBytes, settleTag } from "./codec/hotMethods.ts";
 import { decodeMethod, encodeMethod, methodName } from "./codec/methodCodec.ts";
 import { basicClass, FrameType, publishMethod } from "./codec/protocol.ts";
@@ -58,8 +59,8 @@ export class Session {
 
   private method(channel: Channel, bytes: Buffer, start: number, end: number): void | Promise<void> {
     if (channel.pendingPublish !== undefined) throw contentExpected();
-    if (end - start >= 4 && bytes.readUInt16BE(start) === basicClass) {
-      const id = bytes.readUInt16BE(start + 2);
+    if (end - start >= 4 && uint16(bytes, start) === basicClass) {
+      const id = uint16(bytes, start + 2);
       if (id === publishMethod) return this.publishing.begin(channel, bytes, start, end);
       if (end - start === settlePayloadBytes) {
         const tag = settleTag(bytes, start);

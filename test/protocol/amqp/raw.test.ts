@@ -73,6 +73,11 @@ test.each<[string, number, Buffer]>([
   ["an unknown method", 540, frame(1, 1, Buffer.from([0, 60, 0, 99]))],
   ["an expiration", 540, Buffer.concat([publishMethod(1, "", "q"), contentHeader(1, 0, Buffer.of(1, 0, 1, 0x35))])],
   [
+    "carbon copies",
+    540,
+    Buffer.concat([publishMethod(1, "", "q"), contentHeader(1, 0, Buffer.from([0x20, 0, 0, 0, 0, 8, 2, 0x43, 0x43, 0x41, 0, 0, 0, 0]))]),
+  ],
+  [
     "a consumer's priority",
     540,
     encodeMethod(1, "basic.consume", {
@@ -185,6 +190,29 @@ test("a closed channel drops what was on its way, and can be opened again", asyn
   await client.declare("bystander");
   expect(node.queue("bystander")?.published).toBe(0);
   client.close();
+});
+
+const from = (user: string): Buffer => Buffer.concat([Buffer.of(0, 0x10, user.length), Buffer.from(user)]);
+
+test("a message in another user's name closes the channel", async () => {
+  const client = await rawClient(node.port);
+  await client.declare("signed");
+  client.send(publish(1, "", "signed", Buffer.from("x"), 100, from("guest")));
+  client.send(publish(1, "", "signed", Buffer.from("x"), 100, from("admin")));
+  expect(await client.expect("channel.close")).toMatchObject({ replyCode: 406, methodId: 40 });
+  expect(node.queue("signed")?.published).toBe(1);
+  client.close();
+});
+
+test("a delivery that nobody may have twice: get while the connection is lost gives it back", async () => {
+  const client = await rawClient(node.port);
+  await client.declare("got");
+  client.send(publish(1, "", "got", Buffer.from("x")));
+  await until("there", () => node.queue("got")?.ready === 1);
+  client.method(1, "basic.get", { ticket: 0, queue: "got", noAck: false });
+  await until("taken", () => node.queue("got")?.unacknowledged === 1);
+  client.close();
+  await until("given back", () => node.queue("got")?.ready === 1);
 });
 
 test("no-wait: done, and no answer", async () => {

@@ -3,9 +3,11 @@
  * connection, one after the other: `reset` walks the property list once (no objects, no strings) to check it and to note
  * where the few properties lie that the broker may ask for.
  */
+
 import type { Address } from "../../../record/address.ts";
 import { ContentFormat, type HeaderValue, type Message } from "../../../record/message.ts";
 import { ByteReader } from "./byteReader.ts";
+import { uint16, uint32 } from "./bytes.ts";
 import { readTable } from "./fieldTable.ts";
 import { frameHeaderBytes, frameOverheadBytes } from "./protocol.ts";
 import { ProtocolError } from "./protocolError.ts";
@@ -50,9 +52,9 @@ export class AmqpMessage implements Message {
     this.headersAt = 0;
     this.messageIdAt = 0;
     this.userIdAt = 0;
-    const end = frameHeaderBytes + content.readUInt32BE(3);
+    const end = frameHeaderBytes + uint32(content, 3);
     this.headerEnd = end;
-    const flags = content.readUInt16BE(flagsAt);
+    const flags = uint16(content, flagsAt);
     this.flags = flags;
     if (flags === PropertyFlag.deliveryMode && end === listAt + 1) this.persistent = content[listAt] === 2;
     else if (this.walk(flags) !== end) throw new ProtocolError("SYNTAX_ERROR", "malformed properties in a content header");
@@ -96,7 +98,7 @@ export class AmqpMessage implements Message {
   /** Headers that ask for more copies. Nothing is decoded unless the letters stand somewhere in the table. */
   get hasCarbonCopies(): boolean {
     if (this.headersAt === 0) return false;
-    const bytes = this.content.readUInt32BE(this.headersAt);
+    const bytes = uint32(this.content, this.headersAt);
     if (bytes === 0 || !this.content.subarray(this.headersAt + 4, this.headersAt + 4 + bytes).includes("CC")) return false;
     const headers = this.headers() ?? {};
     return Object.hasOwn(headers, "CC") || Object.hasOwn(headers, "BCC");
@@ -131,5 +133,5 @@ export class AmqpMessage implements Message {
 }
 
 function bodyEnd(content: Buffer, at: number): number {
-  return at + content.readUInt32BE(at + 3) + frameOverheadBytes - 1;
+  return at + uint32(content, at + 3) + frameOverheadBytes - 1;
 }

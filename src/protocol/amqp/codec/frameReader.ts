@@ -4,6 +4,7 @@
  * a second through one process); everything else comes frame by frame. Only an unfinished frame is kept, at most
  * `frameMax` bytes of it.
  */
+import { uint16, uint32 } from "./bytes.ts";
 import { basicClass, FrameType, frameEnd, frameHeaderBytes, frameOverheadBytes, publishMethod } from "./protocol.ts";
 import { ProtocolError } from "./protocolError.ts";
 
@@ -77,13 +78,13 @@ export class FrameReader {
     const { chunk, at } = this;
     const left = chunk.length - at;
     if (left < frameOverheadBytes) return this.keepPartial();
-    const size = chunk.readUInt32BE(at + 3);
+    const size = uint32(chunk, at + 3);
     if (size > this.frameMax - frameOverheadBytes) return this.tooLarge(size);
     const end = at + frameHeaderBytes + size;
     if (left < size + frameOverheadBytes) return this.keepPartial();
     if (chunk[end] !== frameEnd) return this.badEnd();
     const type = chunk[at] as number;
-    const channel = chunk.readUInt16BE(at + 1);
+    const channel = uint16(chunk, at + 1);
     if (type === FrameType.method && size >= 9 && chunk[at + 8] === basicClass && chunk[at + 10] === publishMethod) {
       const contentEnd = this.contentEnd(end + 1, channel);
       if (contentEnd !== -1) {
@@ -103,24 +104,24 @@ export class FrameReader {
     const length = chunk.length;
     // the smallest content header: 14 bytes of payload
     if (length - from < frameOverheadBytes + 14) return -1;
-    const headerSize = chunk.readUInt32BE(from + 3);
+    const headerSize = uint32(chunk, from + 3);
     let at = from + headerSize + frameOverheadBytes;
     if (
       chunk[from] !== FrameType.header ||
-      chunk.readUInt16BE(from + 1) !== channel ||
+      uint16(chunk, from + 1) !== channel ||
       headerSize < 14 ||
       headerSize > this.frameMax - frameOverheadBytes ||
       at > length ||
       chunk[at - 1] !== frameEnd ||
-      chunk.readUInt32BE(from + frameHeaderBytes) !== basicClass << 16 ||
-      chunk.readUInt32BE(from + 11) !== 0
+      uint32(chunk, from + frameHeaderBytes) !== basicClass << 16 ||
+      uint32(chunk, from + 11) !== 0
     ) {
       return -1;
     }
-    let left = chunk.readUInt32BE(from + 15);
+    let left = uint32(chunk, from + 15);
     while (left > 0) {
       if (length - at < frameOverheadBytes) return -1;
-      const size = chunk.readUInt32BE(at + 3);
+      const size = uint32(chunk, at + 3);
       const next = at + size + frameOverheadBytes;
       if (
         size === 0 ||
@@ -128,7 +129,7 @@ export class FrameReader {
         size > this.frameMax - frameOverheadBytes ||
         next > length ||
         chunk[at] !== FrameType.body ||
-        chunk.readUInt16BE(at + 1) !== channel ||
+        uint16(chunk, at + 1) !== channel ||
         chunk[next - 1] !== frameEnd
       ) {
         return -1;
@@ -166,7 +167,7 @@ export class FrameReader {
       return this.at < this.chunk.length;
     }
     const bytes = this.partial;
-    const size = bytes.readUInt32BE(3);
+    const size = uint32(bytes, 3);
     if (size > this.frameMax - frameOverheadBytes) return this.tooLarge(size);
     this.takePartial(Math.min(this.chunk.length - this.at, size + frameOverheadBytes - this.partialLength));
     if (this.partialLength < size + frameOverheadBytes) return false;
@@ -174,7 +175,7 @@ export class FrameReader {
     if (frame[size + frameHeaderBytes] !== frameEnd) return this.badEnd();
     this.partialLength = 0;
     if (frame.length > partialKeptBytesMax) this.partial = nothing;
-    this.sink.frame(frame[0] as number, frame.readUInt16BE(1), frame, frameHeaderBytes, frameHeaderBytes + size);
+    this.sink.frame(frame[0] as number, uint16(frame, 1), frame, frameHeaderBytes, frameHeaderBytes + size);
     return true;
   }
 
