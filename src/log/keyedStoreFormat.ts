@@ -13,7 +13,7 @@ import { crc32c } from "../base/crc32c.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Json } from "./contract/keyedStore.ts";
 
-export type KeyedChange = readonly [key: string, value: Json] | readonly [key: string];
+type KeyedChange = readonly [key: string, value: Json] | readonly [key: string];
 
 const magic = "MRKS";
 const containerVersion = 1;

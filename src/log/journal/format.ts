@@ -28,7 +28,7 @@
 import { crc32cRange } from "../../base/crc32c.ts";
 import { MillraceError } from "../../base/errors.ts";
 
-export const formatVersion = 1;
+const formatVersion = 1;
 export const fileHeaderBytes = 32;
 export const entryHeadBytes = 16;
 export const messageHeadBytes = 32;

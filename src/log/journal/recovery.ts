@@ -15,7 +15,7 @@ import type { JournalFile } from "./journalFile.ts";
 /** Read at once in a replay; an entry that is larger gets a buffer of its own size. */
 const chunkBytes = 1024 * 1024;
 
-export interface ScannedFile {
+interface ScannedFile {
   /** Where the valid entries end. */
   readonly end: number;
   /** Of the last valid entry, or of the header. */

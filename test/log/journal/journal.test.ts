@@ -10,6 +10,7 @@ import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
+import { fileHeaderBytes } from "../../../src/log/journal/format.ts";
 import { openJournal } from "../../../src/log/journal/openJournal.ts";
 import { Receipt } from "../../../src/record/receipt.ts";
 import { bundleChild } from "../../support/bundleChild.ts";
@@ -231,8 +232,8 @@ describe("queue journal", () => {
     first.journal.acknowledge(1, 0, position);
     await first.journal.close();
     const begin = position % fileBytes;
-    const length = (await fs.readFile(firstFile)).readUInt32LE(begin);
-    await patch(fs, firstFile, begin, Buffer.alloc(length));
+    const end = begin + (await fs.readFile(firstFile)).readUInt32LE(begin);
+    await patch(fs, firstFile, fileHeaderBytes, Buffer.alloc(end - fileHeaderBytes)); // all but the acknowledgement
     const second = await open(fs);
     expect(second.replayed.messages).toEqual([]);
     await settled((receipt) => append(second.journal, 0, "same", receipt));
