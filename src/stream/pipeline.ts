@@ -24,8 +24,7 @@ export interface IngestionTimeOptions {
 /** What a pipeline is made with. */
 export interface Builder {
   /** A topic's records as a stream. Using the stream twice reads once. */
-  source<T>(from: Source<T>, options: EventTimeOptions<T>): Observable<T>;
-  source<T>(from: Source<T>, options?: IngestionTimeOptions): Observable<T>;
+  source<T>(from: Source<T>, options?: EventTimeOptions<T> | IngestionTimeOptions): Observable<T>;
   /** A side output, for records that come too late. */
   // biome-ignore lint/suspicious/noExplicitAny: the schema's input is of no interest here.
   output<T>(id: string, schema: Schema<any, T>): Output<T>;

@@ -4,13 +4,16 @@ import type { KeyId, KeySpec } from "../engine/context.ts";
 import { EngineNode } from "../engine/node.ts";
 import { attach, EngineStream, graphInBuild } from "../engine/stream.ts";
 import { columnTypeOfValue } from "../schema/valueTypes.ts";
-import type { Keyed, KeyName, KeyValue, Show } from "./types.ts";
+import type { Keyed, KeyValue, Show } from "./types.ts";
 
 type KeyFunctions<T> = Record<string, (value: T) => KeyValue>;
 
 /** What follows happens for each key by itself. By column, `keyBy("origin")`, or computed, `keyBy({ far: (f) => f.distance > 1000 })`. */
 export function keyBy<T, S extends KeyFunctions<T>>(key: S): OperatorFunction<T, Keyed<{ [P in keyof S]: ReturnType<S[P]> }, T>>;
-export function keyBy<T, const N extends readonly KeyName<T>[]>(...names: N): OperatorFunction<T, Keyed<Show<Pick<T, N[number]>>, T>>; // last: its errors are the ones shown
+// last: its errors are the ones shown, so the names are spelled out and not hidden behind an alias
+export function keyBy<T, const N extends readonly { [P in keyof T & string]-?: T[P] extends KeyValue ? P : never }[keyof T & string][]>(
+  ...names: N
+): OperatorFunction<T, Keyed<Show<Pick<T, N[number]>>, T>>;
 export function keyBy(...by: (string | KeyFunctions<unknown>)[]): OperatorFunction<unknown, never> {
   const parts = by.flatMap((part): [string, (value: unknown) => KeyValue][] =>
     typeof part === "string" ? [[part, (value) => (value as Record<string, KeyValue>)[part] as KeyValue]] : Object.entries(part),

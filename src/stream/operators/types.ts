@@ -1,6 +1,6 @@
 /** The types that make a pipe compile only in the right order: keyBy, then a window, then what needs both. */
 
-import type { Observable, OperatorFunction } from "rxjs";
+import type { Observable } from "rxjs";
 import type { IsAny } from "../contract/rows.ts";
 
 /* The names are what a person reads in the compiler's message when one is missing. */
@@ -18,8 +18,6 @@ export type Keyed<K, T> = T & KeyOf<K>;
 export type Windowed<K, T> = T & KeyOf<K> & InWindow;
 
 export type KeyValue = string | number | bigint | boolean | Date;
-/** The properties of T that can be a key. */
-export type KeyName<T> = { [P in keyof T & string]-?: T[P] extends KeyValue ? P : never }[keyof T & string];
 /** Spells a type out, so that hovers and errors show its properties. */
 export type Show<T> = { [P in keyof T]: T[P] } & {};
 
@@ -44,5 +42,3 @@ export interface Output<in out T> extends Observable<T> {
   /** Phantom: what operators may push. Never called. */
   readonly takes?: (value: T) => void;
 }
-
-export type { OperatorFunction };
