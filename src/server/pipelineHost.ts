@@ -49,6 +49,8 @@ export class PipelineHost {
   private bundle: Bundle | undefined;
   private wakeUp: (() => void) | undefined;
   private ending: "stop" | "drain" | undefined;
+  /** The node ends: what was stopped for a reload must not begin again. */
+  private closed = false;
   private ended: Promise<void> = Promise.resolve();
 
   constructor(
@@ -79,8 +81,13 @@ export class PipelineHost {
     return this.bundle?.inputs ?? [this.file];
   }
 
-  /** With a checkpoint. */
+  /** With a checkpoint; for good. */
   async stop(): Promise<void> {
+    this.closed = true;
+    await this.pauseRun();
+  }
+
+  private async pauseRun(): Promise<void> {
     const pipeline = this.end("stop");
     const late = this.around.clock.after(stopMsMax, () => {
       this.around.logger.warn("pipeline did not stop in time; its thread is ended, its last checkpoint counts", { pipeline: this.name });
@@ -92,17 +99,20 @@ export class PipelineHost {
 
   /** Takes in what is there, fires the last watermark, commits. Rejects if the pipeline has failed. */
   async drain(): Promise<void> {
+    this.closed = true;
     await this.end("drain");
     if (this.state !== "drained")
       throw this.error ?? new MillraceError("PIPELINE_NOT_DRAINED", `the pipeline '${this.name}' was not running`, { domain: "user" });
   }
 
   /** Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. */
-  async reload(): Promise<"same" | "replaced"> {
+  async reload(): Promise<"same" | "replaced" | "closed"> {
     const bundle = await bundlePipeline(this.file, this.around.bundleDirectory);
     if (bundle.file === this.bundle?.file && this.state === "running") return "same";
     await loadOnly(this.file, bundle.file, this.around.logger);
-    await this.stop();
+    if (this.closed) return "closed";
+    await this.pauseRun();
+    if (this.closed) return "closed";
     this.ending = undefined;
     this.error = undefined;
     this.pauseMs = restartMsMin;

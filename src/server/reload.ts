@@ -17,6 +17,7 @@ function watchOne(host: PipelineHost, logger: Logger): () => void {
   let watchers: fs.FSWatcher[] = [];
   let timer: NodeJS.Timeout | undefined;
   let queue: Promise<void> = Promise.resolve();
+  let stopped = false;
 
   const changed = (): void => {
     clearTimeout(timer);
@@ -27,6 +28,7 @@ function watchOne(host: PipelineHost, logger: Logger): () => void {
   /** Folders, not files: an editor replaces a file, and its watcher would stay with the old one. */
   const watch = (): void => {
     close();
+    if (stopped) return;
     const inputs = new Set(host.inputs);
     for (const folder of new Set([...inputs].map((file) => path.dirname(file)))) {
       const watcher = fs.watch(folder, (_, name) => {
@@ -42,6 +44,7 @@ function watchOne(host: PipelineHost, logger: Logger): () => void {
   };
   watch();
   return () => {
+    stopped = true;
     clearTimeout(timer);
     close();
   };

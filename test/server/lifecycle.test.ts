@@ -1,0 +1,141 @@
+/** A node as an operator meets it: starting, closing, being killed, being told wrong things. */
+import fs from "node:fs";
+import net from "node:net";
+import path from "node:path";
+import { describe, expect, test } from "vitest";
+import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
+import { cleanUp, millrace, startNode, statusOf, temporaryFolder } from "./support.ts";
+
+describe("closing", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)("%s closes cleanly with 0, and the next start finds topology and messages", async (signal) => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await channel.assertExchange("orders", "topic", { durable: true });
+    await channel.assertQueue("eu", { durable: true });
+    await channel.bindQueue("eu", "orders", "eu.*");
+    for (const key of ["eu.1", "us.1", "eu.2"]) channel.publish("orders", key, Buffer.from(key), { persistent: true });
+    await channel.waitForConfirms();
+    node.child.kill(signal);
+    expect(await node.ended).toMatchObject({ code: 0, signal: null });
+    expect(fs.readdirSync(path.join(folder, "data")).filter((name) => /lock|sock/.test(name))).toEqual([]);
+
+    await startNode(folder);
+    const again = await channelTo((await statusOf(folder)).addresses.amqp);
+    again.publish("orders", "eu.3", Buffer.from("eu.3"), { persistent: true });
+    await again.waitForConfirms();
+    const got = [];
+    for (let message = await again.get("eu"); message; message = await again.get("eu")) got.push(message.content.toString());
+    expect(got).toEqual(["eu.1", "eu.2", "eu.3"]);
+  });
+
+  test("millrace stop returns when the process has ended", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const stop = await millrace(["stop", "--data", "data"], folder).ended;
+    expect(stop).toMatchObject({ code: 0, out: "" });
+    expect(() => process.kill(node.child.pid as number, 0)).toThrow(/ESRCH/);
+    expect((await node.ended).code).toBe(0);
+  });
+
+  test("a killed node's directory is taken over, and what was confirmed is there", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(500));
+    node.child.kill("SIGKILL");
+    await node.ended;
+    await startNode(folder);
+    const ends = (await statusOf(folder)).broker.topics.find((topic) => topic.name === "readings")?.partitions.map((p) => p.endOffset);
+    expect(ends?.reduce((sum, end) => sum + end, 0)).toBe(500);
+  });
+});
+
+describe("the control socket", () => {
+  test("is for the node's user only", async () => {
+    const folder = temporaryFolder();
+    await startNode(folder);
+    expect(fs.statSync(path.join(folder, "data/control.sock")).mode & 0o777).toBe(0o600);
+  });
+
+  test("moves to a short path when the directory's is too long for one, and is found there", async () => {
+    const folder = path.join(temporaryFolder(), "x".repeat(60), "y".repeat(60));
+    fs.mkdirSync(folder, { recursive: true });
+    await startNode(folder);
+    expect((await statusOf(folder)).data).toBe(path.join(folder, "data"));
+  });
+
+  test("answers nonsense with an error, and the node goes on", async () => {
+    const folder = temporaryFolder();
+    await startNode(folder);
+    const answer = await new Promise<string>((resolve) => {
+      const socket = net.connect(path.join(folder, "data/control.sock"));
+      cleanUp(() => void socket.destroy());
+      socket.setEncoding("utf8").on("data", resolve);
+      socket.write('{"command":"explode"}\n');
+    });
+    expect(JSON.parse(answer)).toMatchObject({ ok: false, error: { code: "CONTROL_FAILED", because: expect.stringContaining("explode") as string } });
+    expect((await statusOf(folder)).state).toBe("running");
+  });
+});
+
+describe("what cannot be", () => {
+  test("a second node on the same directory: it says whose it is", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const second = await millrace(["start", "--data", "data", "--listeners.amqp.port", "0"], folder).ended;
+    expect(second.code).toBe(1);
+    expect(second.err).toContain(`process ${node.child.pid}`);
+    expect(second.err).toContain("DATA_DIRECTORY_LOCKED");
+  });
+
+  test("a taken port: start says it and ends, and leaves the directory free", async () => {
+    const folder = temporaryFolder();
+    const server = net.createServer().listen(0, "127.0.0.1");
+    cleanUp(() => void server.close());
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as net.AddressInfo;
+    const taken = await millrace(["start", "--data", "data", "--listeners.amqp.port", String(port)], folder).ended;
+    expect(taken.code).toBe(1);
+    expect(taken.err).toMatch(/PORT_TAKEN: port \d+ is taken/);
+    await startNode(folder);
+  });
+
+  test("a taken port in development: it is said, and the next one taken and printed", async () => {
+    const folder = temporaryFolder();
+    const server = net.createServer().listen(0, "127.0.0.1");
+    cleanUp(() => void server.close());
+    await new Promise((resolve) => server.once("listening", resolve));
+    const { port } = server.address() as net.AddressInfo;
+    const dev = millrace(["dev", "--data", "data", "--listeners.amqp.port", String(port)], folder);
+    await dev.says("millrace stop --drain");
+    expect(dev.err).toContain(`(port ${port} is taken)`);
+    const { addresses } = await statusOf(folder);
+    expect(dev.err).toContain(addresses.amqp);
+    await (await channelTo(addresses.amqp)).assertQueue("hello");
+  });
+
+  test("a data directory of a newer release", async () => {
+    const folder = temporaryFolder();
+    await (await millrace(["stop", "--data", "data"], folder)).ended;
+    fs.mkdirSync(path.join(folder, "data"));
+    fs.writeFileSync(path.join(folder, "data/version"), "millrace-data 999\n");
+    const newer = await millrace(["start", "--data", "data"], folder).ended;
+    expect(newer).toMatchObject({ code: 1, err: expect.stringContaining("DATA_TOO_NEW") as string });
+  });
+
+  test("a data directory that is a file", async () => {
+    const folder = temporaryFolder();
+    fs.writeFileSync(path.join(folder, "data"), "");
+    const result = await millrace(["start", "--data", "data"], folder).ended;
+    expect(result.code).toBe(1);
+    expect(result.err).toContain("DATA_UNUSABLE");
+  });
+
+  test("status and stop without a node", async () => {
+    const folder = temporaryFolder();
+    for (const command of ["status", "stop"]) {
+      const result = await millrace([command, "--data", "data"], folder).ended;
+      expect(result).toMatchObject({ code: 1, out: "", err: expect.stringContaining("NODE_NOT_RUNNING") as string });
+    }
+  });
+});

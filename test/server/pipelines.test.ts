@@ -1,0 +1,178 @@
+/** Pipelines in a node: results, drains, kills, and what is wrong with a user's file. */
+import { describe, expect, test } from "vitest";
+import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
+import { counting, writePipeline } from "./fixtures.ts";
+import { rowsOf } from "./parquet.ts";
+import { millrace, startNode, statusOf, temporaryFolder, until } from "./support.ts";
+
+const fast = ["--checkpoints.interval-ms", "200"];
+
+async function pipelineOf(folder: string, index = 0) {
+  const found = (await statusOf(folder)).pipelines[index];
+  if (found === undefined) throw new Error("no such pipeline");
+  return found;
+}
+
+/** What the readings below `end` must give, by a loop. */
+function expectedCounts(end: number): { sensor: string; minute: number; readings: string }[] {
+  const counts = new Map<string, number>();
+  for (const id of idsBelow(end)) {
+    const key = `s${id % 3} ${Math.floor(id / 60)}`;
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([key, count]) => ({ sensor: key.split(" ")[0] as string, minute: Number(key.split(" ")[1]), readings: String(count) }))
+    .sort((a, b) => (a.sensor === b.sensor ? a.minute - b.minute : a.sensor < b.sensor ? -1 : 1));
+}
+
+async function expectResults(folder: string, name: string, end: number): Promise<void> {
+  const raw = await rowsOf(`${folder}/out/${name}/raw`, "id");
+  expect(raw.map((row) => Number(row.id))).toEqual(idsBelow(end));
+  const counts = await rowsOf(`${folder}/out/${name}/counts`, "sensor, windowStart");
+  const start = Date.UTC(2001, 0, 1);
+  const minute = (row: Record<string, unknown>): number => (Date.parse(`${String(row.windowStart).replace(" ", "T")}Z`) - start) / 60_000;
+  expect(counts.map((row) => ({ sensor: row.sensor, minute: minute(row), readings: row.readings }))).toEqual(expectedCounts(end));
+}
+
+describe("results", () => {
+  test("stop --drain takes in what is published, fires the last windows, commits, and ends with 0", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "counting.ts", counting("counting"));
+    const node = await startNode(folder, ["--pipelines", "counting.ts"]);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(1000));
+    expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
+    expect((await node.ended).code).toBe(0);
+    await expectResults(folder, "counting", 1000);
+  });
+
+  test("a clean stop in the middle and a start again: each reading once", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "counting.ts", counting("counting"));
+    const args = [...fast, "--pipelines", "counting.ts"];
+    const node = await startNode(folder, args);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(300));
+    await until(async () => ((await pipelineOf(folder)).task?.recordsIn ?? 0) > 0);
+    node.child.kill("SIGTERM");
+    expect((await node.ended).code).toBe(0);
+    await startNode(folder, args);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(700));
+    expect((await millrace(["stop", "--drain", "--data", "data"], folder).ended).code).toBe(0);
+    await expectResults(folder, "counting", 700);
+  });
+
+  test.each(["prepared:2", "checkpointed:1", "checkpointed:3", "committing:2", "committed:1"])(
+    "killed at %s: after the next start each reading counts once",
+    async (crashAt) => {
+      const folder = temporaryFolder();
+      writePipeline(folder, "counting.ts", counting("counting"));
+      const args = [...fast, "--pipelines", "counting.ts"];
+      const node = await startNode(folder, args, { MILLRACE_CRASH_AT: `${crashAt}:counting` });
+      const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+      let published = 0;
+      while (node.child.exitCode === null && node.child.signalCode === null) {
+        published = Math.min(published + 50, 2000);
+        const unlessKilled = publishReadings(channel, idsBelow(published)).catch(() => undefined);
+        await Promise.race([unlessKilled, node.ended]);
+      }
+      expect((await node.ended).signal).toBe("SIGKILL");
+      await startNode(folder, args);
+      // all of them again, with the same message-ids: whatever was confirmed is known
+      await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(2000));
+      expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
+      await expectResults(folder, "counting", 2000);
+    },
+    60_000,
+  );
+});
+
+describe("a pipeline that does not behave", () => {
+  test("one that spins for 5 s does not delay confirms", async () => {
+    const folder = temporaryFolder();
+    const spin = "{ const end = Date.now() + (reading.id === 0 ? 5000 : 0); while (Date.now() < end); return reading; }";
+    writePipeline(folder, "spinning.ts", counting("spinning", spin));
+    await startNode(folder, [...fast, "--pipelines", "spinning.ts"]);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await publishReadings(channel, [0]);
+    // it spins when its status has stopped coming: the record is taken, and not yet counted as a checkpoint
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const before = await pipelineOf(folder);
+    let confirmed = 0;
+    const end = Date.now() + 2000;
+    for (let id = 1; Date.now() < end; id++) {
+      await publishReadings(channel, [id]);
+      confirmed++;
+    }
+    const after = await pipelineOf(folder);
+    // still the same status as before: it spun all the while, and the confirms came one after the other
+    expect(after.task?.recordsIn ?? 0).toBe(before.task?.recordsIn ?? 0);
+    expect(confirmed).toBeGreaterThan(20);
+  });
+
+  test("one that fails says why, and the node and the other pipeline go on", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "good.ts", counting("good"));
+    writePipeline(folder, "broken.ts", 'import { pipeline } from "millrace";\nexport default pipelin("x", () => {});\n');
+    writePipeline(folder, "text.ts", 'export default "nothing";\n');
+    const node = await startNode(folder, ["--pipelines", "good.ts,broken.ts,text.ts,gone.ts"]);
+    const { pipelines } = await statusOf(folder);
+    expect(pipelines.map(({ state }) => state)).toEqual(["running", "failed", "failed", "failed"]);
+    expect(pipelines.slice(1).map(({ error }) => error?.code)).toEqual(["PIPELINE_INVALID", "PIPELINE_INVALID", "PIPELINE_INVALID"]);
+    expect(pipelines[1]?.error?.where).toMatch(/broken\.ts:2:/);
+    expect(pipelines[2]?.error).toMatchObject({ where: `${folder}/text.ts`, hint: expect.stringContaining("export default") as string });
+    expect(pipelines[3]?.error?.where).toBe(`${folder}/gone.ts`);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));
+    await until(async () => (await pipelineOf(folder)).task?.recordsIn === 100);
+    node.child.kill("SIGTERM");
+    expect((await node.ended).code).toBe(0);
+  });
+
+  test("two of the same name: the second one is refused", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "one.ts", counting("same"));
+    writePipeline(folder, "two.ts", counting("same"));
+    await startNode(folder, ["--pipelines", "one.ts,two.ts"]);
+    const { pipelines } = await statusOf(folder);
+    expect(pipelines.map(({ state }) => state).sort()).toEqual(["failed", "running"]);
+    expect(pipelines.find(({ state }) => state === "failed")?.error?.code).toBe("PIPELINE_NAME_TAKEN");
+  });
+
+  test("one that ends its thread starts again from its checkpoint", async () => {
+    const folder = temporaryFolder();
+    const exitOnce = `{ if (reading.id === 50 && !fs.existsSync(${JSON.stringify(`${folder}/exited`)})) { fs.writeFileSync(${JSON.stringify(`${folder}/exited`)}, ""); process.exit(3); } return reading; }`;
+    writePipeline(folder, "exiting.ts", `import fs from "node:fs";\n${counting("exiting", exitOnce)}`);
+    await startNode(folder, [...fast, "--pipelines", "exiting.ts"]);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));
+    await until(async () => (await pipelineOf(folder)).restarts === 1 && (await pipelineOf(folder)).state === "running");
+    expect((await pipelineOf(folder)).error?.code).toBe("PIPELINE_EXITED");
+    expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
+    await expectResults(folder, "exiting", 100);
+  });
+
+  test("a drain that a failed pipeline cannot do is a failure, and says so", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "text.ts", 'export default "nothing";\n');
+    const node = await startNode(folder, ["--pipelines", "text.ts"]);
+    const stop = await millrace(["stop", "--drain", "--data", "data"], folder).ended;
+    expect(stop).toMatchObject({ code: 1, err: expect.stringContaining("PIPELINE_INVALID") as string });
+    expect((await node.ended).code).toBe(1);
+  });
+});
+
+describe("development", () => {
+  test("a changed file is reloaded; a broken one leaves the old one running and is said", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "counting.ts", counting("counting"));
+    const dev = millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", ...fast], folder);
+    await dev.says("millrace stop --drain");
+    writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
+    await dev.says("pipeline not reloaded");
+    expect(dev.err).toMatch(/counting\.ts:\d+:\d+/);
+    expect((await pipelineOf(folder)).state).toBe("running");
+    writePipeline(folder, "counting.ts", `${counting("counting")}\nconsole.log("second version");`);
+    await dev.says("pipeline reloaded");
+    expect((await pipelineOf(folder)).state).toBe("running");
+    dev.child.kill("SIGTERM");
+    expect((await dev.ended).code).toBe(0);
+    expect(dev.out).toContain("second version");
+  });
+});

@@ -1,0 +1,83 @@
+/** A node of the build, as a process of its own or in this one, in a folder that goes away. */
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach } from "vitest";
+import type { NodeStatus } from "../../src/server/status.ts";
+
+const root = path.resolve(import.meta.dirname, "../..");
+const entry = path.join(root, "dist/src/main.js");
+
+const cleanups: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const clean of cleanups.splice(0).reverse()) await clean();
+});
+
+export function cleanUp(step: () => Promise<void> | void): void {
+  cleanups.push(step);
+}
+
+export function temporaryFolder(): string {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "millrace-test-"));
+  cleanUp(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+export class Command {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  out = "";
+  err = "";
+
+  constructor(args: readonly string[], cwd: string, environment: NodeJS.ProcessEnv = {}) {
+    const child = spawn(process.execPath, [entry, ...args], { cwd, env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+    child.stdout.on("data", (chunk: Buffer) => (this.out += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (this.err += chunk.toString()));
+    this.child = child;
+    this.ended = new Promise((resolve) => {
+      child.on("close", (code, signal) => resolve({ code, signal, out: this.out, err: this.err }));
+    });
+    cleanUp(async () => {
+      child.kill("SIGKILL");
+      await this.ended;
+    });
+  }
+
+  /** Resolves when `text` was printed on stderr; fails when the process ends without. */
+  async says(text: string): Promise<void> {
+    await until(() => {
+      if (this.err.includes(text)) return true;
+      if (this.child.exitCode !== null) throw new Error(`it ended with ${this.child.exitCode} and without saying ${text}:\n${this.err}`);
+      return false;
+    });
+  }
+}
+
+export const millrace = (args: readonly string[], cwd: string, environment?: NodeJS.ProcessEnv): Command => new Command(args, cwd, environment);
+
+/** A node as a process, once it is ready. */
+export async function startNode(cwd: string, args: readonly string[] = [], environment?: NodeJS.ProcessEnv): Promise<Command> {
+  const node = millrace(["start", "--data", "data", "--listeners.amqp.port", "0", ...args], cwd, environment);
+  await node.says("node is ready");
+  return node;
+}
+
+export async function statusOf(cwd: string): Promise<NodeStatus> {
+  const { out, err, code } = await millrace(["status", "--json", "--data", "data"], cwd).ended;
+  if (code !== 0) throw new Error(err);
+  return JSON.parse(out) as NodeStatus;
+}
+
+/** Asks again until it holds; the test's own time limit ends it. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await sleep(20);
+}
