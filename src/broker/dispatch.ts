@@ -49,12 +49,7 @@ export class Dispatcher {
     const durable = queue.durable && message.persistent;
     const now = this.shared.clock.now();
     const dedupeId = remembers ? id : undefined;
-    const position = this.journal.append(
-      entry(message, durable, dedupeId, now),
-      this.oneDestination,
-      remembers ? 2 : 1,
-      durable ? receipt : undefined,
-    );
+    const position = this.journal.append(entry(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
     if (remembers) queue.dedupe?.remember(id, position, now);
     if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
     const bytes = message.content.length;
@@ -82,9 +77,7 @@ export class Dispatcher {
     const now = this.shared.clock.now();
     const dedupeId = plans.some((plan) => plan.remembers) ? id : undefined;
     const kept = destinations.length > 0;
-    const position = kept
-      ? this.journal.append(entry(message, durable, dedupeId, now), destinations, pins, durable ? receipt : undefined)
-      : -1;
+    const position = kept ? this.journal.append(entry(message, durable, dedupeId, now), destinations, pins, receipt) : -1;
     let content: KeptContent | undefined;
     for (const { queue, offset, consumer, kept, remembers } of plans) {
       const durableCopy = queue.durable && message.persistent;

@@ -24,9 +24,10 @@ async function memoryInUse(): Promise<number> {
   return heapUsed + arrayBuffers;
 }
 
+const body = (n: number): string => `${n}`.padEnd(500, ".");
+
 test("a backlog that nobody takes costs disk, not memory, and then comes in order", async () => {
   const count = 100_000;
-  const body = (n: number): string => `${n}`.padEnd(500, ".");
   const limits = { queueCacheBytesMax: 256 * 1024 };
   const node = await BrokerNode.start({ directory, limits, journalFileBytes: 1 << 23 });
   await node.queue("backlog");
@@ -42,24 +43,24 @@ test("a backlog that nobody takes costs disk, not memory, and then comes in orde
   await publish(0, 1000); // what is allocated once is there now
   const before = await memoryInUse();
   for (let n = 1000; n < count; n += 1000) await publish(n, n + 1000);
-  // 50 MB of content; 20 bytes a message for where it is
-  expect(((await memoryInUse()) - before) / count).toBeLessThan(40);
+  // 500 bytes of content each; 20 for where it is, and what the journal's buffers take
+  expect(((await memoryInUse()) - before) / count).toBeLessThan(120);
   expect(node.broker.status().queues[0]).toMatchObject({ ready: count });
 
-  let next = 0;
+  const got = { next: 0 };
   consumer.deliver = ({ content }) => {
-    if (content.toString() !== body(next)) throw new Error(`message ${next} is not the next one`);
-    next++;
+    if (content.toString() !== body(got.next)) throw new Error(`message ${got.next} is not the next one`);
+    got.next++;
   };
   consumer.room = 1;
   handle.wake();
-  while (next < count) await turns(1);
+  while (got.next < count) await turns(1);
   expect(node.broker.status().queues[0]).toMatchObject({ ready: 0, delivered: count });
   await node.stop();
 }, 60_000);
 
 test("a consumer that never acknowledges holds where its messages are, not what is in them", async () => {
-  const count = 50_000;
+  const count = 20_000;
   const node = await BrokerNode.start({ directory, journalFileBytes: 1 << 23 });
   await node.queue("held");
   const offsets: number[] = [];
@@ -69,14 +70,14 @@ test("a consumer that never acknowledges holds where its messages are, not what 
   const address = node.host.address("", "held");
   const publish = async (): Promise<void> => {
     const { receipt, settled } = confirm();
-    for (let n = 0; n < 1000; n++) node.host.publish(message({ body: "x".repeat(1000) }, address), receipt);
+    for (let n = 0; n < 1000; n++) node.host.publish(message({ body: "x".repeat(4000) }, address), receipt);
     receipt.seal();
     await settled;
   };
   await publish(); // what is allocated once is there now
   const before = await memoryInUse();
   while (offsets.length < count) await publish();
-  expect(((await memoryInUse()) - before) / count).toBeLessThan(300);
+  expect(((await memoryInUse()) - before) / count).toBeLessThan(1000);
   for (const offset of offsets) handle.acknowledge(offset);
   expect(node.broker.status().queues[0]).toMatchObject({ unacknowledged: 0, acknowledged: count });
   await node.stop();

@@ -61,9 +61,12 @@ test("a message that is published again is kept once, and confirmed; also after 
   await node.stop();
 });
 
-test("a duplicate is confirmed together with its original, not before", async () => {
+test.each<[string, Arguments]>([
+  ["queue", {}],
+  ["topic", { "x-queue-type": "stream" }],
+])("a duplicate in a %s is confirmed together with its original, not before", async (_, args) => {
   const node = await BrokerNode.start();
-  await node.queue("orders", { "x-dedupe": 10 });
+  await node.queue("orders", { "x-dedupe": 10, ...args });
   const [original, duplicate] = [confirm(), confirm()];
   node.host.publish(message({ key: "orders", id: "1" }), original.receipt);
   original.receipt.seal();
@@ -127,6 +130,11 @@ test("a window by time forgets what is older", async () => {
   await node.stop();
 });
 
+const numbered = (n: number): MessageOptions => {
+  const headers = n % 3 === 0 ? {} : { h: n % 5 };
+  return { exchange: "x", key: `k${n % 7}`, body: String(n), id: String(n), headers };
+};
+
 test.each<[string, Arguments]>([
   ["by routing key", { "x-partitions": 3, "x-dedupe": 1000 }],
   ["by message-id", { "x-partitions": 3, "x-dedupe": 1000, "x-partition-key": "message-id" }],
@@ -137,20 +145,16 @@ test.each<[string, Arguments]>([
   await node.queue("t", { "x-queue-type": "stream", ...args });
   await node.exchange("x", "topic");
   await node.host.bindQueue("t", "x", "#", {}, node);
-  const options = (n: number): MessageOptions => {
-    const headers = n % 3 === 0 ? {} : { h: n % 5 };
-    return { exchange: "x", key: `k${n % 7}`, body: String(n), id: String(n), headers };
-  };
   for (let round = 0; round < 4; round++) {
     // the whole of it again each time, as a publisher does that lost its confirms
     const until = (round + 1) * 40;
-    const all = Array.from({ length: until }, (_, n) => options(n));
+    const all = Array.from({ length: until }, (_, n) => numbered(n));
     for (const one of all.slice(0, -10)) await publish(node, one);
     for (const one of all.slice(-10)) node.host.publish(message(one), undefined); // nobody waits for these
     await turns(round * 3);
     node = await node.crash();
   }
-  for (let n = 0; n < 160; n++) await publish(node, options(n));
+  for (let n = 0; n < 160; n++) await publish(node, numbered(n));
   const values = await topicValues(node, "t");
   expect(values.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 160 }, (_, n) => n));
   expect(node.broker.status().topics[0]?.duplicates).toBeGreaterThan(100);

@@ -1,7 +1,7 @@
 import { ByteBudget } from "../../src/base/byteBudget.ts";
 import { type Clock, systemClock } from "../../src/base/clock.ts";
 import type { FileSystem } from "../../src/base/fileSystem.ts";
-import { silentLogger } from "../../src/base/logger.ts";
+import { type Logger, silentLogger } from "../../src/base/logger.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import { openBroker } from "../../src/broker/broker.ts";
 import { authSchema, type BrokerLimits, brokerLimitsSchema } from "../../src/broker/config.ts";
@@ -31,6 +31,8 @@ export class BrokerNode {
     readonly broker: Broker,
     readonly journal: PinCheck,
     readonly log: EmbeddedLog,
+    /** What was logged as an error. */
+    readonly errors: readonly string[],
   ) {}
 
   static start(options: NodeOptions = {}): Promise<BrokerNode> {
@@ -40,7 +42,8 @@ export class BrokerNode {
 
   private static async on(options: NodeOptions, fileSystem: FileSystem): Promise<BrokerNode> {
     const clock = options.clock ?? systemClock;
-    const logger = silentLogger;
+    const errors: string[] = [];
+    const logger: Logger = { ...silentLogger, error: (text) => void errors.push(text) };
     const budget = new ByteBudget("publishBytesMax", 1 << 26);
     const data = options.directory ?? "/data";
     await fileSystem.makeDirectory(data);
@@ -72,7 +75,7 @@ export class BrokerNode {
       publishBudget: budget,
       users: new Users(authSchema.parse({})),
     });
-    return new BrokerNode(options, fileSystem, broker, journal as unknown as PinCheck, log);
+    return new BrokerNode(options, fileSystem, broker, journal as unknown as PinCheck, log, errors);
   }
 
   get host(): VirtualHost {

@@ -3,6 +3,8 @@ import type { JournalPosition, QueueJournal } from "../../src/log/contract/queue
 /** A journal that watches its pins: none is released twice, and what is read is pinned. `pinned` is what is kept. */
 export class PinCheck implements QueueJournal {
   reads = 0;
+  /** A slow disk. */
+  beforeRead: () => Promise<void> = async () => undefined;
   readonly pinned = new Map<JournalPosition, number>();
 
   /** @param watches false where memory is measured. */
@@ -44,9 +46,10 @@ export class PinCheck implements QueueJournal {
     this.journal.drop(...args);
   }
 
-  read(position: JournalPosition): ReturnType<QueueJournal["read"]> {
+  async read(position: JournalPosition): ReturnType<QueueJournal["read"]> {
     this.reads++;
     if (this.watches && !this.pinned.has(position)) throw new Error(`${position} is read, but not pinned`);
+    await this.beforeRead();
     return this.journal.read(position);
   }
 

@@ -135,3 +135,23 @@ test("a read that fails is tried again; a message that is damaged on the disk is
   expect(node.journal.pinned.size).toBe(1);
   await node.stop();
 });
+
+test("a purge while messages are on their way from the disk: they are not delivered, and not read any more", async () => {
+  const node = await BrokerNode.start({ limits: { queueCacheBytesMax: 1 } });
+  await node.queue("q");
+  for (let n = 0; n < 100; n++) node.host.publish(message({ key: "q", body: `old ${n}` }), undefined);
+  node.journal.beforeRead = () => turns(3);
+  const consumer = new TestConsumer({ noAck: true });
+  node.host.consume("q", consumer);
+  while (node.journal.reads < 5) await turns(1);
+  await node.host.purgeQueue("q", node);
+  const { reads } = node.journal;
+  expect(reads).toBeLessThan(100);
+  for (let n = 0; n < 50; n++) node.host.publish(message({ key: "q", body: `new ${n}` }), undefined);
+  await turns(100);
+  const delivered = consumer.bodies.filter((body) => body.startsWith("new"));
+  expect(delivered).toEqual(Array.from({ length: 50 }, (_, n) => `new ${n}`));
+  expect(node.journal.reads - reads).toBeLessThanOrEqual(2); // those under way; the new ones met a consumer that waited
+  expect(node.errors).toEqual([]);
+  await node.stop();
+});

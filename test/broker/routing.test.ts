@@ -74,6 +74,8 @@ const graph = fc.record({
 });
 type Graph = typeof graph extends fc.Arbitrary<infer G> ? G : never;
 
+const same = (a: Edge, b: Edge): boolean => JSON.stringify(a) === JSON.stringify(b);
+
 /** Follows every binding until nothing new is reached. */
 function reachedQueues(of: Graph, edges: readonly Edge[], start: number, routingKey: string, header: string | undefined): string[] {
   const exchanges = new Set([start]);
@@ -139,7 +141,6 @@ test("a message reaches every queue that any chain of bindings leads to, each on
       };
       for (const one of of.edges) await change(one, true);
       check(of.edges);
-      const same = (a: Edge, b: Edge): boolean => JSON.stringify(a) === JSON.stringify(b);
       const removed = of.removed.flatMap((index) => of.edges.slice(index, index + 1));
       for (const one of removed) await change(one, false);
       check(of.edges.filter((one) => !removed.some((other) => same(one, other))));

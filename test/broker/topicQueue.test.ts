@@ -76,17 +76,18 @@ test("partitions by message-id, by a header, or in turn", async () => {
   await node.stop();
 });
 
+const code = async (of: () => unknown): Promise<string | undefined> => {
+  try {
+    await of();
+  } catch (error) {
+    return (error as MillraceError).code;
+  }
+  return undefined;
+};
+
 test("what cannot be done with a topic over the broker is refused", async () => {
   const node = await BrokerNode.start();
   await node.queue("t", stream);
-  const code = async (of: () => unknown): Promise<string | undefined> => {
-    try {
-      await of();
-    } catch (error) {
-      return (error as MillraceError).code;
-    }
-    return undefined;
-  };
   expect(await code(() => node.host.consume("t", new TestConsumer()))).toBe("NOT_IMPLEMENTED");
   expect(await code(() => node.host.get("t", true, node))).toBe("NOT_IMPLEMENTED");
   expect(await code(() => node.host.purgeQueue("t", node))).toBe("NOT_IMPLEMENTED");
