@@ -166,6 +166,38 @@ describe("a topic's partition", () => {
   });
 });
 
+test("a reader gets nothing that is written and not yet durable", async () => {
+  let gate = Promise.resolve();
+  const syncs: string[] = [];
+  const fileSystem = changed(nodeFileSystem, {
+    open: async (name, mode) => {
+      const file = await nodeFileSystem.open(name, mode);
+      const sync = file.sync.bind(file);
+      file.sync = async () => {
+        syncs.push(name);
+        await gate;
+        await sync();
+      };
+      return file;
+    },
+  });
+  const { log, topic } = await openWithTopic({ fileSystem });
+  await appendOneByOne(log, ["durable"]);
+  const reader = await log.openReader(topic.description.partitions[0] as never);
+  const opens: (() => void)[] = [];
+  gate = new Promise((resolve) => void opens.push(resolve));
+  const before = syncs.length;
+  const pending = log.append(producer, "t", 0, 1, [record("in the page cache")]);
+  while (syncs.length === before) await new Promise((resolve) => setImmediate(resolve));
+  expect(reader.highWatermark()).toBe(1);
+  expect(valuesOf([...records(await reader.read(0, 1 << 20))])).toEqual(["durable"]);
+  opens[0]?.();
+  await pending;
+  expect(valuesOf([...records(await reader.read(0, 1 << 20))])).toEqual(["durable", "in the page cache"]);
+  await reader.close();
+  await log.close();
+});
+
 describe("the sync policy", () => {
   test("interval confirms after the write, and syncs once when the time has come", async () => {
     const fileSystem = new SimulatedFileSystem({ seed: 1 });
@@ -226,14 +258,14 @@ describe("after a restart", () => {
   });
 
   test("topics, records and producers are as they were, over many segments", async () => {
-    const { log, options } = await openWithTopic({ defaults: { ...smallDefaults, segmentBytes: 1000 } });
+    const { log, options } = await openWithTopic({ defaults: { ...smallDefaults, segmentBytes: 250 } });
     await appendOneByOne(log, numbers(50));
     await log.close();
     const again = await openEmbeddedLog(options);
     expect(again.topicNames()).toEqual(["t"]);
     expect(await readAll(again)).toEqual(numbers(50));
     expect(await again.producerState("p", "t", 0)).toEqual({ epoch: 0, nextSequence: 50 });
-    await again.append(producer, "t", 0, 49, [record("again")]); // a duplicate by its sequence
+    for (let i = 45; i < 50; i++) await again.append(producer, "t", 0, i, [record("again")]); // duplicates by their sequence
     await again.append(producer, "t", 0, 50, [record("new")]);
     expect(await readAll(again)).toEqual([...numbers(50), "new"]);
     await again.close();

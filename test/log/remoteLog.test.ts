@@ -65,10 +65,14 @@ test("a pipeline's thread sleeps until something comes, reads the files itself, 
     worker.once("error", reject);
   });
   const values = Array.from({ length: 200 }, (_, i) => `event ${i}`);
+  const echoed = await log.openReader((await log.describeTopic("out"))?.partitions[0] as (typeof partitions)[0]);
   for (const [i, value] of values.entries()) {
     log.topic("in")?.append(0, record(value), undefined);
-    if (i % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    if (i % 20 > 0) continue;
+    await echoed.untilAbove(i, new AbortController().signal);
+    await new Promise((resolve) => setTimeout(resolve, 2)); // now it sleeps again
   }
+  await echoed.close();
   await done;
   const out = await log.openReader((await log.describeTopic("out"))?.partitions[0] as (typeof partitions)[0]);
   expect(valuesOf(await readFrom(out, 0))).toEqual(values.map((value) => `${value}!`));
