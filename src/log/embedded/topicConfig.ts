@@ -4,7 +4,7 @@ import type { SyncPolicy, TopicConfig } from "../contract/partitionedLog.ts";
 /** AMQP's limit for names, in bytes of UTF-8. */
 const NAME_BYTES_MAX = 255;
 /** Each partition costs a folder, two open files and a share of every sync. */
-const PARTITIONS_MAX = 1000;
+const PARTITIONS_MAX = 1024;
 /** Positions are int32 in the index. */
 const SEGMENT_BYTES_MAX = 2147483647;
 const MESSAGE_BYTES_MAX = 1024 * 1024 * 1024;
