@@ -174,13 +174,13 @@ test("content is cut again for a consumer that takes shorter frames, and only fo
         const content = whole.subarray(whole.readUInt32BE(3) + 8);
         const total = contentBytes(content, frameMax);
         const into = Buffer.alloc(total + 2, 0xee);
-        writeContent(into, 1, content, total, 513, frameMax);
+        writeContent(into, 1, content, total, 514, frameMax);
         expect([into[0], into[total + 1]]).toEqual([0xee, 0xee]);
         const bodies: Buffer[] = [];
         let wellFormed = true;
         for (let at = 1; at < total; at += into.readUInt32BE(at + 3) + 8) {
           const size = into.readUInt32BE(at + 3);
-          wellFormed &&= into.readUInt16BE(at + 1) === 513 && size + 8 <= frameMax && into[at + 7 + size] === 0xce;
+          wellFormed &&= into.readUInt16BE(at + 1) === 514 && size + 8 <= frameMax && into[at + 7 + size] === 0xce;
           if (into[at] === 3) bodies.push(into.subarray(at + 7, at + 7 + size));
         }
         expect(wellFormed).toBe(true);

@@ -96,7 +96,7 @@ const publishes = fc
     key: fc.string({ maxLength: 20 }),
     bytes: fc.oneof(fc.nat({ max: 40 }), fc.nat({ max: 9000 })),
     frameBytes: fc.oneof(fc.constant(4088), fc.integer({ min: 1, max: 500 })),
-    kind: fc.constantFrom("publish", "publish", "publish", "ack", "heartbeat", "interleaved"),
+    kind: fc.constantFrom("publish", "publish", "publish", "ack", "heartbeat", "interleaved", "crossed"),
   })
   .map(({ channel, key, bytes, frameBytes, kind }) => {
     const body = Buffer.from(Array.from({ length: bytes }, (_, i) => (i * 7) & 255));
@@ -104,6 +104,10 @@ const publishes = fc
     if (kind === "heartbeat") return frame(8, 0, Buffer.alloc(0));
     if (kind === "publish") return publish(channel, "x", key, body, frameBytes);
     const other = (channel % 3) + 1;
+    if (kind === "crossed") {
+      const begin = (on: number) => [publishMethod(on, "x", key), contentHeader(on, 2)];
+      return Buffer.concat([...begin(other), ...begin(channel), ...[other, channel].map((on) => frame(3, on, Buffer.from([on, on])))]);
+    }
     return Buffer.concat([
       publishMethod(channel, "x", key),
       publish(other, "y", key, body, frameBytes),

@@ -13,7 +13,7 @@ export function frame(type: number, channel: number, payload: Buffer): Buffer {
 }
 
 /** Delivery mode 2 and nothing else. */
-const persistent = Buffer.of(0x10, 0, 2);
+const persistent: Buffer = Buffer.of(0x10, 0, 2);
 
 export function contentHeader(channel: number, bodyBytes: number, properties: Buffer = persistent): Buffer {
   const head = Buffer.alloc(12);
