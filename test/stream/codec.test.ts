@@ -69,6 +69,26 @@ describe("a topic's codec", () => {
     expect(decoded).toEqual({ at: new Date(meant) });
   });
 
+  test("reads every time as Date does, the usual spelling by itself", () => {
+    const at = new JsonCodec(z.object({ at: z.date() }));
+    const shapes = fc.stringMatching(/^\d{4}-[0-3]\d-[0-3]\dT[0-2]\d:[0-6]\d:[0-6]\d(\.\d{3})?Z$/);
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          shapes,
+          dates.map((date) => date.toISOString()),
+        ),
+        (written) => {
+          const meant = new Date(written);
+          const decoded = at.decode(JSON.stringify({ at: written }));
+          if (Number.isNaN(meant.getTime())) expect(decoded).toMatchObject({ code: "SCHEMA_BREAK" });
+          else expect(decoded).toEqual({ at: meant });
+        },
+      ),
+      { numRuns: 2000 },
+    );
+  });
+
   test.each(["Jan 1 2001", "2001-13-01T00:00:00Z", "now", "", true, null])("takes %j for no time", (written) => {
     const decoded = new JsonCodec(z.object({ at: z.date() })).decode(JSON.stringify({ at: written }));
     expect(decoded).toMatchObject({ code: "SCHEMA_BREAK", message: expect.stringMatching(/^at: /) });

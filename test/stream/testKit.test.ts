@@ -182,3 +182,10 @@ test("a name that the pipeline doesn't have is said, with those that it has", as
   expect(() => t.rows("lines")).toThrow(/no sink 'lines'/);
   expect(() => t.late("late")).toThrow(/no output 'late'/);
 });
+
+test("a pipeline that reads nothing or writes nothing is refused", async () => {
+  const unfed = pipeline("unfed", ({ output, sink }) => sink(output("late", Order), topic("late", Order)));
+  await expect(testPipeline(unfed)).rejects.toMatchObject({ code: "PIPELINE_EMPTY" });
+  const unread = pipeline("unread", ({ source }) => void source(orders));
+  await expect(testPipeline(unread)).rejects.toMatchObject({ code: "PIPELINE_EMPTY" });
+});

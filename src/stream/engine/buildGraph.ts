@@ -55,7 +55,10 @@ export function buildGraph(pipeline: Pipeline, logger: Logger, capture?: (output
   if (graph.fatal !== undefined) throw graph.fatal;
   if (sinks.length === 0)
     throw buildError("PIPELINE_EMPTY", `The pipeline '${pipeline.name}' has no sink.`, "End a stream with sink(stream, ...).");
-  return { graph, sources: [...sources.values()].filter((source) => source.place >= 0), sinks, outputs };
+  const read = [...sources.values()].filter((source) => source.place >= 0);
+  if (read.length === 0)
+    throw buildError("PIPELINE_EMPTY", `No sink of the pipeline '${pipeline.name}' is fed by a source.`, "Begin with source(topic).");
+  return { graph, sources: read, sinks, outputs };
 }
 
 function topicOf(from: Source<unknown>): Topic<unknown> {
