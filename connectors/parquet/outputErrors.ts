@@ -49,6 +49,7 @@ export function outputFileSystem(inner: FileSystem): FileSystem {
     removeFile: (where) => guard(where, () => inner.removeFile(where)),
     removeTree: (where) => guard(where, () => inner.removeTree(where)),
     syncDirectory: (where) => guard(where, () => inner.syncDirectory(where)),
+    freeBytes: (where) => guard(where, () => inner.freeBytes(where)),
   };
 }
 

@@ -18,6 +18,8 @@ export interface FileSystem {
   /** With all that is in it; a missing one is fine. */
   removeTree(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
+  /** Bytes that may still be written to the disk on which this folder lies. */
+  freeBytes(path: string): Promise<number>;
 }
 
 export interface File {

@@ -1,5 +1,5 @@
 import fs from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, unlink } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, statfs, unlink } from "node:fs/promises";
 import path from "node:path";
 import type { File, FileSystem } from "./fileSystem.ts";
 
@@ -44,6 +44,10 @@ export const nodeFileSystem: FileSystem = {
         fs.fsync(fd, (syncError) => fs.close(fd, () => (syncError ? reject(syncError) : resolve())));
       });
     }),
+  async freeBytes(folder) {
+    const { bavail, bsize } = await statfs(folder);
+    return bavail * bsize;
+  },
 };
 
 /** The callback API on a bare descriptor: a FileHandle of fs/promises costs about twice as much a call. */

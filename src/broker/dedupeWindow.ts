@@ -43,6 +43,18 @@ export class DedupeWindow {
     if (this.byId.size > most) this.forgetFirst();
   }
 
+  /** The originals from `position` on are not kept after all; nobody is told of those. */
+  forgetFrom(position: number): void {
+    for (
+      let last = this.inOrder.at(-1);
+      this.byId.size > 0 && last !== undefined && last.position >= position;
+      last = this.inOrder.at(-1)
+    ) {
+      this.inOrder.pop();
+      this.byId.delete(last.id);
+    }
+  }
+
   positions(): number[] {
     return this.inOrder.slice(this.first).map((remembered) => remembered.position);
   }

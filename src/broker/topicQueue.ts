@@ -40,6 +40,8 @@ export class TopicQueue {
   ) {
     const { dedupe, partitions } = settings;
     this.windows = dedupe === undefined ? [] : Array.from({ length: partitions }, () => new DedupeWindow(dedupe, dedupeIdsMax, nothing));
+    // what a failed write took with it must be taken when it is published again
+    topic.onCut((partition, offset) => this.windows[partition]?.forgetFrom(offset));
   }
 
   get dedupes(): boolean {

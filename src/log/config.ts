@@ -8,12 +8,9 @@ const whole = (min: number, max: number, fallback: number, description: string):
   z.int().min(min).max(max).default(fallback).meta({ description });
 
 export const logConfig = z.strictObject({
-  sync: z
-    .enum(["always", "interval", "never"])
-    .default("always")
-    .meta({
-      description: "when a new topic's records are forced to the disk: before they are confirmed, at most sync-interval-ms later, or never",
-    }),
+  sync: z.enum(["always", "interval", "never"]).default("always").meta({
+    description: "when a new topic's records are forced to the disk: before they are confirmed, at most sync-interval-ms later, or never",
+  }),
   syncIntervalMs: whole(1, 3_600_000, 50, "with sync: interval, what a loss of power may take"),
   partitions: whole(1, 1024, 1, "of a topic that does not say how many"),
   segmentBytes: whole(4 * KiB, 2 ** 31 - 1, 256 * MiB, "a segment file rolls before it would pass this size"),

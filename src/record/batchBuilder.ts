@@ -90,14 +90,14 @@ export class BatchBuilder {
   }
 
   /** Closes the open batch. Returns where it begins in `bytes()`. */
-  endBatch(producer: BatchProducer = noProducer, partitionLeaderEpoch = 0): number {
+  endBatch(producer: BatchProducer = noProducer, partitionLeaderEpoch = 0, attributes = 0): number {
     const { buffer, batchAt: at } = this;
     assert(this.recordCount > 0, "a batch is open");
     writeInt64(buffer, at, this.baseOffset);
     buffer.writeInt32BE(this.at - at - BATCH_LENGTH_END, at + BatchField.length);
     buffer.writeInt32BE(partitionLeaderEpoch, at + BatchField.partitionLeaderEpoch);
     buffer[at + BatchField.magic] = BATCH_MAGIC;
-    buffer.writeInt16BE(0, at + BatchField.attributes);
+    buffer.writeInt16BE(attributes, at + BatchField.attributes);
     buffer.writeInt32BE(this.recordCount - 1, at + BatchField.lastOffsetDelta);
     writeInt64(buffer, at + BatchField.baseTimestamp, this.baseTimestamp);
     writeInt64(buffer, at + BatchField.maxTimestamp, this.maxTimestamp);
@@ -108,6 +108,14 @@ export class BatchBuilder {
     buffer.writeUInt32BE(crc32cRange(buffer, at + CRC_COVERS_FROM, this.at), at + BatchField.crc);
     this.recordCount = 0;
     return at;
+  }
+
+  /** A batch that was encoded elsewhere, as it is; none may be open. */
+  appendEncoded(batch: Buffer): void {
+    assert(this.recordCount === 0, "the last batch is closed");
+    this.reserve(batch.length);
+    this.buffer.set(batch, this.at);
+    this.at += batch.length;
   }
 
   /** The closed batches: a view, valid until `reset`. */

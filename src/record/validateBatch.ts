@@ -1,16 +1,24 @@
 import { crc32cRange } from "../base/crc32c.ts";
 import { MillraceError } from "../base/errors.ts";
 import {
+  attributesAt,
   BATCH_HEADER_BYTES,
   BATCH_LENGTH_END,
   BATCH_MAGIC,
+  BatchAttribute,
   BatchField,
+  baseSequenceAt,
   batchBytesAt,
   CRC_COVERS_FROM,
   countAt,
   maxTimestampAt,
+  producerEpochAt,
+  producerIdAt,
   readInt64,
 } from "./batchHeader.ts";
+
+/** zstd */
+const CODEC_MAX = 4;
 
 /**
  * Is there a whole, intact batch between `at` and `limit`? Undefined: yes. Else why not: BATCH_TRUNCATED (more bytes could make it
@@ -25,6 +33,23 @@ export function validateBatch(bytes: Buffer, at: number, limit: number): Millrac
   const found = crc32cRange(bytes, at + CRC_COVERS_FROM, end);
   if (expected !== found) return corrupt(at, `its checksum is ${hex(found)} instead of ${hex(expected)}`);
   return undefined;
+}
+
+/**
+ * A batch as a producer sent it, all of `bytes`: what a log has to know of it before it keeps it, for ever and unread. Throws
+ * BATCH_CORRUPT or BATCH_TRUNCATED.
+ */
+export function checkNewBatch(bytes: Buffer): void {
+  const problem = validateBatch(bytes, 0, bytes.length);
+  if (problem !== undefined) throw problem;
+  if (batchBytesAt(bytes, 0) !== bytes.length) throw corrupt(0, `${bytes.length - batchBytesAt(bytes, 0)} bytes follow it`);
+  const attributes = attributesAt(bytes, 0);
+  if ((attributes & BatchAttribute.codecMask) > CODEC_MAX) throw corrupt(0, `its codec is ${attributes & BatchAttribute.codecMask}`);
+  if ((attributes & BatchAttribute.control) !== 0) throw corrupt(0, "only the log itself writes control batches");
+  const hasProducer = producerIdAt(bytes, 0) >= 0n;
+  const hasSequence = baseSequenceAt(bytes, 0) >= 0 && producerEpochAt(bytes, 0) >= 0;
+  if (hasProducer && !hasSequence) throw corrupt(0, "it has a producer, and no epoch or sequence");
+  if (!hasProducer && (attributes & BatchAttribute.transactional) !== 0) throw corrupt(0, "it is transactional, and has no producer");
 }
 
 /** The header alone: enough to walk from batch to batch. The batch itself may reach beyond `limit`. */

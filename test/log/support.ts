@@ -8,13 +8,18 @@ import type { FileSystem } from "../../src/base/fileSystem.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import type { Json, KeyedStore } from "../../src/log/contract/keyedStore.ts";
-import type { PartitionReader, TopicConfig } from "../../src/log/contract/partitionedLog.ts";
+import { type PartitionReader, type TopicConfig, topicConfigDefaults, UNLIMITED } from "../../src/log/contract/partitionedLog.ts";
 import type { EmbeddedLogOptions } from "../../src/log/embedded/embeddedLog.ts";
 import { records } from "../../src/record/batch.ts";
 import { Receipt } from "../../src/record/receipt.ts";
 import type { NewRecord, StoredRecord } from "../../src/record/record.ts";
 
-export const smallDefaults: TopicConfig = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20 };
+export const smallDefaults: TopicConfig = {
+  ...topicConfigDefaults,
+  segmentBytes: 1 << 20,
+  maxMessageBytes: 1 << 20,
+  retentionMs: UNLIMITED,
+};
 
 /** A catalog that outlives the log that uses it, as a durable one does. */
 export class MemoryCatalog implements KeyedStore {
@@ -91,5 +96,6 @@ export const changed = (fileSystem: FileSystem, changes: Partial<FileSystem>): F
   removeFile: (file) => fileSystem.removeFile(file),
   removeTree: (folder) => fileSystem.removeTree(folder),
   syncDirectory: (folder) => fileSystem.syncDirectory(folder),
+  freeBytes: (folder) => fileSystem.freeBytes(folder),
   ...changes,
 });

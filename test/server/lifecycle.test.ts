@@ -73,7 +73,10 @@ describe("the control socket", () => {
       socket.setEncoding("utf8").on("data", resolve);
       socket.write('{"command":"explode"}\n');
     });
-    expect(JSON.parse(answer)).toMatchObject({ ok: false, error: { code: "CONTROL_FAILED", because: expect.stringContaining("explode") as string } });
+    expect(JSON.parse(answer)).toMatchObject({
+      ok: false,
+      error: { code: "CONTROL_FAILED", because: expect.stringContaining("explode") as string },
+    });
     expect((await statusOf(folder)).state).toBe("running");
   });
 });

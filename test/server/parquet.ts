@@ -15,5 +15,7 @@ export async function rowsOf(folder: string, order: string): Promise<Record<stri
 export function visibleFiles(folder: string): string[] {
   if (!fs.existsSync(folder)) return [];
   const names = fs.readdirSync(folder, { recursive: true, encoding: "utf8" });
-  return names.filter((name) => name.endsWith(".parquet") && !name.split(path.sep).some((part) => /^[_.]/.test(part))).map((name) => path.join(folder, name));
+  return names
+    .filter((name) => name.endsWith(".parquet") && !name.split(path.sep).some((part) => /^[_.]/.test(part)))
+    .map((name) => path.join(folder, name));
 }

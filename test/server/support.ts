@@ -39,7 +39,11 @@ export class Command {
   err = "";
 
   constructor(args: readonly string[], cwd: string, environment: NodeJS.ProcessEnv = {}) {
-    const child = spawn(process.execPath, [entry, ...args], { cwd, env: { ...process.env, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn(process.execPath, [entry, ...args], {
+      cwd,
+      env: { ...process.env, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
     child.stdout.on("data", (chunk: Buffer) => (this.out += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (this.err += chunk.toString()));
     this.child = child;
@@ -62,7 +66,8 @@ export class Command {
   }
 }
 
-export const millrace = (args: readonly string[], cwd: string, environment?: NodeJS.ProcessEnv): Command => new Command(args, cwd, environment);
+export const millrace = (args: readonly string[], cwd: string, environment?: NodeJS.ProcessEnv): Command =>
+  new Command(args, cwd, environment);
 
 /** A node as a process, once it is ready. */
 export async function startNode(cwd: string, args: readonly string[] = [], environment?: NodeJS.ProcessEnv): Promise<Command> {

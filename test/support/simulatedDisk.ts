@@ -122,6 +122,11 @@ export class SimulatedDisk {
     });
   }
 
+  /** Of all files that have a name; what a removed one held is free at once. */
+  usedBytes(): number {
+    return usedBytesIn(this.root, new Set());
+  }
+
   /** What is on the disk when the power comes back. This disk is not used after it. */
   survivor(random: Random): SimulatedDisk {
     for (const change of this.unsynced) {
@@ -129,6 +134,18 @@ export class SimulatedDisk {
     }
     return new SimulatedDisk(survivingDirectory(this.root, random));
   }
+}
+
+function usedBytesIn(directory: DirectoryNode, seen: Set<FileNode>): number {
+  let bytes = 0;
+  for (const node of directory.current.values()) {
+    if (node instanceof DirectoryNode) bytes += usedBytesIn(node, seen);
+    else if (!seen.has(node)) {
+      seen.add(node);
+      bytes += node.current.size;
+    }
+  }
+  return bytes;
 }
 
 function setName(names: Map<string, FileNode | DirectoryNode>, name: string, node: FileNode | DirectoryNode | undefined): void {

@@ -42,6 +42,7 @@ export class SimulatedFileSystem implements FileSystem {
   private readonly writing = new Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>();
   private ended: string | undefined;
   private lastNameChange = "";
+  private diskBytes: number | undefined;
 
   constructor(
     private readonly options: SimulatedFileSystemOptions,
@@ -54,7 +55,7 @@ export class SimulatedFileSystem implements FileSystem {
   crash(): SimulatedFileSystem {
     for (const { node, position, bytes } of this.writing) node.change({ kind: "write", position, bytes: Buffer.from(bytes) });
     this.ended = "SIMULATED_POWER_LOSS";
-    return new SimulatedFileSystem(this.nextOptions(), this.disk.survivor(this.random));
+    return this.next(this.disk.survivor(this.random));
   }
 
   /** kill -9: every finished write stays, one under way may be cut short. What is not synced can still be lost by a later `crash`. */
@@ -63,7 +64,13 @@ export class SimulatedFileSystem implements FileSystem {
       node.change({ kind: "write", position, bytes: Buffer.from(bytes.subarray(0, this.random.below(bytes.length + 1))) });
     }
     this.ended = "SIMULATED_KILL";
-    return new SimulatedFileSystem(this.nextOptions(), this.disk);
+    return this.next(this.disk);
+  }
+
+  private next(disk: SimulatedDisk): SimulatedFileSystem {
+    const next = new SimulatedFileSystem(this.nextOptions(), disk);
+    next.limitDisk(this.diskBytes);
+    return next;
   }
 
   /** The next such operation fails. A failed write may have written a part; a failed sync makes what it should have synced indeterminate. */
@@ -166,6 +173,16 @@ export class SimulatedFileSystem implements FileSystem {
     this.syncNames(this.directory(folder, "open"), path.resolve(folder));
   }
 
+  async freeBytes(): Promise<number> {
+    await this.pass();
+    return this.diskBytes === undefined ? Number.MAX_SAFE_INTEGER : Math.max(0, this.diskBytes - this.disk.usedBytes());
+  }
+
+  /** The disk holds no more than this from now on; undefined: as much as it likes. Survives `crash` and `kill`. */
+  limitDisk(bytes: number | undefined): void {
+    this.diskBytes = bytes;
+  }
+
   private removeChildren(directory: DirectoryNode): void {
     for (const [name, node] of directory.current) {
       if (node instanceof DirectoryNode) this.removeChildren(node);
@@ -184,6 +201,7 @@ export class SimulatedFileSystem implements FileSystem {
       writing: this.writing,
       begin: (op, where) => this.begin(op, where),
       pass: () => this.pass(),
+      room: (bytes) => this.diskBytes === undefined || this.disk.usedBytes() + bytes <= this.diskBytes,
       fault: (op, where) => this.fault(op, where),
       syncing: (where) => {
         this.syncs.file++;
@@ -251,6 +269,8 @@ interface HandleHost {
   readonly writing: Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>;
   begin(op: Operation, where: string): Promise<void>;
   pass(): Promise<void>;
+  /** Is there room for so many bytes more? */
+  room(bytes: number): boolean;
   fault(op: Operation, where: string): void;
   syncing(where: string): boolean;
 }
@@ -289,6 +309,8 @@ class SimulatedFile implements File {
     }
     try {
       this.host.fault("write", this.where);
+      const grows = position + length - this.node.current.size;
+      if (grows > 0 && !this.host.room(grows)) throw systemError("ENOSPC", "write", this.where);
     } catch (error) {
       const written = underWay.bytes.subarray(0, this.host.random.below(length + 1));
       this.node.change({ kind: "write", position, bytes: Buffer.from(written) });

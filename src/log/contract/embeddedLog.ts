@@ -3,25 +3,53 @@ import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { PartitionedLog, TopicDescription } from "./partitionedLog.ts";
 
+/** What became of a producer's batch. */
+export interface AppendedBatch {
+  readonly baseOffset: number;
+  /** When it was appended, ms since 1970 UTC, where the topic's timestamps say that; else -1. */
+  readonly logAppendTime: number;
+  /** It was there already, at `baseOffset`. */
+  readonly duplicate: boolean;
+}
+
 export interface EmbeddedTopic {
   readonly description: TopicDescription;
   /**
    * Hot path: copies the record into the partition's open batch and returns its offset. The batch is closed, written and
    * synced with everything else that came meanwhile; `receipt` then leaves. Never waits: the bytes are taken from the shared
-   * ByteBudget until they are durable. Throws RECORD_TOO_LARGE, or LOG_FAILED after a failed write or sync.
+   * ByteBudget until they are durable. Throws RECORD_TOO_LARGE; LOG_FAILED after a failed write or sync and LOG_DISK_FULL, both until the
+   * partition has come round by itself.
    */
   append(partition: number, record: NewRecord, receipt: Receipt | undefined): number;
+  /**
+   * One batch (v2) as a producer encoded it, which is kept and served without being parsed: its CRC, counts and size are checked, its
+   * offset written into it. `batch` is the log's until this resolves, when it is durable under the topic's policy. With a producer id: a batch that
+   * is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE, and on a
+   * compacted topic RECORD_WITHOUT_KEY and UNSUPPORTED_COMPRESSION.
+   */
+  appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch>;
   /** `receipt` joins whatever is not durable yet of this partition (a duplicate is confirmed together with its original). */
   joinPending(partition: number, receipt: Receipt): void;
   /** Next offset to be given, per partition. */
   endOffset(partition: number): number;
   highWatermark(partition: number): number;
+  /** The first offset that is kept. */
+  startOffset(partition: number): number;
+  /**
+   * After a failed write or sync: the records from `offset` on are not kept (their receipts failed), and their offsets are given
+   * again. Called before that happens.
+   */
+  onCut(listener: (partition: number, offset: number) => void): void;
 }
 
 export interface EmbeddedLog extends PartitionedLog {
   topic(name: string): EmbeddedTopic | undefined;
   topicNames(): string[];
   deleteTopic(name: string): Promise<void>;
+  /** Everything below `offset` is not readable any more, durably; returns the first offset that is kept (Kafka's DeleteRecords). */
+  deleteRecords(topic: string, partition: number, offset: number): Promise<number>;
+  /** What the log does by itself in the background, now: retention, and rest for what is idle. */
+  maintain(): Promise<void>;
   /** Syncs and closes everything; appends are refused from the first moment on. */
   close(): Promise<void>;
 }

@@ -9,14 +9,46 @@ import type { NewRecord } from "../../record/record.ts";
 /** When an append counts as durable: group commit before the acknowledgement, at most `ms` later, or never forced. */
 export type SyncPolicy = { readonly kind: "always" } | { readonly kind: "interval"; readonly ms: number } | { readonly kind: "never" };
 
+/** What becomes of old records: they are removed, or of each key the last one stays, or both. */
+export type CleanupPolicy = "delete" | "compact" | "compact,delete";
+
+/** Kafka's property of the same meaning is named with each; UNLIMITED (-1) where it says so. */
 export interface TopicConfig {
   readonly partitions: number;
   readonly sync: SyncPolicy;
-  /** A segment rolls before it would pass this size. */
+  /** segment.bytes: a segment rolls before it would pass this size. */
   readonly segmentBytes: number;
-  /** The largest batch that is taken (Kafka's max.message.bytes). */
+  /** segment.ms: a segment takes no batch whose timestamp is this far above its first one's. */
+  readonly segmentMs: number;
+  /** max.message.bytes: the largest batch that is taken. */
   readonly maxMessageBytes: number;
+  /** retention.ms: a segment goes when its newest record is older. UNLIMITED: never for its age. */
+  readonly retentionMs: number;
+  /** retention.bytes: the oldest segments go while the others hold this much. UNLIMITED: never for the size. */
+  readonly retentionBytes: number;
+  /** cleanup.policy */
+  readonly cleanupPolicy: CleanupPolicy;
+  /** delete.retention.ms: how long a compacted topic shows that a key was deleted. */
+  readonly deleteRetentionMs: number;
+  /** message.timestamp.type: whether a record keeps the time its producer gave it, or gets that of its append. */
+  readonly timestampType: "CreateTime" | "LogAppendTime";
 }
+
+export const UNLIMITED = -1;
+
+/** Kafka's defaults; only `sync` and `partitions` have no counterpart there. */
+export const topicConfigDefaults: TopicConfig = {
+  partitions: 1,
+  sync: { kind: "always" },
+  segmentBytes: 1024 * 1024 * 1024,
+  segmentMs: 7 * 24 * 3_600_000,
+  maxMessageBytes: 1024 * 1024 + 12,
+  retentionMs: 7 * 24 * 3_600_000,
+  retentionBytes: UNLIMITED,
+  cleanupPolicy: "delete",
+  deleteRetentionMs: 24 * 3_600_000,
+  timestampType: "CreateTime",
+};
 
 export interface TopicDescription {
   readonly name: string;
@@ -50,6 +82,11 @@ export interface PartitionReader {
   read(offset: number, bytesMax: number): Promise<Buffer>;
   /** Resolves when the high watermark is above `offset`, or when `signal` aborts; wakes without polling. */
   untilAbove(offset: number, signal: AbortSignal): Promise<void>;
+  /**
+   * The first record, by offset, whose timestamp is `timestamp` or later; undefined if none that may be read is. In a compressed batch
+   * the batch's first offset stands for its records.
+   */
+  offsetForTimestamp(timestamp: number): Promise<{ readonly offset: number; readonly timestamp: number } | undefined>;
   close(): Promise<void>;
 }
 

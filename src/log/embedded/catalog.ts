@@ -1,16 +1,19 @@
 /**
  * Which topics there are, in the keyed store: `topic:<name>` holds
  *
- *   { version: 1, folder, partitions, segmentBytes, maxMessageBytes, sync: "always" | "never" | "interval", syncIntervalMs, deleting }
+ *   { version: 2, folder, deleting, partitions, segmentBytes, segmentMs, maxMessageBytes, retentionMs, retentionBytes, cleanupPolicy,
+ *     deleteRetentionMs, timestampType, sync: "always" | "never" | "interval", syncIntervalMs }
  *
- * `folder` is what the partitions' folders begin with. `deleting`: its folders go, at the next start if not before.
+ * `folder` is what the partitions' folders begin with. `deleting`: its folders go, at the next start if not before. Version 1 had only
+ * partitions, segmentBytes, maxMessageBytes and sync, and kept everything for ever; it is read so.
  */
 import { MillraceError } from "../../base/errors.ts";
 import type { Json, KeyedStore } from "../contract/keyedStore.ts";
-import type { SyncPolicy, TopicConfig } from "../contract/partitionedLog.ts";
+import { type SyncPolicy, type TopicConfig, topicConfigDefaults, UNLIMITED } from "../contract/partitionedLog.ts";
+import { type PartitionState, partitionEntries } from "./partitionState.ts";
 
 const KEY_PREFIX = "topic:";
-const ENTRY_VERSION = 1;
+const ENTRY_VERSION = 2;
 
 export interface CatalogEntry {
   readonly folder: string;
@@ -18,12 +21,9 @@ export interface CatalogEntry {
   readonly deleting: boolean;
 }
 
-type StoredEntry = {
+type StoredEntry = Partial<Omit<TopicConfig, "sync">> & {
   readonly version: number;
   readonly folder: string;
-  readonly partitions: number;
-  readonly segmentBytes: number;
-  readonly maxMessageBytes: number;
   readonly sync: SyncPolicy["kind"];
   readonly syncIntervalMs: number;
   readonly deleting: boolean;
@@ -38,31 +38,39 @@ export class Catalog {
     }
   }
 
-  put(name: string, entry: CatalogEntry): Promise<void> {
-    return this.store.change(new Map([[KEY_PREFIX + name, encode(entry)]]));
+  /** With the states of its partitions' folders where they change too (null: no more). */
+  put(name: string, entry: CatalogEntry, states: ReadonlyMap<string, PartitionState | null> = new Map()): Promise<void> {
+    return this.store.change(new Map([[KEY_PREFIX + name, encode(entry)], ...partitionEntries(states)]));
   }
 
-  remove(name: string): Promise<void> {
-    return this.store.change(new Map([[KEY_PREFIX + name, null]]));
+  remove(name: string, states: ReadonlyMap<string, PartitionState | null>): Promise<void> {
+    return this.store.change(new Map<string, Json | null>([[KEY_PREFIX + name, null], ...partitionEntries(states)]));
   }
 }
 
-function encode({ folder, config, deleting }: CatalogEntry): StoredEntry {
-  const { partitions, segmentBytes, maxMessageBytes, sync } = config;
-  const syncIntervalMs = sync.kind === "interval" ? sync.ms : 0;
-  return { version: ENTRY_VERSION, folder, partitions, segmentBytes, maxMessageBytes, sync: sync.kind, syncIntervalMs, deleting };
+function encode({ folder, config, deleting }: CatalogEntry): Json {
+  const { sync, ...numbers } = config;
+  const entry: StoredEntry = {
+    version: ENTRY_VERSION,
+    folder,
+    deleting,
+    ...numbers,
+    sync: sync.kind,
+    syncIntervalMs: sync.kind === "interval" ? sync.ms : 0,
+  };
+  return entry as Json;
 }
 
 function decode(value: Json, key: string): CatalogEntry {
-  const entry = value as StoredEntry;
-  if (entry.version > ENTRY_VERSION) {
-    throw new MillraceError("FORMAT_TOO_NEW", `The catalog's entry "${key}" has version ${entry.version}; this release reads up to 1.`, {
-      domain: "user",
-      where: key,
-      hint: "Start the release that wrote it, or a later one.",
-    });
+  const { version, folder, deleting, syncIntervalMs, ...entry } = value as StoredEntry;
+  if (version > ENTRY_VERSION) {
+    throw new MillraceError(
+      "FORMAT_TOO_NEW",
+      `The catalog's entry "${key}" has version ${version}; this release reads up to ${ENTRY_VERSION}.`,
+      { domain: "user", where: key, hint: "Start the release that wrote it, or a later one." },
+    );
   }
-  const { folder, partitions, segmentBytes, maxMessageBytes, deleting } = entry;
-  const sync: SyncPolicy = entry.sync === "interval" ? { kind: "interval", ms: entry.syncIntervalMs } : { kind: entry.sync };
-  return { folder, deleting, config: { partitions, segmentBytes, maxMessageBytes, sync } };
+  const sync: SyncPolicy = entry.sync === "interval" ? { kind: "interval", ms: syncIntervalMs } : { kind: entry.sync };
+  const before = version === 1 ? { retentionMs: UNLIMITED, segmentMs: Number.MAX_SAFE_INTEGER } : {};
+  return { folder, deleting, config: { ...topicConfigDefaults, ...before, ...entry, sync } };
 }

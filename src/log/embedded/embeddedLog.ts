@@ -5,22 +5,33 @@
  */
 import path from "node:path";
 import type { ByteBudget } from "../../base/byteBudget.ts";
-import type { Clock } from "../../base/clock.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../contract/embeddedLog.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
-import type { PartitionDescriptor, PartitionReader, ProducerIdentity, TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
+import {
+  type PartitionDescriptor,
+  type PartitionReader,
+  type ProducerIdentity,
+  type TopicConfig,
+  type TopicDescription,
+  topicConfigDefaults,
+} from "../contract/partitionedLog.ts";
 import { Catalog, type CatalogEntry } from "./catalog.ts";
+import { DiskSpace } from "./diskSpace.ts";
 import { folderFor, partitionFolder } from "./names.ts";
-import { Partition } from "./partition.ts";
+import { BatchBuffers } from "./openBatches.ts";
+import { OpenHandles } from "./openHandles.ts";
+import { Partition, type PartitionSurroundings } from "./partition.ts";
 import { closedError } from "./partitionErrors.ts";
 import { createPartitionFolder, removeDeletedFolders, setAside } from "./partitionFolder.ts";
 import { openPartitionReader } from "./partitionReader.ts";
-import { recoverPartition } from "./recovery.ts";
-import { Topic } from "./topic.ts";
+import { emptyState, type PartitionState, PartitionStates } from "./partitionState.ts";
+import { type Recovered, recoverPartition } from "./recovery.ts";
+import { type CutListeners, Topic } from "./topic.ts";
 import { checkSameConfig, checkTopicConfig, checkTopicName } from "./topicConfig.ts";
 
 export interface EmbeddedLogOptions {
@@ -33,10 +44,22 @@ export interface EmbeddedLogOptions {
   /** Stays the caller's: closed by it, after the log. */
   readonly catalog: KeyedStore;
   /** For what a new topic does not say. */
-  readonly defaults: TopicConfig;
+  readonly defaults: Partial<TopicConfig>;
+  /** Partitions and readers that may have files open at the same time (a partition has three, a reader one). */
+  readonly openMax?: number;
+  /** Nothing is appended when the disk has less than this left. */
+  readonly diskReserveBytes?: number;
+  /** How often retention and the like look around. */
+  readonly maintenanceIntervalMs?: number;
 }
 
-/** Opens all topics; each partition is recovered, so this takes as long as reading the last segments. */
+const OPEN_MAX = 1000;
+const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
+const MAINTENANCE_INTERVAL_MS = 60_000;
+/** Partitions that are recovered at the same time after a kill: as many as the thread pool has threads to wait with. */
+const RECOVERED_AT_ONCE = 8;
+
+/** Opens all topics. After a clean end no file is opened; after another one, those of the partitions that were in use are read. */
 export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
   const log = new LogDirectory(options);
   await log.open();
@@ -46,22 +69,44 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
 class LogDirectory implements EmbeddedLog {
   private readonly topics = new Map<string, Topic>();
   private readonly catalog: Catalog;
+  /** What recovery found, until the topics are open. */
+  private readonly damaged = new Map<string, Recovered>();
   /** Creating and deleting, one after the other. */
   private lastChange: Promise<unknown> = Promise.resolve();
   private closed = false;
+  private readonly surroundings: PartitionSurroundings;
+  private readonly states: PartitionStates;
+  private maintenance: Promise<void> | undefined;
+  private maintenanceTimer: Timer | undefined;
 
   constructor(private readonly options: EmbeddedLogOptions) {
+    const { fileSystem, clock, logger, budget, directory } = options;
     this.catalog = new Catalog(options.catalog);
+    this.states = new PartitionStates(options.catalog);
+    this.surroundings = {
+      fileSystem,
+      clock,
+      logger,
+      budget,
+      states: this.states,
+      handles: new OpenHandles(options.openMax ?? OPEN_MAX),
+      buffers: new BatchBuffers(),
+      space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
+    };
   }
 
   async open(): Promise<void> {
     const { fileSystem, directory } = this.options;
     await fileSystem.makeDirectory(directory);
     await removeDeletedFolders(fileSystem, directory);
-    for (const [name, entry] of this.catalog.entries()) {
+    const entries = [...this.catalog.entries()];
+    await this.recoverAll(entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => this.foldersOf(entry)));
+    for (const [name, entry] of entries) {
       if (entry.deleting) await this.removeFolders(name, entry);
-      else this.topics.set(name, await this.openTopic(name, entry));
+      else this.topics.set(name, this.openTopic(name, entry));
     }
+    this.damaged.clear();
+    this.maintainLater();
   }
 
   topic(name: string): EmbeddedTopic | undefined {
@@ -93,7 +138,7 @@ class LogDirectory implements EmbeddedLog {
   }
 
   async openReader(descriptor: PartitionDescriptor): Promise<PartitionReader> {
-    return openPartitionReader(descriptor, this.options.fileSystem);
+    return openPartitionReader(descriptor, this.options.fileSystem, this.surroundings.handles);
   }
 
   async append(
@@ -129,8 +174,21 @@ class LogDirectory implements EmbeddedLog {
     });
   }
 
+  async deleteRecords(topic: string, partition: number, offset: number): Promise<number> {
+    await this.maintenance;
+    return this.known(topic).partition(partition).deleteRecords(offset);
+  }
+
+  maintain(): Promise<void> {
+    this.maintenance ??= this.maintainAll().finally(() => {
+      this.maintenance = undefined;
+    });
+    return this.maintenance;
+  }
+
   async close(): Promise<void> {
     this.closed = true;
+    this.maintenanceTimer?.cancel();
     const closing = new Map<Partition, Promise<void>>();
     const failures: unknown[] = [];
     const closeAll = async (): Promise<void> => {
@@ -148,6 +206,7 @@ class LogDirectory implements EmbeddedLog {
     void closeAll();
     await this.lastChange;
     await closeAll(); // and what was being created
+    await this.maintenance;
     if (failures.length > 0) throw failures[0];
   }
 
@@ -171,30 +230,77 @@ class LogDirectory implements EmbeddedLog {
     const { fileSystem } = this.options;
     const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
     const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
-    for (const folder of this.foldersOf(entry)) await createPartitionFolder(fileSystem, folder);
-    await this.catalog.put(name, entry);
+    const folders = this.foldersOf(entry);
+    for (const folder of folders) await createPartitionFolder(fileSystem, folder);
+    await this.catalog.put(name, entry, new Map(folders.map((folder) => [path.basename(folder), emptyState])));
     return this.openTopic(name, entry);
   }
 
-  private async openTopic(name: string, entry: CatalogEntry): Promise<Topic> {
-    const { fileSystem, clock, logger, budget } = this.options;
+  private openTopic(name: string, entry: CatalogEntry): Topic {
+    const { config } = entry;
     const folders = this.foldersOf(entry);
-    const partitions: Partition[] = [];
-    for (const [partition, folder] of folders.entries()) {
-      const recovered = await recoverPartition(fileSystem, folder, logger);
-      if (recovered.damage !== undefined) logger.error("a partition is damaged", { folder, error: recovered.damage.toText() });
-      partitions.push(
-        new Partition({ fileSystem, clock, logger, budget, folder, topic: name, partition, config: entry.config }, recovered),
-      );
+    const cut: CutListeners = [];
+    const partitions = folders.map((folder, partition) => {
+      const onCut = (offset: number): void => {
+        for (const listener of cut) listener(partition, offset);
+      };
+      const damaged = this.damaged.get(folder);
+      const state = damaged?.state ?? this.states.get(path.basename(folder)) ?? emptyState;
+      return new Partition(this.surroundings, { folder, topic: name, partition, config, onCut }, state, damaged?.damage);
+    });
+    return new Topic(name, config, folders, partitions, cut);
+  }
+
+  /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */
+  private async recoverAll(folders: readonly string[]): Promise<void> {
+    const { fileSystem, logger } = this.options;
+    const unclean = folders.filter((folder) => this.states.get(path.basename(folder))?.clean !== true);
+    const found = new Map<string, PartitionState>();
+    let next = 0;
+    const recoverSome = async (): Promise<void> => {
+      for (let folder = unclean[next++]; folder !== undefined; folder = unclean[next++]) {
+        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger);
+        if (recovered.damage === undefined) {
+          found.set(path.basename(folder), recovered.state);
+          continue;
+        }
+        this.damaged.set(folder, recovered);
+        logger.error("a partition is damaged", { folder, error: recovered.damage.toText() });
+      }
+    };
+    await Promise.all(Array.from({ length: RECOVERED_AT_ONCE }, recoverSome));
+    await this.states.putAll(found);
+  }
+
+  /** One partition after the other, so that it is nowhere in the way. */
+  private async maintainAll(): Promise<void> {
+    const { logger } = this.options;
+    for (const [name, { partitions }] of this.topics) {
+      for (const partition of partitions) {
+        if (this.closed) return;
+        try {
+          await partition.maintain();
+        } catch (error) {
+          logger.warn("could not look after a partition", { topic: name, error });
+        }
+      }
     }
-    return new Topic(name, entry.config, folders, partitions);
+  }
+
+  private maintainLater(): void {
+    const { clock, maintenanceIntervalMs } = this.options;
+    if (this.closed) return;
+    this.maintenanceTimer = clock.after(maintenanceIntervalMs ?? MAINTENANCE_INTERVAL_MS, () => {
+      void this.maintain().then(() => this.maintainLater());
+    });
   }
 
   private async removeFolders(name: string, entry: CatalogEntry): Promise<void> {
     const { fileSystem, directory } = this.options;
-    for (const folder of this.foldersOf(entry)) await setAside(fileSystem, directory, folder);
+    const folders = this.foldersOf(entry);
+    for (const folder of folders) await setAside(fileSystem, directory, folder);
     await fileSystem.syncDirectory(directory);
-    await this.catalog.remove(name);
+    await this.catalog.remove(name, new Map(folders.map((folder) => [path.basename(folder), null])));
     await removeDeletedFolders(fileSystem, directory);
   }
 
@@ -203,11 +309,7 @@ class LogDirectory implements EmbeddedLog {
   }
 }
 
-function withDefaults(config: Partial<TopicConfig>, defaults: TopicConfig): TopicConfig {
-  return {
-    partitions: config.partitions ?? defaults.partitions,
-    sync: config.sync ?? defaults.sync,
-    segmentBytes: config.segmentBytes ?? defaults.segmentBytes,
-    maxMessageBytes: config.maxMessageBytes ?? defaults.maxMessageBytes,
-  };
+function withDefaults(asked: Partial<TopicConfig>, defaults: Partial<TopicConfig>): TopicConfig {
+  const said = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
+  return { ...topicConfigDefaults, ...defaults, ...said };
 }

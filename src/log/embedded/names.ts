@@ -1,6 +1,7 @@
 /**
  * Names on disk. A partition's folder is `<folder>-<partition>`; in it, as Kafka has it, a segment's files are named by the first
- * offset they may hold, in 20 digits: `.log` the batches, `.index` the sparse index, `.snapshot` the producers as of that offset.
+ * offset they may hold, in 20 digits: `.log` the batches, `.index` and `.timeindex` the sparse
+ * indexes, `.snapshot` the producers as of that offset.
  * The catalog says which folder is which topic's; the names are for people.
  */
 import { createHash } from "node:crypto";
@@ -26,6 +27,7 @@ export const isDeletedFolder = (name: string): boolean => name.startsWith("~") &
 const digits = (offset: number): string => String(offset).padStart(20, "0");
 export const logFileName = (baseOffset: number): string => `${digits(baseOffset)}.log`;
 export const indexFileName = (baseOffset: number): string => `${digits(baseOffset)}.index`;
+export const timeIndexFileName = (baseOffset: number): string => `${digits(baseOffset)}.timeindex`;
 export const snapshotFileName = (offset: number): string => `${digits(offset)}.snapshot`;
 
 /** Ascending. */

@@ -12,12 +12,29 @@ export const deletedError = (where: string): MillraceError =>
   new MillraceError("TOPIC_DELETED", "The topic was deleted.", { domain: "user", where });
 
 export const failedError = (where: string, cause: unknown): MillraceError =>
-  new MillraceError("LOG_FAILED", "A write to the partition failed; whether what was in flight is kept is not known.", {
+  new MillraceError("LOG_FAILED", "A write to the partition failed; what was in flight is kept whole, or once, or never: nobody knows.", {
     domain: "external",
+    retryable: true,
     where,
     cause,
-    hint: "Look after the disk, then start the node again. What was confirmed before is there and can be read.",
+    hint: "Look after the disk; the partition tries again by itself. What was confirmed before is there and can be read.",
   });
+
+export const readFailed = (where: string, cause: unknown): MillraceError =>
+  new MillraceError("LOG_READ_FAILED", "The disk failed to read a part of the log.", {
+    domain: "external",
+    retryable: true,
+    where,
+    cause,
+    hint: "Look after the disk. The other partitions go on.",
+  });
+
+export const outOfRange = (where: string, offset: number, startOffset: number, highWatermark: number, cause?: unknown): MillraceError =>
+  new MillraceError(
+    "OFFSET_OUT_OF_RANGE",
+    `Offset ${offset} cannot be read: ${startOffset} is the first one kept, and ${highWatermark} the next one to come.`,
+    { domain: "user", where, cause },
+  );
 
 export const tooLarge = (where: string, bytes: number, bytesMax: number): MillraceError =>
   new MillraceError("RECORD_TOO_LARGE", `A batch of ${bytes} bytes is above the ${bytesMax} bytes that the topic takes.`, {

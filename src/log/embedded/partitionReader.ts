@@ -1,13 +1,14 @@
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
-import { BATCH_HEADER_BYTES, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
 import type { PartitionDescriptor, PartitionReader } from "../contract/partitionedLog.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
-import { loadIndex, lookUp } from "./offsetIndex.ts";
-import { closedError, deletedError } from "./partitionErrors.ts";
-import { scanSegment } from "./segmentScan.ts";
+import type { HandleOwner, OpenHandles } from "./openHandles.ts";
+import { closedError, deletedError, outOfRange, readFailed } from "./partitionErrors.ts";
+import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
+import { type FoundTimestamp, TimestampSearch } from "./timestampSearch.ts";
 import { type Watermark, WatermarkReader } from "./watermark.ts";
 
 /** What a descriptor carries: the folder, and the memory in which the writer tells how far it is. */
@@ -18,23 +19,25 @@ export interface PartitionAccess {
 }
 
 /** In any thread of the process that has the log open. */
-export function openPartitionReader(descriptor: PartitionDescriptor, fileSystem: FileSystem): PartitionReader {
+export function openPartitionReader(descriptor: PartitionDescriptor, fileSystem: FileSystem, handles: OpenHandles): PartitionReader {
   const access = descriptor.access as PartitionAccess;
   if (access?.kind !== "embedded") {
     throw new MillraceError("DESCRIPTOR_UNKNOWN", "The descriptor was made by another kind of log.", { domain: "internal" });
   }
-  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, fileSystem);
+  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, fileSystem, handles);
 }
 
 /** Remembers where the last read ended, so that reading on costs no search. */
-class EmbeddedPartitionReader implements PartitionReader {
+class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private readonly watermark: WatermarkReader;
   private readonly folder: string;
-  private segment: { readonly baseOffset: number; readonly file: File } | undefined;
+  private segment: OpenSegment | undefined;
   private position = 0;
   /** The offset of the batch at `position`; -1: nowhere. */
   private positionOffset = -1;
   private baseOffsets: number[] = [];
+  private generation = 0;
+  private readonly timestamps: TimestampSearch;
   private lastRead: Promise<unknown> = Promise.resolve();
   private closed = false;
 
@@ -43,9 +46,11 @@ class EmbeddedPartitionReader implements PartitionReader {
     readonly partition: number,
     access: PartitionAccess,
     private readonly fileSystem: FileSystem,
+    private readonly handles: OpenHandles,
   ) {
     this.watermark = new WatermarkReader(access.watermark);
     this.folder = access.folder;
+    this.timestamps = new TimestampSearch(fileSystem, access.folder);
   }
 
   startOffset(): number {
@@ -57,9 +62,24 @@ class EmbeddedPartitionReader implements PartitionReader {
   }
 
   read(offset: number, bytesMax: number): Promise<Buffer> {
-    const read = this.lastRead.then(() => this.readNow(offset, bytesMax));
-    this.lastRead = read.catch(() => undefined);
-    return read;
+    return this.afterLast(() => this.readNow(offset, bytesMax));
+  }
+
+  offsetForTimestamp(timestamp: number): Promise<FoundTimestamp | undefined> {
+    return this.afterLast(async () => {
+      const mark = this.enter();
+      try {
+        await this.refreshSegments(mark);
+        return await this.timestamps.find(timestamp, this.baseOffsets, mark);
+      } catch (error) {
+        throw this.told(error, mark.startOffset);
+      }
+    });
+  }
+
+  /** Opened again where the next read needs it. */
+  releaseFiles(): void {
+    void this.afterLast(() => this.leaveSegment()).catch(() => undefined);
   }
 
   async untilAbove(offset: number, signal: AbortSignal): Promise<void> {
@@ -82,21 +102,48 @@ class EmbeddedPartitionReader implements PartitionReader {
     await this.leaveSegment();
   }
 
-  private async readNow(offset: number, bytesMax: number): Promise<Buffer> {
+  private afterLast<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.lastRead.then(work);
+    this.lastRead = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Where the writer is now; forgets what is old. */
+  private enter(): Watermark {
     if (this.closed) throw closedError(this.where());
     if (this.watermark.deleted) throw deletedError(this.where());
     const mark = this.watermark.read();
+    if (mark.generation !== this.generation) {
+      this.generation = mark.generation;
+      this.positionOffset = -1;
+      this.baseOffsets = [];
+    }
+    return mark;
+  }
+
+  private async readNow(offset: number, bytesMax: number): Promise<Buffer> {
+    const mark = this.enter();
+    if (this.baseOffsets.length === 0) await this.leaveSegment();
     if (offset < mark.startOffset || offset > mark.highWatermark) throw this.outOfRange(offset, mark);
     if (offset === mark.highWatermark) return Buffer.alloc(0);
     try {
-      if (this.positionOffset !== offset) await this.seek(offset, mark);
+      if (this.positionOffset !== offset || this.segment === undefined) await this.seek(offset, mark);
       return await this.readOn(mark, bytesMax);
     } catch (error) {
-      this.positionOffset = -1;
-      if (this.watermark.deleted) throw deletedError(this.where());
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") throw this.outOfRange(offset, mark, error);
-      throw error;
+      // the writer cut a file while it was read: what is there now is another
+      if (this.watermark.read().generation !== mark.generation) return this.readNow(offset, bytesMax);
+      throw this.told(error, offset);
     }
+  }
+
+  /** An error as the caller gets it: a file that is gone was removed by retention. */
+  private told(error: unknown, offset: number): unknown {
+    this.positionOffset = -1;
+    this.baseOffsets = [];
+    if (this.watermark.deleted) return deletedError(this.where());
+    if (error instanceof MillraceError) return error;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return this.outOfRange(offset, this.watermark.read(), error);
+    return readFailed(this.file(), error);
   }
 
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
@@ -105,29 +152,29 @@ class EmbeddedPartitionReader implements PartitionReader {
     await this.refreshSegments(mark);
     const base = this.baseOffsets.findLast((base) => base <= offset);
     if (base === undefined) throw this.outOfRange(offset, mark);
-    const file = await this.enterSegment(base);
-    const limit = await this.limitOf(base, file, mark);
-    const entries = await loadIndex(this.fileSystem, this.folder, base, Number.MAX_SAFE_INTEGER);
-    const from = lookUp(entries ?? [], offset);
-    const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at) =>
-      lastOffsetAt(bytes, at) >= offset ? "stop" : undefined,
-    );
-    if (problem !== undefined) throw this.corrupt(end, problem);
-    this.position = end;
+    const segment = await this.enterSegment(base);
+    const limit = await this.limitOf(segment, mark);
+    const { position, problem } = await seekOffset(this.fileSystem, this.folder, segment, offset, limit);
+    if (problem !== undefined) throw this.corrupt(position, problem);
+    this.position = position;
     this.positionOffset = offset;
   }
 
   private async readOn(mark: Watermark, bytesMax: number): Promise<Buffer> {
     for (;;) {
-      const { baseOffset, file } = this.segment as { baseOffset: number; file: File };
-      const limit = await this.limitOf(baseOffset, file, mark);
-      if (this.position < limit) return this.readBatches(file, limit, bytesMax);
+      const segment = this.segment as OpenSegment;
+      const nextBase = this.baseOffsets.find((base) => base > segment.baseOffset) ?? Number.POSITIVE_INFINITY;
+      const limit = await this.limitOf(segment, mark);
       // below the high watermark only a rolled segment can be at its end
-      await this.enterNextSegment(baseOffset, mark);
+      if (this.position < limit && this.positionOffset < nextBase) {
+        this.handles.used(this);
+        return this.readBatches(segment.file, limit, bytesMax, nextBase);
+      }
+      await this.enterNextSegment(segment.baseOffset, mark);
     }
   }
 
-  private async readBatches(file: File, limit: number, bytesMax: number): Promise<Buffer> {
+  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number): Promise<Buffer> {
     const available = limit - this.position;
     let buffer = Buffer.allocUnsafeSlow(Math.min(available, Math.max(bytesMax, BATCH_HEADER_BYTES)));
     let length = await file.read(buffer, 0, buffer.length, this.position);
@@ -147,16 +194,18 @@ class EmbeddedPartitionReader implements PartitionReader {
         if (end > 0) break; // cut by `bytesMax`; or damaged, then the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
+      if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
     }
+    if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;
     return buffer.subarray(0, end);
   }
 
   /** Up to where the segment's file may be read: a rolled one whole, the last one up to the high watermark. */
-  private async limitOf(baseOffset: number, file: File, mark: Watermark): Promise<number> {
+  private async limitOf({ baseOffset, file }: OpenSegment, mark: Watermark): Promise<number> {
     return baseOffset === mark.activeBaseOffset ? mark.position : file.bytes();
   }
 
@@ -176,17 +225,18 @@ class EmbeddedPartitionReader implements PartitionReader {
     this.baseOffsets = baseOffsetsOf(await this.fileSystem.list(this.folder));
   }
 
-  private async enterSegment(baseOffset: number): Promise<File> {
-    if (this.segment?.baseOffset === baseOffset) return this.segment.file;
+  private async enterSegment(baseOffset: number): Promise<OpenSegment> {
+    if (this.segment?.baseOffset === baseOffset) return this.segment;
     await this.leaveSegment();
-    const file = await this.fileSystem.open(path.join(this.folder, logFileName(baseOffset)), "read");
-    this.segment = { baseOffset, file };
-    return file;
+    this.segment = await openSegment(this.fileSystem, this.folder, baseOffset);
+    this.handles.used(this);
+    return this.segment;
   }
 
   private async leaveSegment(): Promise<void> {
     const { segment } = this;
     this.segment = undefined;
+    this.handles.released(this);
     await segment?.file.close();
   }
 
@@ -194,21 +244,20 @@ class EmbeddedPartitionReader implements PartitionReader {
     return `${this.topic}-${this.partition}`;
   }
 
+  private file(): string {
+    return this.segment === undefined ? this.folder : path.join(this.folder, logFileName(this.segment.baseOffset));
+  }
+
   private corrupt(position: number, cause: unknown): MillraceError {
-    const file = this.segment === undefined ? this.folder : path.join(this.folder, logFileName(this.segment.baseOffset));
     return new MillraceError("LOG_CORRUPT", "A segment of the log is damaged.", {
       domain: "external",
-      where: `${file} at byte ${position}`,
+      where: `${this.file()} at byte ${position}`,
       cause,
       hint: "Bring the file back from a backup; the offsets before it can be read.",
     });
   }
 
   private outOfRange(offset: number, mark: Watermark, cause?: unknown): MillraceError {
-    return new MillraceError(
-      "OFFSET_OUT_OF_RANGE",
-      `Offset ${offset} cannot be read: ${mark.startOffset} is the first one kept, and ${mark.highWatermark} the next one to come.`,
-      { domain: "user", where: this.where(), cause },
-    );
+    return outOfRange(this.where(), offset, mark.startOffset, mark.highWatermark, cause);
   }
 }

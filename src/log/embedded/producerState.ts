@@ -2,68 +2,92 @@
  * Which batches each producer appended last: what recognises a batch that comes a second time, refuses one that skips, and fences a
  * producer that was replaced. As of an offset it is kept in `<offset>.snapshot`, JSON with a version and a CRC:
  *
- *   { "version": 1, "crc32c": <of the producers' JSON>, "producers": [{ "id", "epoch", "batches": [[firstSequence, lastSequence]] }] }
+ *   { "version": 2, "crc32c": <of the producers' JSON>,
+ *     "producers": [{ "id", "epoch", "timestamp", "batches": [[firstSequence, lastSequence, baseOffset]] }] }
  *
- * The batches in the log carry the same facts, so a snapshot only spares reading older segments.
+ * The batches in the log carry the same facts, so a snapshot only spares reading older segments; one of version 1 knew no offsets and
+ * is not read.
  */
 import { createHash } from "node:crypto";
 import { crc32c } from "../../base/crc32c.ts";
 import { MillraceError } from "../../base/errors.ts";
-import type { ProducerIdentity } from "../contract/partitionedLog.ts";
+import { baseOffsetAt, baseSequenceAt, countAt, maxTimestampAt, producerEpochAt, producerIdAt } from "../../record/batchHeader.ts";
 
 /** Kafka's number: as many batches as a producer may have in flight. */
 const BATCHES_KEPT = 5;
-const SNAPSHOT_VERSION = 1;
+const SNAPSHOT_VERSION = 2;
+const SEQUENCES = 2147483648;
+/** What tells the id of a name from one that a coordinator counted up. */
+const NAMED_BIT = 1n << 62n;
+
+interface Batch {
+  readonly firstSequence: number;
+  readonly lastSequence: number;
+  readonly baseOffset: number;
+}
 
 interface Producer {
   epoch: number;
-  /** [first, last] sequence of the last batches, oldest first. */
-  batches: [number, number][];
+  /** Of its last batch. */
+  timestamp: number;
+  /** The last ones, oldest first. */
+  batches: Batch[];
 }
 
-/** 63 bits of the name's SHA-256: the same name is the same producer after a restart, without a registry. */
+/** Who appends, as the batch's header says it, and how to call it in an error. */
+export interface ProducerClaim {
+  readonly id: bigint;
+  readonly epoch: number;
+  readonly called: string;
+}
+
+/** 62 bits of the name's SHA-256: the same name is the same producer after a restart, without a registry. */
 export function producerIdOf(name: string): bigint {
-  return createHash("sha256").update(name).digest().readBigUInt64BE(0) >> 1n;
+  return (createHash("sha256").update(name).digest().readBigUInt64BE(0) >> 2n) | NAMED_BIT;
 }
 
 export class ProducerState {
   private readonly producers = new Map<bigint, Producer>();
 
-  /** Is the batch new or a duplicate? Throws PRODUCER_FENCED or OUT_OF_ORDER_SEQUENCE. */
-  check(identity: ProducerIdentity, id: bigint, firstSequence: number, count: number, where: string): "new" | "duplicate" {
-    const producer = this.producers.get(id);
-    const epoch = producer?.epoch ?? -1;
-    if (identity.epoch < epoch) {
-      throw new MillraceError(
-        "PRODUCER_FENCED",
-        `Producer "${identity.name}" appends with epoch ${identity.epoch}; ${epoch} replaced it.`,
-        {
-          domain: "external",
-          where,
-          hint: "Another instance runs under this name: stop this one.",
-        },
-      );
-    }
-    const sameEpoch = producer !== undefined && identity.epoch === epoch;
-    const lastSequence = firstSequence + count - 1;
-    if (sameEpoch && producer.batches.some(([first, last]) => first === firstSequence && last === lastSequence)) return "duplicate";
-    const expected = sameEpoch ? nextSequenceOf(producer) : 0;
-    if (firstSequence === expected) return "new";
+  /**
+   * Is the batch new, or the one that is kept at an offset already? Throws PRODUCER_FENCED or OUT_OF_ORDER_SEQUENCE.
+   * @param unknownBegins where a producer that is not known may begin: anywhere if undefined, as its state may have expired.
+   */
+  check(claim: ProducerClaim, firstSequence: number, count: number, where: string, unknownBegins: number | undefined): number | "new" {
+    const producer = this.producers.get(claim.id);
+    if (producer !== undefined && claim.epoch < producer.epoch) throw fenced(claim, producer.epoch, where);
+    const sameEpoch = producer !== undefined && claim.epoch === producer.epoch;
+    const lastSequence = lastSequenceOf(firstSequence, count);
+    const known = sameEpoch
+      ? producer.batches.find((b) => b.firstSequence === firstSequence && b.lastSequence === lastSequence)
+      : undefined;
+    if (known !== undefined) return known.baseOffset;
+    const expected = sameEpoch ? nextSequenceOf(producer) : producer === undefined ? unknownBegins : 0;
+    if (expected === undefined || firstSequence === expected) return "new";
     throw new MillraceError(
       "OUT_OF_ORDER_SEQUENCE",
-      `Producer "${identity.name}" appends sequence ${firstSequence}; the next one of epoch ${identity.epoch} is ${expected}.`,
+      `Producer ${claim.called} appends sequence ${firstSequence}; the next one of epoch ${claim.epoch} is ${expected}.`,
       { domain: "internal", where, hint: "Ask producerState where it stands and go on from there." },
     );
   }
 
-  /** A batch is in the log. */
-  applied(id: bigint, epoch: number, firstSequence: number, count: number): void {
+  /** A batch is in the log: live and in recovery. */
+  applyBatch(bytes: Buffer, at: number): void {
+    // most batches have no producer, and -1 shows in the id's first byte
+    if ((bytes[at + 43] as number) >= 0x80) return;
+    const firstSequence = baseSequenceAt(bytes, at);
+    const batch = { firstSequence, lastSequence: lastSequenceOf(firstSequence, countAt(bytes, at)), baseOffset: baseOffsetAt(bytes, at) };
+    this.applied(producerIdAt(bytes, at), producerEpochAt(bytes, at), batch, maxTimestampAt(bytes, at));
+  }
+
+  applied(id: bigint, epoch: number, batch: Batch, timestamp: number): void {
     let producer = this.producers.get(id);
     if (producer === undefined || producer.epoch !== epoch) {
-      producer = { epoch, batches: [] };
+      producer = { epoch, timestamp, batches: [] };
       this.producers.set(id, producer);
     }
-    producer.batches.push([firstSequence, firstSequence + count - 1]);
+    producer.timestamp = timestamp;
+    producer.batches.push(batch);
     if (producer.batches.length > BATCHES_KEPT) producer.batches.shift();
   }
 
@@ -74,16 +98,23 @@ export class ProducerState {
 
   copy(): ProducerState {
     const copy = new ProducerState();
-    for (const [id, { epoch, batches }] of this.producers) copy.producers.set(id, { epoch, batches: [...batches] });
+    for (const [id, producer] of this.producers) copy.producers.set(id, { ...producer, batches: [...producer.batches] });
     return copy;
   }
 
   encode(): Buffer {
-    const producers = JSON.stringify([...this.producers].map(([id, { epoch, batches }]) => ({ id: String(id), epoch, batches })));
+    const producers = JSON.stringify(
+      [...this.producers].map(([id, { epoch, timestamp, batches }]) => ({
+        id: String(id),
+        epoch,
+        timestamp,
+        batches: batches.map((batch) => [batch.firstSequence, batch.lastSequence, batch.baseOffset]),
+      })),
+    );
     return Buffer.from(`{"version":${SNAPSHOT_VERSION},"crc32c":${crc32c(Buffer.from(producers))},"producers":${producers}}\n`);
   }
 
-  /** Undefined: damaged, to be rebuilt from the log. A newer version is refused. */
+  /** Undefined: damaged or old, to be rebuilt from the log. A newer version is refused. */
   static decode(bytes: Buffer, where: string): ProducerState | undefined {
     let snapshot: Snapshot;
     try {
@@ -92,15 +123,19 @@ export class ProducerState {
       return undefined;
     }
     if (snapshot.version > SNAPSHOT_VERSION) {
-      throw new MillraceError("FORMAT_TOO_NEW", `A producer snapshot has version ${snapshot.version}; this release reads up to 1.`, {
-        domain: "user",
-        where,
-        hint: "Start the release that wrote it, or a later one.",
-      });
+      throw new MillraceError(
+        "FORMAT_TOO_NEW",
+        `A producer snapshot has version ${snapshot.version}; this release reads up to ${SNAPSHOT_VERSION}.`,
+        { domain: "user", where, hint: "Start the release that wrote it, or a later one." },
+      );
     }
+    if (snapshot.version !== SNAPSHOT_VERSION) return undefined;
     if (crc32c(Buffer.from(JSON.stringify(snapshot.producers) ?? "")) !== snapshot.crc32c) return undefined;
     const state = new ProducerState();
-    for (const { id, epoch, batches } of snapshot.producers) state.producers.set(BigInt(id), { epoch, batches });
+    for (const { id, epoch, timestamp, batches } of snapshot.producers) {
+      const kept = batches.map(([firstSequence, lastSequence, baseOffset]) => ({ firstSequence, lastSequence, baseOffset }));
+      state.producers.set(BigInt(id), { epoch, timestamp, batches: kept });
+    }
     return state;
   }
 }
@@ -108,7 +143,21 @@ export class ProducerState {
 interface Snapshot {
   readonly version: number;
   readonly crc32c: number;
-  readonly producers: { id: string; epoch: number; batches: [number, number][] }[];
+  readonly producers: {
+    readonly id: string;
+    readonly epoch: number;
+    readonly timestamp: number;
+    readonly batches: [number, number, number][];
+  }[];
 }
 
-const nextSequenceOf = (producer: Producer): number => (producer.batches.at(-1)?.[1] ?? -1) + 1;
+/** Sequences are int32 and begin again at 0 after the last. */
+const lastSequenceOf = (firstSequence: number, count: number): number => (firstSequence + count - 1) % SEQUENCES;
+const nextSequenceOf = (producer: Producer): number => ((producer.batches.at(-1)?.lastSequence ?? -1) + 1) % SEQUENCES;
+
+const fenced = (claim: ProducerClaim, epoch: number, where: string): MillraceError =>
+  new MillraceError("PRODUCER_FENCED", `Producer ${claim.called} appends with epoch ${claim.epoch}; ${epoch} replaced it.`, {
+    domain: "external",
+    where,
+    hint: "Another instance runs under this name: stop this one.",
+  });

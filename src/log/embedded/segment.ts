@@ -1,60 +1,160 @@
 import path from "node:path";
+import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
-import { logFileName } from "./names.ts";
-import { OffsetIndex } from "./offsetIndex.ts";
+import { lastOffsetAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import { IndexFile } from "./indexFile.ts";
+import { indexFileName, logFileName, timeIndexFileName } from "./names.ts";
+import { INDEX_INTERVAL_BYTES, loadOffsetIndex, type OffsetEntry, offsetIndexLayout } from "./offsetIndex.ts";
+import { scanSegment } from "./segmentScan.ts";
+import { loadTimeIndex, type TimeEntry, timeIndexLayout } from "./timeIndex.ts";
 
-/** The segment that a partition writes: its file of batches, and its index. Rolled ones are files only. */
+/** The segment that a partition writes: its file of batches, and its indexes. Rolled ones are files only. */
 export class Segment {
+  private lastIndexedPosition: number;
+  private lastTimeEntry: number;
+  private maxTimestamp: number;
+  private maxTimestampOffset: number;
+  private firstBatchTimestamp: number | undefined;
+
   private constructor(
     readonly baseOffset: number,
     private readonly file: File,
-    private readonly index: OffsetIndex,
+    private readonly offsets: IndexFile,
+    private readonly times: IndexFile,
     private fileBytes: number,
-  ) {}
-
-  /** A new one; durable as a name only after the folder was synced. */
-  static async create(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<Segment> {
-    const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "create");
-    return new Segment(baseOffset, file, await OffsetIndex.create(fileSystem, folder, baseOffset), 0);
+    lastOffsetEntry: OffsetEntry | undefined,
+    lastTimeEntry: TimeEntry | undefined,
+  ) {
+    this.lastIndexedPosition = lastOffsetEntry?.position ?? 0;
+    this.lastTimeEntry = this.maxTimestamp = lastTimeEntry?.timestamp ?? Number.NEGATIVE_INFINITY;
+    this.maxTimestampOffset = lastTimeEntry?.offset ?? baseOffset;
   }
 
-  /** One that recovery has been through: `bytes` of it are good, and `index` knows their batches. */
-  static recovered(baseOffset: number, file: File, index: OffsetIndex, bytes: number): Segment {
-    return new Segment(baseOffset, file, index, bytes);
+  /** A new one in the place of whatever is there; durable as a name only after the folder was synced. */
+  static async create(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<Segment> {
+    for (const name of [logFileName, indexFileName, timeIndexFileName]) {
+      const file = path.join(folder, name(baseOffset));
+      if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
+    }
+    const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "create");
+    return Segment.withIndexes(fileSystem, folder, baseOffset, file, 0, [], []);
+  }
+
+  /**
+   * One of which the first `bytes` are good. Its indexes are gone on with if they were left by a clean end, and made anew from the
+   * batches' headers if not: after a loss of power a part of them may be old.
+   */
+  static async open(fileSystem: FileSystem, folder: string, baseOffset: number, bytes: number, indexesWhole: boolean): Promise<Segment> {
+    const name = path.join(folder, logFileName(baseOffset));
+    const file = await fileSystem.open(name, "write");
+    const fileBytes = await file.bytes();
+    if (fileBytes < bytes) {
+      await file.close();
+      throw lostBytes(name, fileBytes, bytes);
+    }
+    const offsets = indexesWhole ? await loadOffsetIndex(fileSystem, folder, baseOffset, bytes) : undefined;
+    const times = indexesWhole ? await loadTimeIndex(fileSystem, folder, baseOffset) : undefined;
+    const whole = offsets !== undefined && times !== undefined;
+    const segment = await Segment.withIndexes(fileSystem, folder, baseOffset, file, bytes, whole ? offsets : [], whole ? times : []);
+    await scanSegment(file, segment.lastIndexedPosition, bytes, false, (buffer, at, position) => {
+      segment.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
+      return undefined;
+    });
+    await segment.readFirstTimestamp();
+    return segment;
+  }
+
+  private static async withIndexes(
+    fileSystem: FileSystem,
+    folder: string,
+    baseOffset: number,
+    file: File,
+    bytes: number,
+    offsets: readonly OffsetEntry[],
+    times: readonly TimeEntry[],
+  ): Promise<Segment> {
+    const offsetFile = path.join(folder, indexFileName(baseOffset));
+    const timeFile = path.join(folder, timeIndexFileName(baseOffset));
+    return new Segment(
+      baseOffset,
+      file,
+      await IndexFile.open(fileSystem, offsetFile, offsetIndexLayout(baseOffset), offsets.length),
+      await IndexFile.open(fileSystem, timeFile, timeIndexLayout(baseOffset), times.length),
+      bytes,
+      offsets.at(-1),
+      times.at(-1),
+    );
   }
 
   get bytes(): number {
     return this.fileBytes;
   }
 
-  /** Tells the index, before `write`, of a batch at `position` in the file. */
-  noteBatch(baseOffset: number, position: number): void {
-    this.index.add(baseOffset, position);
+  /** Of the first batch; undefined as long as there is none. */
+  get firstTimestamp(): number | undefined {
+    return this.firstBatchTimestamp;
+  }
+
+  /** The latest timestamp in it. */
+  get latestTimestamp(): number {
+    return this.maxTimestamp;
+  }
+
+  /** Tells the indexes, before `write`, of a batch at `position` in the file. */
+  noteBatch(lastOffset: number, position: number, maxTimestamp: number): void {
+    this.firstBatchTimestamp ??= maxTimestamp;
+    if (maxTimestamp > this.maxTimestamp) {
+      this.maxTimestamp = maxTimestamp;
+      this.maxTimestampOffset = lastOffset;
+    }
+    if (position - this.lastIndexedPosition < INDEX_INTERVAL_BYTES) return;
+    this.lastIndexedPosition = position;
+    this.offsets.add(lastOffset, position);
+    this.noteTime();
   }
 
   async write(batches: Buffer): Promise<void> {
     await this.file.write(batches, 0, batches.length, this.fileBytes);
     this.fileBytes += batches.length;
-    await this.index.writeIfDue(this.fileBytes);
+    await this.offsets.writeIfDue(this.fileBytes);
+    await this.times.writeIfDue(this.fileBytes);
   }
 
   sync(): Promise<void> {
     return this.file.sync();
   }
 
-  /** What the index gathered so far, for readers that come later. */
-  writeIndex(): Promise<void> {
-    return this.index.write();
-  }
-
-  /** After a failure: takes back what was not acknowledged, as far as the disk still does what it is told. */
-  async cutTo(bytes: number): Promise<void> {
-    await this.file.truncate(bytes);
-    this.fileBytes = bytes;
+  /** The last entries of the indexes, on the disk: nobody looks after them once the segment is not written any more. */
+  async syncIndexes(): Promise<void> {
+    this.noteTime();
+    await this.offsets.sync();
+    await this.times.sync();
   }
 
   async close(): Promise<void> {
-    await this.index.close();
+    await this.offsets.close();
+    await this.times.close();
     await this.file.close();
   }
+
+  private noteTime(): void {
+    if (this.maxTimestamp <= this.lastTimeEntry) return;
+    this.lastTimeEntry = this.maxTimestamp;
+    this.times.add(this.maxTimestamp, this.maxTimestampOffset);
+  }
+
+  private async readFirstTimestamp(): Promise<void> {
+    if (this.lastIndexedPosition === 0) return; // the scan began with it
+    await scanSegment(this.file, 0, this.fileBytes, false, (buffer, at) => {
+      this.firstBatchTimestamp = maxTimestampAt(buffer, at);
+      return "stop";
+    });
+  }
 }
+
+const lostBytes = (file: string, fileBytes: number, bytes: number): MillraceError =>
+  new MillraceError("LOG_CORRUPT", `A segment has ${fileBytes} bytes; ${bytes} were synced.`, {
+    domain: "external",
+    where: file,
+    hint: "Bring the partition's folder back from a backup, or delete the topic.",
+  });

@@ -1,83 +1,128 @@
 import type { FileSystem } from "../../base/fileSystem.ts";
-import type { ClosedBatch } from "./openBatches.ts";
+import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import type { TopicConfig } from "../contract/partitionedLog.ts";
+import type { LogPosition } from "./partitionState.ts";
 import type { ProducerState } from "./producerState.ts";
 import { Segment } from "./segment.ts";
 import { writeSnapshot } from "./snapshotFile.ts";
 
+/** Relative offsets are int32 in the indexes. */
+const SEGMENT_OFFSETS_MAX = 2147483647;
+
 /** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
 export class SegmentWriter {
-  /** Written, and not forced to the disk. */
-  private dirty = false;
+  private syncedEnd: LogPosition;
 
-  constructor(
+  private constructor(
     private readonly fileSystem: FileSystem,
     private readonly folder: string,
-    private readonly segmentBytes: number,
+    private readonly config: TopicConfig,
     private active: Segment,
+    private nextOffset: number,
     /** The producers of what is written; those of what is only appended would be wrong in a snapshot. */
-    private readonly producers: ProducerState,
-  ) {}
-
-  get baseOffset(): number {
-    return this.active.baseOffset;
+    readonly producers: ProducerState,
+  ) {
+    this.syncedEnd = this.end;
   }
 
-  /** In the segment that is being written. */
-  get bytes(): number {
-    return this.active.bytes;
+  /** At the partition's end, all of which is synced. */
+  static async open(
+    fileSystem: FileSystem,
+    folder: string,
+    config: TopicConfig,
+    end: LogPosition,
+    indexesWhole: boolean,
+    producers: ProducerState,
+  ): Promise<SegmentWriter> {
+    const active = await Segment.open(fileSystem, folder, end.baseOffset, end.bytes, indexesWhole);
+    return new SegmentWriter(fileSystem, folder, config, active, end.offset, producers);
+  }
+
+  /** Of what is written. */
+  get end(): LogPosition {
+    return { offset: this.nextOffset, baseOffset: this.active.baseOffset, bytes: this.active.bytes };
+  }
+
+  /** Of what is surely on the disk. */
+  get synced(): LogPosition {
+    return this.syncedEnd;
+  }
+
+  /** The latest timestamp in the segment that is being written. */
+  get latestTimestamp(): number {
+    return this.active.latestTimestamp;
   }
 
   /** Batches that lie back to back in `bytes`. */
-  async write(bytes: Buffer, batches: readonly ClosedBatch[]): Promise<void> {
+  async write(bytes: Buffer): Promise<void> {
     let from = 0;
-    for (const batch of batches) {
-      const position = this.active.bytes + batch.at - from;
-      if (position > 0 && position + batch.end - batch.at > this.segmentBytes) {
-        await this.writeToActive(bytes.subarray(from, batch.at));
-        from = batch.at;
-        await this.roll(batch.baseOffset);
+    for (let at = 0; at < bytes.length; ) {
+      const baseOffset = baseOffsetAt(bytes, at);
+      const lastOffset = lastOffsetAt(bytes, at);
+      const timestamp = maxTimestampAt(bytes, at);
+      const batchBytes = batchBytesAt(bytes, at);
+      const position = this.active.bytes + at - from;
+      if (position > 0 && this.isFull(position + batchBytes, lastOffset, timestamp)) {
+        await this.writeToActive(bytes.subarray(from, at));
+        from = at;
+        await this.roll(baseOffset);
       }
-      this.active.noteBatch(batch.baseOffset, this.active.bytes + batch.at - from);
-      const { producer } = batch;
-      if (producer !== undefined) this.producers.applied(producer.id, producer.epoch, producer.baseSequence, batch.records);
+      this.active.noteBatch(lastOffset, this.active.bytes + at - from, timestamp);
+      this.producers.applyBatch(bytes, at);
+      this.nextOffset = lastOffset + 1;
+      at += batchBytes;
     }
     await this.writeToActive(bytes.subarray(from));
   }
 
   async sync(): Promise<void> {
-    if (!this.dirty) return;
+    const { end } = this;
+    if (end.offset === this.syncedEnd.offset) return;
     await this.active.sync();
-    this.dirty = false;
+    this.syncedEnd = end;
   }
 
-  /** For a clean end, of the segment or of all: everything on the disk, with what the next start likes to know. */
-  async seal(nextOffset: number): Promise<void> {
+  /** What is written so far, with the producers that go with it: recovery reads on from here. */
+  async checkpoint(): Promise<void> {
     await this.sync();
-    await this.active.writeIndex();
-    await writeSnapshot(this.fileSystem, this.folder, nextOffset, this.producers);
+    await writeSnapshot(this.fileSystem, this.folder, this.nextOffset, this.producers);
   }
 
-  /** After a failure: takes back what nobody was told about. Best effort, recovery copes with either. */
-  async cutBack(baseOffset: number, bytes: number): Promise<void> {
-    await this.active.cutTo(this.active.baseOffset === baseOffset ? bytes : 0).catch(() => undefined);
+  /** For a clean end: everything on the disk, with what the next start relies on. */
+  async seal(): Promise<void> {
+    await this.checkpoint();
+    await this.active.syncIndexes();
+  }
+
+  /** Begins the next segment, unless this one is empty. */
+  async rollNow(): Promise<void> {
+    if (this.active.bytes > 0) await this.roll(this.nextOffset);
   }
 
   close(): Promise<void> {
     return this.active.close();
   }
 
-  private async writeToActive(bytes: Buffer): Promise<void> {
-    if (bytes.length === 0) return;
-    this.dirty = true;
-    await this.active.write(bytes);
+  private isFull(bytes: number, lastOffset: number, timestamp: number): boolean {
+    const { active, config } = this;
+    if (bytes > config.segmentBytes || lastOffset - active.baseOffset > SEGMENT_OFFSETS_MAX) return true;
+    const { firstTimestamp } = active;
+    return firstTimestamp !== undefined && timestamp - firstTimestamp > config.segmentMs;
   }
 
-  /** The order is what recovery relies on: a segment that is not the last one is whole on the disk. */
+  private async writeToActive(bytes: Buffer): Promise<void> {
+    if (bytes.length > 0) await this.active.write(bytes);
+  }
+
+  /** The order is what recovery relies on: a segment that is not the last one is whole on the disk, and so are its indexes. */
   private async roll(baseOffset: number): Promise<void> {
-    await this.seal(baseOffset);
+    await this.sync();
+    await this.active.syncIndexes();
+    await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
     await this.fileSystem.syncDirectory(this.folder);
     await this.active.close();
     this.active = next;
+    this.syncedEnd = { offset: baseOffset, baseOffset, bytes: 0 };
   }
 }

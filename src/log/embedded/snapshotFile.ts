@@ -21,9 +21,14 @@ export async function writeSnapshot(fileSystem: FileSystem, folder: string, offs
   for (const old of offsets.slice(0, -SNAPSHOTS_KEPT)) await fileSystem.removeFile(path.join(folder, snapshotFileName(old)));
 }
 
-/** The newest snapshot that is whole; offset 0 and nothing without one. */
-export async function readSnapshot(fileSystem: FileSystem, folder: string): Promise<{ offset: number; state: ProducerState }> {
+/** The newest snapshot that is whole and not above `offsetMax`; offset 0 and nothing without one. */
+export async function readSnapshot(
+  fileSystem: FileSystem,
+  folder: string,
+  offsetMax: number,
+): Promise<{ readonly offset: number; readonly state: ProducerState }> {
   for (const offset of snapshotOffsetsOf(await fileSystem.list(folder)).toReversed()) {
+    if (offset > offsetMax) continue;
     const file = path.join(folder, snapshotFileName(offset));
     const state = ProducerState.decode(await fileSystem.readFile(file), file);
     if (state !== undefined) return { offset, state };

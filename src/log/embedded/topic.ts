@@ -1,20 +1,26 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
-import type { EmbeddedTopic } from "../contract/embeddedLog.ts";
+import type { AppendedBatch, EmbeddedTopic } from "../contract/embeddedLog.ts";
 import type { TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
 import type { Partition } from "./partition.ts";
 import type { PartitionAccess } from "./partitionReader.ts";
 
+export type CutListeners = ((partition: number, offset: number) => void)[];
+
 export class Topic implements EmbeddedTopic {
   readonly description: TopicDescription;
 
-  /** @param folders of the partitions, in their order. */
+  /**
+   * @param folders of the partitions, in their order.
+   * @param cut told when a partition is cut back.
+   */
   constructor(
     name: string,
     config: TopicConfig,
     readonly folders: readonly string[],
     readonly partitions: readonly Partition[],
+    private readonly cut: CutListeners,
   ) {
     this.description = {
       name,
@@ -30,6 +36,10 @@ export class Topic implements EmbeddedTopic {
     return this.partition(partition).append(record, receipt);
   }
 
+  appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch> {
+    return this.partition(partition).appendBatch(batch);
+  }
+
   joinPending(partition: number, receipt: Receipt): void {
     this.partition(partition).joinPending(receipt);
   }
@@ -40,6 +50,14 @@ export class Topic implements EmbeddedTopic {
 
   highWatermark(partition: number): number {
     return this.partition(partition).highWatermark;
+  }
+
+  startOffset(partition: number): number {
+    return this.partition(partition).startOffset;
+  }
+
+  onCut(listener: (partition: number, offset: number) => void): void {
+    this.cut.push(listener);
   }
 
   partition(partition: number): Partition {

@@ -1,13 +1,15 @@
 import { MillraceError } from "../../base/errors.ts";
-import type { SyncPolicy, TopicConfig } from "../contract/partitionedLog.ts";
+import { type SyncPolicy, type TopicConfig, UNLIMITED } from "../contract/partitionedLog.ts";
 
 /** AMQP's limit for names, in bytes of UTF-8. */
 const NAME_BYTES_MAX = 255;
-/** Each partition costs a folder, two open files and a share of every sync. */
+/** Each partition costs a folder, and when it is used three open files and a share of every sync. */
 const PARTITIONS_MAX = 1024;
 /** Positions are int32 in the index. */
 const SEGMENT_BYTES_MAX = 2147483647;
 const MESSAGE_BYTES_MAX = 1024 * 1024 * 1024;
+const CLEANUP_POLICIES: readonly string[] = ["delete", "compact", "compact,delete"];
+const TIMESTAMP_TYPES: readonly string[] = ["CreateTime", "LogAppendTime"];
 
 export function checkTopicName(name: string): void {
   const bytes = Buffer.byteLength(name);
@@ -20,12 +22,26 @@ export function checkTopicConfig(name: string, config: TopicConfig): void {
   checkWithin(name, "partitions", partitions, 1, PARTITIONS_MAX);
   checkWithin(name, "segment-bytes", segmentBytes, 1, SEGMENT_BYTES_MAX);
   checkWithin(name, "max-message-bytes", maxMessageBytes, 1, MESSAGE_BYTES_MAX);
+  checkWithin(name, "segment-ms", config.segmentMs, 1, Number.MAX_SAFE_INTEGER);
+  checkWithin(name, "retention-ms", config.retentionMs, UNLIMITED, Number.MAX_SAFE_INTEGER);
+  checkWithin(name, "retention-bytes", config.retentionBytes, UNLIMITED, Number.MAX_SAFE_INTEGER);
+  checkWithin(name, "delete-retention-ms", config.deleteRetentionMs, 0, Number.MAX_SAFE_INTEGER);
+  checkOneOf(name, "cleanup-policy", config.cleanupPolicy, CLEANUP_POLICIES);
+  checkOneOf(name, "message-timestamp-type", config.timestampType, TIMESTAMP_TYPES);
   if (sync.kind === "interval") checkWithin(name, "sync-interval-ms", sync.ms, 1, SEGMENT_BYTES_MAX);
 }
 
 function checkWithin(name: string, what: string, value: number, min: number, max: number): void {
   if (Number.isInteger(value) && value >= min && value <= max) return;
   throw new MillraceError("TOPIC_CONFIG_INVALID", `${what} is ${value}; it is a whole number from ${min} to ${max}.`, {
+    domain: "user",
+    where: name,
+  });
+}
+
+function checkOneOf(name: string, what: string, value: string, allowed: readonly string[]): void {
+  if (allowed.includes(value)) return;
+  throw new MillraceError("TOPIC_CONFIG_INVALID", `${what} is "${value}"; it is one of ${allowed.join(", ")}.`, {
     domain: "user",
     where: name,
   });
@@ -44,7 +60,7 @@ export function checkSameConfig(name: string, existing: TopicConfig, asked: Part
   });
 }
 
-function text(value: number | SyncPolicy | undefined): string {
+function text(value: number | string | SyncPolicy | undefined): string {
   if (typeof value !== "object") return String(value);
   return value.kind === "interval" ? `interval of ${value.ms} ms` : value.kind;
 }

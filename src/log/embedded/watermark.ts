@@ -1,16 +1,18 @@
 /**
- * What the writer of a partition tells its readers in other threads, in 40 bytes of shared memory (int32 words):
+ * What the writer of a partition tells its readers in other threads, in 48 bytes of shared memory (int32 words):
  *
  *   0 sequence: odd while the writer is writing; a reader takes only what it read between two equal even values
  *   1 state: see WatermarkState
  *   2-3 high watermark   4-5 file position of it   6-7 base offset of the segment it lies in   8-9 first offset kept
+ *   10 generation: another number says that files were cut or replaced, and what a reader has open or remembers is old
+ *   11 unused
  *
  * The pairs are high word, low word. Every access is atomic (sequentially consistent), so the sequence alone decides.
  * Sleepers wait on word 0.
  */
 import { waitAsync } from "./waitAsync.ts";
 
-export const WATERMARK_BYTES = 40;
+export const WATERMARK_BYTES = 48;
 
 export const WatermarkState = { open: 0, deleted: 1 } as const;
 
@@ -22,6 +24,7 @@ export interface Watermark {
   /** The segment that is being written. */
   activeBaseOffset: number;
   startOffset: number;
+  generation: number;
 }
 
 const TWO_32 = 4294967296;
@@ -38,6 +41,7 @@ export class WatermarkWriter {
     this.store(4, watermark.position);
     this.store(6, watermark.activeBaseOffset);
     this.store(8, watermark.startOffset);
+    Atomics.store(words, 10, watermark.generation);
     Atomics.add(words, 0, 1);
     Atomics.notify(words, 0);
   }
@@ -75,8 +79,11 @@ export class WatermarkReader {
       const position = this.load(4);
       const activeBaseOffset = this.load(6);
       const startOffset = this.load(8);
+      const generation = Atomics.load(words, 10);
       // the writer is in its few stores for less than a microsecond: trying again is cheaper than any sleep
-      if ((sequence & 1) === 0 && Atomics.load(words, 0) === sequence) return { highWatermark, position, activeBaseOffset, startOffset };
+      if ((sequence & 1) === 0 && Atomics.load(words, 0) === sequence) {
+        return { highWatermark, position, activeBaseOffset, startOffset, generation };
+      }
     }
   }
 

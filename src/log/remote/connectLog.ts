@@ -4,6 +4,7 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import { encodeBatch } from "../../record/batch.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { PartitionDescriptor, PartitionedLog, PartitionReader, ProducerIdentity, TopicConfig } from "../contract/partitionedLog.ts";
+import { OpenHandles } from "../embedded/openHandles.ts";
 import { openPartitionReader } from "../embedded/partitionReader.ts";
 import { type Answer, type Call, type Calls, uncrossError } from "./protocol.ts";
 
@@ -11,6 +12,9 @@ import { type Answer, type Call, type Calls, uncrossError } from "./protocol.ts"
 export function connectLog(port: MessagePort, fileSystem: FileSystem): PartitionedLog {
   return new RemoteLog(port, fileSystem);
 }
+
+/** Readers of this thread that may have a file open at the same time. */
+const READERS_OPEN_MAX = 1000;
 
 interface Waiting {
   readonly resolve: (result: unknown) => void;
@@ -21,6 +25,7 @@ class RemoteLog implements PartitionedLog {
   private readonly waiting = new Map<number, Waiting>();
   private lastId = 0;
   private closed = false;
+  private readonly handles = new OpenHandles(READERS_OPEN_MAX);
 
   constructor(
     private readonly port: MessagePort,
@@ -48,7 +53,7 @@ class RemoteLog implements PartitionedLog {
   }
 
   async openReader(descriptor: PartitionDescriptor): Promise<PartitionReader> {
-    return openPartitionReader(descriptor, this.fileSystem);
+    return openPartitionReader(descriptor, this.fileSystem, this.handles);
   }
 
   async append(

@@ -1,16 +1,17 @@
 import { MillraceError } from "../../base/errors.ts";
-import type {
-  PartitionDescriptor,
-  PartitionedLog,
-  PartitionReader,
-  ProducerIdentity,
-  TopicConfig,
-  TopicDescription,
+import {
+  type PartitionDescriptor,
+  type PartitionedLog,
+  type PartitionReader,
+  type ProducerIdentity,
+  type TopicConfig,
+  type TopicDescription,
+  topicConfigDefaults,
 } from "../../log/contract/partitionedLog.ts";
-import { encodeBatch } from "../../record/batch.ts";
+import { encodeBatch, records } from "../../record/batch.ts";
 import type { NewRecord } from "../../record/record.ts";
 
-const defaults: TopicConfig = { partitions: 1, sync: { kind: "never" }, segmentBytes: 1 << 30, maxMessageBytes: 1 << 20 };
+const defaults: TopicConfig = { ...topicConfigDefaults, sync: { kind: "never" } };
 /** As Kafka: so many of a producer's last batches are recognised when they come again. */
 const REMEMBERED_BATCHES = 5;
 
@@ -182,6 +183,15 @@ class MemoryReader implements PartitionReader {
       signal.addEventListener("abort", look);
       look();
     });
+  }
+
+  async offsetForTimestamp(timestamp: number): Promise<{ offset: number; timestamp: number } | undefined> {
+    for (const { bytes } of this.from.batches) {
+      for (const record of records(bytes)) {
+        if (record.timestamp >= timestamp) return { offset: record.offset, timestamp: record.timestamp };
+      }
+    }
+    return undefined;
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,63 @@
+import { crc32cRange } from "../../base/crc32c.ts";
+import { MillraceError } from "../../base/errors.ts";
+import {
+  attributesAt,
+  BatchAttribute,
+  BatchField,
+  baseSequenceAt,
+  batchBytesAt,
+  CRC_COVERS_FROM,
+  countAt,
+  producerEpochAt,
+  producerIdAt,
+  writeInt64,
+} from "../../record/batchHeader.ts";
+import { RecordCursor } from "../../record/recordCursor.ts";
+import { checkNewBatch } from "../../record/validateBatch.ts";
+import type { TopicConfig } from "../contract/partitionedLog.ts";
+import { tooLarge } from "./partitionErrors.ts";
+import type { ProducerClaim } from "./producerState.ts";
+
+/** What the log needs of a producer's batch, without its records. */
+export interface ForeignBatch {
+  readonly count: number;
+  /** Undefined: without idempotence. */
+  readonly claim: ProducerClaim | undefined;
+  readonly baseSequence: number;
+}
+
+/** Throws what is wrong with it. */
+export function admitBatch(batch: Buffer, config: TopicConfig, where: string): ForeignBatch {
+  if (batch.length > config.maxMessageBytes) throw tooLarge(where, batch.length, config.maxMessageBytes);
+  checkNewBatch(batch);
+  if (config.cleanupPolicy !== "delete") checkKeys(batch, where);
+  const id = producerIdAt(batch, 0);
+  const claim = id < 0n ? undefined : { id, epoch: producerEpochAt(batch, 0), called: String(id) };
+  return { count: countAt(batch, 0), claim, baseSequence: baseSequenceAt(batch, 0) };
+}
+
+/** Writes into the batch where it lies and, if `appendTime` is given, when it came; the latter needs another checksum. */
+export function stampBatch(batch: Buffer, baseOffset: number, appendTime: number | undefined): void {
+  writeInt64(batch, BatchField.baseOffset, baseOffset);
+  batch.writeInt32BE(0, BatchField.partitionLeaderEpoch);
+  if (appendTime === undefined) return;
+  batch.writeInt16BE(attributesAt(batch, 0) | BatchAttribute.logAppendTime, BatchField.attributes);
+  writeInt64(batch, BatchField.maxTimestamp, appendTime);
+  batch.writeUInt32BE(crc32cRange(batch, CRC_COVERS_FROM, batchBytesAt(batch, 0)), BatchField.crc);
+}
+
+/** A topic that keeps the last record of each key cannot keep one without. */
+function checkKeys(batch: Buffer, where: string): void {
+  const cursor = new RecordCursor(batch); // refuses compressed ones: compaction could not look into them
+  while (cursor.next()) {
+    if (cursor.keyBytes >= 0) continue;
+    throw withoutKey(where);
+  }
+}
+
+export const withoutKey = (where: string): MillraceError =>
+  new MillraceError("RECORD_WITHOUT_KEY", "The topic is compacted by key, and a record has none.", {
+    domain: "user",
+    where,
+    hint: "Send records with keys, or set cleanup.policy to delete.",
+  });

@@ -1,0 +1,28 @@
+import path from "node:path";
+import type { FileSystem } from "../../base/fileSystem.ts";
+import { baseOffsetsOf, logFileName } from "./names.ts";
+import type { LogPosition } from "./partitionState.ts";
+import { Segment } from "./segment.ts";
+import { removeSegmentFiles } from "./segmentFiles.ts";
+
+/**
+ * After a failed write or sync: nobody knows what the disk holds of what came after `synced`, and the page cache may show something else.
+ * So the file is cut there and never written again, and a new one begun, under a name that no reader has open. Should the
+ * cut not outlive a loss of power, the new segment's base offset says what is no part of the old one.
+ */
+export async function cutToSynced(fileSystem: FileSystem, folder: string, synced: LogPosition): Promise<LogPosition> {
+  for (const base of baseOffsetsOf(await fileSystem.list(folder)).toReversed()) {
+    if (base > synced.baseOffset) await removeSegmentFiles(fileSystem, folder, base);
+  }
+  await fileSystem.syncDirectory(folder);
+  if (synced.baseOffset < synced.offset) {
+    const file = await fileSystem.open(path.join(folder, logFileName(synced.baseOffset)), "write");
+    await file.truncate(synced.bytes).finally(() => file.close());
+    const cut = await Segment.open(fileSystem, folder, synced.baseOffset, synced.bytes, false);
+    await cut.syncIndexes().finally(() => cut.close());
+  }
+  const next = await Segment.create(fileSystem, folder, synced.offset);
+  await next.close();
+  await fileSystem.syncDirectory(folder);
+  return { offset: synced.offset, baseOffset: synced.offset, bytes: 0 };
+}

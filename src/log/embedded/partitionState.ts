@@ -1,0 +1,70 @@
+/**
+ * What is durably known of a partition beside its files, in the keyed store of the catalog: `partition:<folder>` holds
+ *
+ *   { version: 1, start, next, base, bytes, clean }
+ *
+ * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `clean`:
+ * nothing was written after it, and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads
+ * only what lies behind `next`. An entry is clean only while nobody may write: it is marked before the first write, durably.
+ * Without an entry everything is found in the files (a first release made none).
+ */
+import { MillraceError } from "../../base/errors.ts";
+import type { Json, KeyedStore } from "../contract/keyedStore.ts";
+
+const KEY_PREFIX = "partition:";
+const STATE_VERSION = 1;
+
+/** A place between two batches: below `offset` is everything before `bytes` in segment `baseOffset`. */
+export interface LogPosition {
+  readonly offset: number;
+  readonly baseOffset: number;
+  readonly bytes: number;
+}
+
+export interface PartitionState {
+  readonly startOffset: number;
+  readonly synced: LogPosition;
+  readonly clean: boolean;
+}
+
+export const emptyState: PartitionState = { startOffset: 0, synced: { offset: 0, baseOffset: 0, bytes: 0 }, clean: true };
+
+/** The partitions' states of one log directory, by the name of the partition's folder. */
+export class PartitionStates {
+  constructor(private readonly store: KeyedStore) {}
+
+  get(folder: string): PartitionState | undefined {
+    const value = this.store.entries.get(KEY_PREFIX + folder);
+    return value === undefined ? undefined : decode(value, KEY_PREFIX + folder);
+  }
+
+  put(folder: string, state: PartitionState): Promise<void> {
+    return this.putAll(new Map([[folder, state]]));
+  }
+
+  putAll(states: ReadonlyMap<string, PartitionState>): Promise<void> {
+    return this.store.change(partitionEntries(states));
+  }
+}
+
+/** As entries of the keyed store; null removes one. */
+export function partitionEntries(states: ReadonlyMap<string, PartitionState | null>): Map<string, Json | null> {
+  return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
+}
+
+function encode({ startOffset, synced, clean }: PartitionState): Json {
+  return { version: STATE_VERSION, start: startOffset, next: synced.offset, base: synced.baseOffset, bytes: synced.bytes, clean };
+}
+
+function decode(value: Json, key: string): PartitionState {
+  const { version, start, next, base, bytes, clean } = value as Readonly<Record<string, number | boolean>>;
+  if ((version as number) > STATE_VERSION) {
+    throw new MillraceError("FORMAT_TOO_NEW", `The catalog's entry "${key}" has version ${version}; this release reads up to 1.`, {
+      domain: "user",
+      where: key,
+      hint: "Start the release that wrote it, or a later one.",
+    });
+  }
+  const synced = { offset: next as number, baseOffset: base as number, bytes: bytes as number };
+  return { startOffset: start as number, synced, clean: clean === true };
+}

@@ -1,0 +1,93 @@
+import type { FileSystem } from "../../base/fileSystem.ts";
+import { attributesAt, BatchAttribute, baseOffsetAt, baseTimestampAt, batchBytesAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import { RecordCursor } from "../../record/recordCursor.ts";
+import { latestTimestampOf } from "./retention.ts";
+import { scanSegment } from "./segmentScan.ts";
+import { openSegment, seekOffset } from "./segmentSeek.ts";
+import { loadTimeIndex, lookUpTime } from "./timeIndex.ts";
+import type { Watermark } from "./watermark.ts";
+
+export interface FoundTimestamp {
+  readonly offset: number;
+  readonly timestamp: number;
+}
+
+/** Finds records by time in a partition's folder. Remembers each older segment's latest timestamp, so that a search opens one segment. */
+export class TimestampSearch {
+  private latest = new Map<number, number>();
+  private generation = 0;
+
+  constructor(
+    private readonly fileSystem: FileSystem,
+    private readonly folder: string,
+  ) {}
+
+  /** @param bases of the partition's segments, ascending. */
+  async find(timestamp: number, bases: readonly number[], mark: Watermark): Promise<FoundTimestamp | undefined> {
+    if (this.generation !== mark.generation) this.latest.clear();
+    this.generation = mark.generation;
+    for (const [i, base] of bases.entries()) {
+      const nextBase = bases[i + 1] ?? Number.POSITIVE_INFINITY;
+      if (nextBase <= mark.startOffset || base > mark.activeBaseOffset) continue;
+      if (base !== mark.activeBaseOffset && (await this.latestOf(base)) < timestamp) continue;
+      const found = await this.findIn(base, nextBase, timestamp, mark);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  private async latestOf(base: number): Promise<number> {
+    const known = this.latest.get(base);
+    if (known !== undefined) return known;
+    const latest = await latestTimestampOf(this.fileSystem, this.folder, base, undefined);
+    this.latest.set(base, latest);
+    return latest;
+  }
+
+  private async findIn(base: number, nextBase: number, timestamp: number, mark: Watermark): Promise<FoundTimestamp | undefined> {
+    const { fileSystem, folder } = this;
+    const segment = await openSegment(fileSystem, folder, base);
+    try {
+      const limit = base === mark.activeBaseOffset ? mark.position : await segment.file.bytes();
+      const before = lookUpTime((await loadTimeIndex(fileSystem, folder, base)) ?? [], timestamp);
+      const from = Math.max(before === undefined ? base : before.offset + 1, mark.startOffset);
+      let { position } = await seekOffset(fileSystem, folder, segment, from, limit);
+      while (position < limit) {
+        let passed = false;
+        const { end } = await scanSegment(segment.file, position, limit, false, (bytes, at) => {
+          passed = baseOffsetAt(bytes, at) >= nextBase;
+          return passed || maxTimestampAt(bytes, at) >= timestamp ? "stop" : undefined;
+        });
+        if (end >= limit || passed) return undefined;
+        const batch = await readBatch(segment.file, end, limit);
+        const found = batch && firstRecordFrom(batch, timestamp, mark.startOffset);
+        if (batch === undefined || found !== undefined) return found;
+        position = end + batch.length;
+      }
+      return undefined;
+    } finally {
+      await segment.file.close();
+    }
+  }
+}
+
+async function readBatch(file: Parameters<typeof scanSegment>[0], position: number, limit: number): Promise<Buffer | undefined> {
+  const length = Buffer.alloc(12);
+  if ((await file.read(length, 0, 12, position)) < 12) return undefined;
+  const bytes = batchBytesAt(length, 0);
+  if (bytes < length.length || position + bytes > limit) return undefined;
+  const batch = Buffer.allocUnsafe(bytes);
+  return (await file.read(batch, 0, bytes, position)) < bytes ? undefined : batch;
+}
+
+/** In a compressed batch the first offset stands for all. */
+function firstRecordFrom(batch: Buffer, timestamp: number, startOffset: number): FoundTimestamp | undefined {
+  if ((attributesAt(batch, 0) & BatchAttribute.codecMask) !== 0) {
+    return { offset: Math.max(baseOffsetAt(batch, 0), startOffset), timestamp: Math.max(timestamp, baseTimestampAt(batch, 0)) };
+  }
+  const cursor = new RecordCursor(batch);
+  while (cursor.next()) {
+    if (cursor.timestamp >= timestamp && cursor.offset >= startOffset) return { offset: cursor.offset, timestamp: cursor.timestamp };
+  }
+  return undefined;
+}
