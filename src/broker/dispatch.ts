@@ -40,13 +40,13 @@ export class Dispatcher {
   private toQueue(queue: Queue, message: Message, id: string | undefined, receipt: Receipt | undefined): void {
     const remembers = id !== undefined && queue.dedupe !== undefined;
     if (remembers && this.isDuplicate(queue, id, message, receipt)) return;
-    const consumer = queue.waitingConsumer();
+    const durable = queue.durable && message.persistent;
+    const consumer = remembers && durable ? undefined : queue.waitingConsumer();
     const offset = queue.nextOffsetTaken();
     if (consumer?.noAck && !remembers) return queue.deliverUnkept(consumer, offset, message);
     const [destination] = this.oneDestination;
     destination.queue = queue.id;
     destination.offset = offset;
-    const durable = queue.durable && message.persistent;
     const now = this.shared.clock.now();
     const dedupeId = remembers ? id : undefined;
     const position = this.journal.append(entry(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
@@ -65,14 +65,15 @@ export class Dispatcher {
       const queue = queues[i] as Queue;
       const remembers = id !== undefined && queue.dedupe !== undefined;
       if (remembers && this.isDuplicate(queue, id, message, receipt)) continue;
-      const consumer = queue.waitingConsumer();
+      const durableCopy = queue.durable && message.persistent;
+      const consumer = remembers && durableCopy ? undefined : queue.waitingConsumer();
       const offset = queue.nextOffsetTaken();
       const kept = remembers || !consumer?.noAck;
       plans.push({ queue, offset, consumer, kept, remembers });
       if (!kept) continue;
       destinations.push({ queue: queue.id, offset });
       pins += remembers ? 2 : 1;
-      durable ||= queue.durable && message.persistent;
+      durable ||= durableCopy;
     }
     const now = this.shared.clock.now();
     const dedupeId = plans.some((plan) => plan.remembers) ? id : undefined;

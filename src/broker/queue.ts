@@ -47,6 +47,10 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private deliveredBelow = 0;
   /** What was recovered and may have been delivered before the restart. */
   private redeliveredBelow = 0;
+  /** With dedupe: a persistent message from here on may not be on the disk yet. */
+  private durableBelow = 0;
+  private lastDurablePosition = -1;
+  private waitsForDurable = false;
 
   constructor(
     readonly name: string,
@@ -103,6 +107,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   enqueue(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {
     this.ready.push(offset, position, bytes, durable, content);
+    if (this.dedupe === undefined || !durable) return;
+    this.lastDurablePosition = position;
+    this.wake();
   }
 
   /** Straight from the publisher to a consumer, with an entry in the journal: `position`. */
@@ -134,6 +141,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         this.wake();
         return delivered;
       }
+      if (this.isHeld(copy)) return delivered;
       const consumer = this.consumers.nextReady();
       if (consumer === undefined) return delivered;
       const content = this.readAhead.contentOf(copy);
@@ -149,7 +157,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** basic.get: as delivered, but to nobody who waits. */
   async take(noAck: boolean): Promise<Delivery | undefined> {
-    if (this.ready.length === 0) return undefined;
+    const next = this.ready.first();
+    if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, () => undefined))) return undefined;
     const first = this.takeFirst();
     const copy = this.withoutContent(first);
     this.unacked.set(copy.offset, copy);
@@ -256,6 +265,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
   recovered(deliveredBelow: number | undefined): void {
+    this.durableBelow = this.nextOffset;
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
@@ -276,6 +286,40 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (!consumer.noAck) return;
     this.acknowledged++;
     this.end(copy);
+  }
+
+  /**
+   * With dedupe a persistent message is delivered only when it is durable. Before that a crash could take it back; published again it
+   * would come as a new one, and the consumer would have it twice without a mark.
+   */
+  private mustBeDurable(copy: Copy): boolean {
+    return this.dedupe !== undefined && copy.durable && copy.offset >= this.durableBelow;
+  }
+
+  private isHeld(copy: Copy): boolean {
+    if (!this.mustBeDurable(copy)) return false;
+    if (this.waitsForDurable) return true;
+    this.waitsForDurable = true;
+    const below = this.nextOffset;
+    this.isDurable(this.lastDurablePosition, () => {
+      this.waitsForDurable = false;
+      this.durableBelow = below;
+      this.wake();
+    });
+    return this.mustBeDurable(copy);
+  }
+
+  /** `then`: once it is, at once if it is already; never if that fails. */
+  private isDurable(position: number, then: () => void): boolean {
+    let durable = false;
+    const receipt = new Receipt((failure) => {
+      if (failure !== undefined) return;
+      durable = true;
+      then();
+    });
+    this.journal.joinPending(position, receipt);
+    receipt.seal();
+    return durable;
   }
 
   private takeFirst(): Copy {
