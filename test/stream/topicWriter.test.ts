@@ -10,6 +10,10 @@ const Line = z.object({ n: z.int(), text: z.string() });
 const lines = topic("lines", Line);
 const copies = topic("copies", Line);
 
+const onStep = (step: string): void => {
+  if (step === "committed") throw new Error("crash");
+};
+
 test("a checkpoint with more batches than the log remembers is committed again after a crash, and nothing is there twice", async () => {
   const world = new World();
   const copy = pipeline("copy", ({ source, sink }) =>
@@ -19,9 +23,6 @@ test("a checkpoint with more batches than the log remembers is committed again a
     lines,
     Array.from({ length: 20 }, (_, n) => ({ n, text: "x" })),
   );
-  const onStep = (step: string): void => {
-    if (step === "committed") throw new Error("crash");
-  };
   await expect(runTask(copy, world.host({ onStep })).drain()).rejects.toThrow("crash");
   await runTask(copy, world.host()).drain();
   const description = await world.log.describeTopic("copies");
