@@ -20,7 +20,7 @@ export interface DataDirectory {
   readonly socket: string;
 }
 
-export const layoutOf = (root: string): DataDirectory => ({
+const layoutOf = (root: string): DataDirectory => ({
   root,
   topics: path.join(root, "topics"),
   journal: path.join(root, "journal"),
