@@ -1,6 +1,6 @@
 /** `npm run demo`: real flights through the whole line, judged by another program. See README.md. */
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { Random } from "../src/base/random.ts";
 import { Children } from "./children.ts";
@@ -26,9 +26,10 @@ async function demo(options: DemoOptions): Promise<number> {
     if (!existsSync(needed))
       throw new Error(`${needed} is missing: run "npm ci" and start the demo with "npm run demo", which builds first`);
   }
+  const other = await NodeProcess.runningIn(outputDirectory);
+  if (other !== undefined) throw new Error(`another demo runs: its node, process ${other}, works in ${shortPath(outputDirectory)}/`);
   const children = new Children();
   await rm(outputDirectory, { recursive: true, force: true });
-  await mkdir(outputDirectory);
   const node = await NodeProcess.create(outputDirectory, children);
   say(`A node on port ${node.port}, a publisher and two consumers, each a process of its own. Output: ${shortPath(outputDirectory)}/`);
   const line = await runLine(options, node, children);
