@@ -71,7 +71,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   await finishTopicDeletions(store, log);
   restoreTopology(topology);
   const queues = [...topology.queues.values()];
-  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now());
+  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now(), limits.dedupeIdsMax);
   const byId = new Map<QueueId, Queue>();
   for (const queue of queues) if (queue.kind === "queue") byId.set(queue.id, queue);
   shared.journal = await options.openJournal(queueFiller(byId));

@@ -6,6 +6,12 @@ import { type KeptContent, keptContentOf } from "./copy.ts";
 import type { Queue, QueueSurroundings } from "./queue.ts";
 import type { Route } from "./route.ts";
 
+/**
+ * Copies of one message that go straight out, without an entry, are not asked again for room: they may all be the same client's.
+ * Further ones are kept, and wait where there is no room.
+ */
+const unkeptBytesMax = 256 * 1024;
+
 /** What was decided for one queue before anything is written. */
 interface Plan {
   readonly queue: Queue;
@@ -59,6 +65,7 @@ export class Dispatcher {
   private toQueues(queues: readonly Queue[], message: Message, id: string | undefined, receipt: Receipt | undefined): void {
     const plans: Plan[] = [];
     const destinations: Destination[] = [];
+    let unkeptBytes = 0;
     let pins = 0;
     let durable = false;
     for (let i = 0; i < queues.length; i++) {
@@ -68,7 +75,8 @@ export class Dispatcher {
       const durableCopy = queue.durable && message.persistent;
       const consumer = remembers && durableCopy ? undefined : queue.waitingConsumer();
       const offset = queue.nextOffsetTaken();
-      const kept = remembers || !consumer?.noAck;
+      const kept = remembers || !consumer?.noAck || (unkeptBytes > 0 && unkeptBytes + message.content.length > unkeptBytesMax);
+      if (!kept) unkeptBytes += message.content.length;
       plans.push({ queue, offset, consumer, kept, remembers });
       if (!kept) continue;
       destinations.push({ queue: queue.id, offset });

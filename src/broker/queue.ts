@@ -221,8 +221,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     const dropsAll = this.unacked.size === 0;
     // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
     const dropped = dropsAll && this.durable ? durably((receipt) => this.journal.drop(this.id, belowOffset, receipt)) : undefined;
-    await this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)));
-    await (dropped ?? (this.durable ? this.journal.sync() : undefined));
+    // together: the drop may fail while the slices still go on
+    await Promise.all([dropped, this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))]);
+    if (!dropsAll && this.durable) await this.journal.sync();
     return purged.length;
   }
 

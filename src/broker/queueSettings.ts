@@ -7,7 +7,7 @@ import { durationMs } from "./duration.ts";
 import { notImplemented, preconditionFailed } from "./errors.ts";
 
 /** What a topic's partition is chosen by. */
-export type PartitionKey =
+type PartitionKey =
   | { readonly kind: "routing-key" }
   | { readonly kind: "message-id" }
   | { readonly kind: "header"; readonly name: string }
@@ -23,7 +23,7 @@ export interface TopicSettings {
   readonly dedupe: DedupeLimit | undefined;
 }
 
-export interface PlainQueueSettings {
+interface PlainQueueSettings {
   readonly kind: "queue";
   readonly dedupe: DedupeLimit | undefined;
 }

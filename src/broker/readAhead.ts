@@ -22,7 +22,8 @@ export interface ReadAheadSource {
 
 /** Brings the content of the next ready messages back from the journal, a batch at a time. */
 export class ReadAhead {
-  private readonly loaded = new Map<number, KeptContent>();
+  /** undefined: on its way. Whoever is taken meanwhile leaves, and what comes then for it is dropped. */
+  private readonly loaded = new Map<number, KeptContent | undefined>();
   private busy = false;
   /** What was started under another number is not wanted any more. */
   private generation = 0;
@@ -78,7 +79,9 @@ export class ReadAhead {
       if (seen++ >= batchEntriesMax || (bytes > 0 && bytes + copy.bytes > batchBytesMax)) break;
       if (copy.content !== undefined) continue;
       bytes += copy.bytes;
-      if (!this.loaded.has(copy.offset)) batch.push(copy);
+      if (this.loaded.get(copy.offset) !== undefined) continue;
+      this.loaded.set(copy.offset, undefined);
+      batch.push(copy);
     }
     return batch.values();
   }
@@ -87,17 +90,20 @@ export class ReadAhead {
   private async lane(batch: Iterator<Copy>, generation: number): Promise<unknown> {
     for (let next = batch.next(); !next.done; next = batch.next()) {
       const copy = next.value;
+      if (!this.loaded.has(copy.offset)) continue; // its entry may be gone with it
       try {
         const content = await this.read(copy.position);
-        if (generation === this.generation) this.loaded.set(copy.offset, content);
+        if (generation === this.generation && this.loaded.has(copy.offset)) this.loaded.set(copy.offset, content);
       } catch (error) {
         if (generation !== this.generation) return undefined;
+        if (!this.loaded.has(copy.offset)) continue;
         if (!(error instanceof MillraceError && error.code === "JOURNAL_CORRUPT")) return error;
         this.logger.error("a message in the journal is damaged and cannot be delivered; its file is kept", {
           queue: this.source.queueName,
           offset: copy.offset,
           error,
         });
+        this.loaded.delete(copy.offset);
         this.source.unreadable(copy.offset);
       }
       if (generation !== this.generation) return undefined;
