@@ -4,6 +4,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import { Random } from "../src/base/random.ts";
 import { Children } from "./children.ts";
+import { disorder } from "./disorder.ts";
 import { judge } from "./judge.ts";
 import { planKills } from "./kills.ts";
 import { Line, type LineResult } from "./line.ts";
@@ -12,12 +13,6 @@ import { type DemoOptions, readOptions, USAGE } from "./options.ts";
 import { flightsPath, nodeEntry, outputDirectory } from "./paths.ts";
 import { ProgressLine } from "./progress.ts";
 import { findingsText, killSentence, lateSentence, stageTable, worstHours } from "./report.ts";
-
-const HOUR_MS = 3_600_000;
-/** The pipeline waits two hours (its outOfOrderness); the rest is a margin. */
-const DISORDER_MS = 2 * HOUR_MS - 5 * 60_000;
-const HELD_BACK_ONE_IN = 1_000;
-const HELD_BACK_MS = 24 * HOUR_MS;
 
 const say = (text: string): void => console.log(text);
 
@@ -59,9 +54,7 @@ async function runLine({ events, kill, seed }: DemoOptions, node: NodeProcess, c
   const progress = new ProgressLine(process.stdout);
   const settings = {
     events,
-    disorderMs: DISORDER_MS,
-    heldBackOneIn: HELD_BACK_ONE_IN,
-    heldBackMs: HELD_BACK_MS,
+    ...disorder,
     seed,
     kills: kill ? planKills(new Random(seed)) : [],
     directory: outputDirectory,
