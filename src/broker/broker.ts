@@ -174,7 +174,9 @@ class OpenBroker implements Broker {
     await this.journal.close();
     const deliveredBelow: Record<string, Json> = {};
     for (const queue of this.topology.queues.values()) {
-      if (queue.kind === "queue" && queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
+      if (queue.kind !== "queue") continue;
+      queue.stop();
+      if (queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
     }
     await this.options.store.change(new Map([[cleanStop, deliveredBelow]]));
     await this.options.store.close();

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { QueueId, QueueJournal, ReplayedMessage } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
@@ -23,6 +23,8 @@ export interface QueueSurroundings {
 }
 
 const releasedPerTurnMax = 4096;
+/** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
+const expiryMs = { least: 1000, most: 3_600_000 };
 
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
@@ -51,6 +53,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private durableBelow = 0;
   private lastDurablePosition = -1;
   private waitsForDurable = false;
+  private expiry: Timer | undefined;
 
   constructor(
     readonly name: string,
@@ -99,6 +102,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   nextOffsetTaken(): number {
     this.published++;
     return this.nextOffset++;
+  }
+
+  /** The message-id of what was just put into the journal. */
+  remember(id: string, position: number, now: number): void {
+    this.dedupe?.remember(id, position, now);
+    if (this.expiry === undefined) this.expireLater(now);
   }
 
   hasRoomFor(contentBytes: number): boolean {
@@ -238,9 +247,15 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.readAhead.clear();
     left.forgetContents();
     this.dedupe?.clear();
+    this.stop();
     await this.inSlices(left, (copy) => this.journal.release(copy.position));
     await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
     return left.length;
+  }
+
+  /** Nothing happens by itself any more. */
+  stop(): void {
+    this.expiry?.cancel();
   }
 
   // ---- recovery
@@ -270,6 +285,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
+    this.expireLater(this.shared.clock.now());
   }
 
   /** For `recovered` after the next start. */
@@ -287,6 +303,16 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (!consumer.noAck) return;
     this.acknowledged++;
     this.end(copy);
+  }
+
+  private expireLater(now: number): void {
+    const nextAt = this.dedupe?.tidy(now);
+    this.expiry =
+      nextAt === undefined
+        ? undefined
+        : this.shared.clock.after(Math.min(Math.max(nextAt - now, expiryMs.least), expiryMs.most), () => {
+            this.expireLater(this.shared.clock.now());
+          });
   }
 
   /**

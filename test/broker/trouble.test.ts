@@ -1,6 +1,6 @@
 /** What goes wrong in the middle of something: a disk that refuses, clients that do two things at once. */
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { systemClock } from "../../src/base/clock.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import type { QueueHandle } from "../../src/broker/contract.ts";
 import { queueSettings, type TopicSettings } from "../../src/broker/queueSettings.ts";
 import { recoverTopicDedupe } from "../../src/broker/topicDedupe.ts";
@@ -134,5 +134,43 @@ test("a topic's window by a long time is read back only as far as it may remembe
   await recoverTopicDedupe(log, topic, Date.now(), 100);
   expect(topic.windows[0]?.positions()).toEqual(Array.from({ length: 100 }, (_, n) => count - 100 + n));
   expect(lowest).toBeGreaterThan(count / 2);
+  await node.stop();
+});
+
+test("ids that have left a window by time keep no file of the journal, also where nothing more is published", async () => {
+  const timers = new Set<{ readonly at: number; readonly then: () => void }>();
+  let now = 1_000_000;
+  const clock: Clock = {
+    ...systemClock,
+    now: () => now,
+    after: (delayMs, then) => {
+      const timer = { at: now + delayMs, then };
+      timers.add(timer);
+      return { cancel: () => void timers.delete(timer) };
+    },
+  };
+  let node = await BrokerNode.start({ clock });
+  const args = { "x-dedupe": "10 min" };
+  await node.queue("quiet", args);
+  const take = (): Promise<unknown> => node.host.get("quiet", true, node);
+  const { receipt, settled } = confirm();
+  for (let n = 0; n < 3; n++) node.host.publish(message({ key: "quiet", id: `id${n}` }), receipt);
+  receipt.seal();
+  await settled;
+  for (let n = 0; n < 3; n++) await take();
+  const later = async (ms: number): Promise<void> => {
+    now += ms;
+    for (const timer of timers) {
+      if (timer.at > now || !timers.delete(timer)) continue;
+      timer.then();
+    }
+    await turns();
+  };
+  await later(9 * 60_000);
+  expect(node.journal.pinned.size).toBe(3);
+  node = await node.restart();
+  expect(node.journal.pinned.size).toBe(3);
+  await later(2 * 60_000);
+  expect(node.journal.pinned.size).toBe(0);
   await node.stop();
 });
