@@ -16,6 +16,7 @@ import { Queue, type QueueSurroundings } from "./queue.ts";
 import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
 import { queueSettings } from "./queueSettings.ts";
+import { batchBytesMax } from "./readAhead.ts";
 import { Router } from "./routing.ts";
 import { Serial } from "./serial.ts";
 import { recoverTopicDedupe } from "./topicDedupe.ts";
@@ -61,6 +62,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     journal: undefined,
     turns: new DeliveryTurns(),
     contentCache: new ContentCacheLimits(limits.queueCacheBytesMax, limits.queueCacheBytesMaxTotal),
+    readAhead: new ContentCacheLimits(batchBytesMax, limits.readAheadBytesMaxTotal),
     clock,
     logger,
   };

@@ -4,7 +4,7 @@ import type { QueueId, QueueJournal, ReplayedMessage } from "../log/contract/que
 import type { Message } from "../record/message.ts";
 import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
-import type { ContentCacheLimits } from "./contentCache.ts";
+import { ContentCache, type ContentCacheLimits } from "./contentCache.ts";
 import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./contract.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
@@ -18,6 +18,7 @@ export interface QueueSurroundings {
   journal: QueueJournal | undefined;
   readonly turns: DeliveryTurns;
   readonly contentCache: ContentCacheLimits;
+  readonly readAhead: ContentCacheLimits;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -67,7 +68,13 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     private readonly shared: QueueSurroundings,
   ) {
     this.ready = new ReadyMessages(shared.contentCache);
-    this.readAhead = new ReadAhead((position) => this.journal.read(position), this, shared.clock, shared.logger);
+    this.readAhead = new ReadAhead(
+      (position) => this.journal.read(position),
+      this,
+      new ContentCache(shared.readAhead),
+      shared.clock,
+      shared.logger,
+    );
     // in replay no pin is taken yet
     if (dedupe) this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
   }

@@ -2,10 +2,11 @@ import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { JournalPosition } from "../log/contract/queueJournal.ts";
+import type { ContentCache } from "./contentCache.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 
 const batchEntriesMax = 256;
-const batchBytesMax = 1024 * 1024;
+export const batchBytesMax = 1024 * 1024;
 /** Below the size of libuv's pool, which the syncs share. */
 const readsInFlightMax = 2;
 const retryAfterMs = 1000;
@@ -31,6 +32,7 @@ export class ReadAhead {
   constructor(
     private readonly read: (position: JournalPosition) => Promise<KeptContent>,
     private readonly source: ReadAheadSource,
+    private readonly room: ContentCache,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
@@ -41,6 +43,7 @@ export class ReadAhead {
   }
 
   taken(offset: number): void {
+    this.room.release(this.loaded.get(offset));
     this.loaded.delete(offset);
   }
 
@@ -48,6 +51,7 @@ export class ReadAhead {
   clear(): void {
     this.generation++;
     this.loaded.clear();
+    this.room.clear();
   }
 
   /** The next batch, if none is on its way. */
@@ -74,13 +78,17 @@ export class ReadAhead {
     const batch: Copy[] = [];
     let seen = 0;
     let bytes = 0;
+    let newBytes = 0;
     // what is loaded already counts as well: however often the first one comes back, no more than this is held
     for (const copy of this.source.upcoming()) {
-      if (seen++ >= batchEntriesMax || (bytes > 0 && bytes + copy.bytes > batchBytesMax)) break;
+      if (seen++ >= batchEntriesMax) break;
+      // without room for more it is one at a time
+      if (bytes > 0 && (bytes + copy.bytes > batchBytesMax || !this.room.hasRoom(newBytes + copy.bytes))) break;
       if (copy.content !== undefined) continue;
       bytes += copy.bytes;
       if (this.loaded.get(copy.offset) !== undefined) continue;
       this.loaded.set(copy.offset, undefined);
+      newBytes += copy.bytes;
       batch.push(copy);
     }
     return batch.values();
@@ -93,7 +101,10 @@ export class ReadAhead {
       if (!this.loaded.has(copy.offset)) continue; // its entry may be gone with it
       try {
         const content = await this.read(copy.position);
-        if (generation === this.generation && this.loaded.has(copy.offset)) this.loaded.set(copy.offset, content);
+        if (generation === this.generation && this.loaded.has(copy.offset)) {
+          this.loaded.set(copy.offset, content);
+          this.room.take(content);
+        }
       } catch (error) {
         if (generation !== this.generation) return undefined;
         if (!this.loaded.has(copy.offset)) continue;

@@ -138,13 +138,13 @@ test("a topic's window by a long time is read back only as far as it may remembe
 });
 
 test("ids that have left a window by time keep no file of the journal, also where nothing more is published", async () => {
-  const timers = new Set<{ readonly at: number; readonly then: () => void }>();
+  const timers = new Set<{ readonly at: number; readonly fire: () => void }>();
   let now = 1_000_000;
   const clock: Clock = {
     ...systemClock,
     now: () => now,
     after: (delayMs, then) => {
-      const timer = { at: now + delayMs, then };
+      const timer = { at: now + delayMs, fire: then };
       timers.add(timer);
       return { cancel: () => void timers.delete(timer) };
     },
@@ -162,7 +162,7 @@ test("ids that have left a window by time keep no file of the journal, also wher
     now += ms;
     for (const timer of timers) {
       if (timer.at > now || !timers.delete(timer)) continue;
-      timer.then();
+      timer.fire();
     }
     await turns();
   };
@@ -172,5 +172,40 @@ test("ids that have left a window by time keep no file of the journal, also wher
   expect(node.journal.pinned.size).toBe(3);
   await later(2 * 60_000);
   expect(node.journal.pinned.size).toBe(0);
+  await node.stop();
+});
+
+test("very many queues with a backlog and a consumer that stands still: what is read ahead for all of them is limited", async () => {
+  const limits = { queueCacheBytesMax: 1, queueCacheBytesMaxTotal: 1, readAheadBytesMaxTotal: 1 << 20 };
+  const node = await BrokerNode.start({ limits, journalFileBytes: 1 << 24 });
+  let bytesRead = 0;
+  const { read } = node.journal;
+  node.journal.read = async (position) => {
+    const found = await read.call(node.journal, position);
+    bytesRead += found.content.length;
+    return found;
+  };
+  const count = 40;
+  const consumers: TestConsumer[] = [];
+  const handles: QueueHandle[] = [];
+  for (let n = 0; n < count; n++) {
+    await node.queue(`q${n}`);
+    await publish(node, `q${n}`, 20, (one) => String(one).padEnd(10_000, "."));
+    const consumer = new TestConsumer({ noAck: true, room: 1 });
+    consumers.push(consumer);
+    consumer.deliver = ({ content }) => {
+      consumer.received.push({ offset: 0, body: content.toString("utf8", 0, 2), redelivered: false, queue: handles[n] as QueueHandle });
+      consumer.room--;
+    };
+    handles.push(node.host.consume(`q${n}`, consumer));
+  }
+  await turns(200);
+  expect(consumers.every(({ received }) => received.length === 1)).toBe(true);
+  expect(bytesRead).toBeLessThan(limits.readAheadBytesMaxTotal + count * 2 * 10_000); // without it 8 MB
+  for (const consumer of consumers) consumer.room = Number.POSITIVE_INFINITY;
+  for (const handle of handles) handle.wake();
+  await turns(2000);
+  const all = Array.from({ length: 20 }, (_, n) => String(n).padEnd(2, "."));
+  expect(consumers.map(({ bodies }) => bodies)).toEqual(consumers.map(() => all));
   await node.stop();
 });
