@@ -9,7 +9,7 @@ import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./con
 import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
-import { ReadAhead, type ReadAheadSource } from "./readAhead.ts";
+import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages } from "./readyMessages.ts";
 
 /** What all queues of a node share. */
@@ -182,7 +182,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     try {
       content ??= await this.journal.read(copy.position);
     } catch (error) {
-      this.requeue(copy.offset);
+      // what is damaged keeps its pin, and is out of the way
+      if (isDamage(error)) this.unacked.delete(copy.offset);
+      else this.requeue(copy.offset);
       if (!this.deleted) throw error;
     }
     if (this.deleted || content === undefined) return undefined;

@@ -108,7 +108,7 @@ export class ReadAhead {
       } catch (error) {
         if (generation !== this.generation) return undefined;
         if (!this.loaded.has(copy.offset)) continue;
-        if (!(error instanceof MillraceError && error.code === "JOURNAL_CORRUPT")) return error;
+        if (!isDamage(error)) return error;
         this.logger.error("a message in the journal is damaged and cannot be delivered; its file is kept", {
           queue: this.source.queueName,
           offset: copy.offset,
@@ -122,3 +122,6 @@ export class ReadAhead {
     return undefined;
   }
 }
+
+/** Trying again will not help. */
+export const isDamage = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CORRUPT";

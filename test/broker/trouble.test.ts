@@ -1,6 +1,7 @@
 /** What goes wrong in the middle of something: a disk that refuses, clients that do two things at once. */
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Clock, systemClock } from "../../src/base/clock.ts";
+import { MillraceError } from "../../src/base/errors.ts";
 import type { QueueHandle } from "../../src/broker/contract.ts";
 import { queueSettings, type TopicSettings } from "../../src/broker/queueSettings.ts";
 import { recoverTopicDedupe } from "../../src/broker/topicDedupe.ts";
@@ -207,5 +208,24 @@ test("very many queues with a backlog and a consumer that stands still: what is 
   await turns(2000);
   const all = Array.from({ length: 20 }, (_, n) => String(n).padEnd(2, "."));
   expect(consumers.map(({ bodies }) => bodies)).toEqual(consumers.map(() => all));
+  await node.stop();
+});
+
+test("a damaged message does not stand in the way of those who get the next ones", async () => {
+  const node = await BrokerNode.start({ limits: { queueCacheBytesMax: 1 } });
+  await node.queue("damaged");
+  await publish(node, "damaged", 3, (n) => `message ${n}`);
+  const { read } = node.journal;
+  let first: number | undefined;
+  node.journal.read = (position) => {
+    first ??= position;
+    if (position === first) return Promise.reject(new MillraceError("JOURNAL_CORRUPT", "damaged", { domain: "external" }));
+    return read.call(node.journal, position);
+  };
+  await expect(node.host.get("damaged", true, node)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT" });
+  expect((await node.host.get("damaged", true, node))?.delivery.content.toString()).toBe("message 1");
+  expect((await node.host.get("damaged", true, node))?.delivery.content.toString()).toBe("message 2");
+  expect(await node.host.get("damaged", true, node)).toBeUndefined();
+  expect(node.broker.status().queues[0]).toMatchObject({ ready: 0, unacknowledged: 0 });
   await node.stop();
 });
