@@ -4,7 +4,7 @@ import type { ConsumerSettings, FromConsumer, ToConsumer } from "./processMessag
 import { SeenIds } from "./seenIds.ts";
 
 /** How long the work on a delivery takes; many are worked on at once. */
-export const WORK_MS = 20;
+export const WORK_MS = 50;
 export const PREFETCH = 500;
 const PROGRESS_MS = 50;
 

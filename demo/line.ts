@@ -54,8 +54,6 @@ const POLL_MS = 50;
 const STATUS_MS = 500;
 /** Nothing moves for so long: something hangs, and it is better to say so. */
 const STALLED_MS = 60_000;
-/** A random moment lies within the time that a part of the flights takes at about this rate. */
-const FLIGHTS_PER_MS = 60;
 
 export class Line {
   private publisher!: PublisherProcess;
@@ -98,10 +96,14 @@ export class Line {
     const startedAt = performance.now();
     const since = (): number => (performance.now() - startedAt) / 1000;
     const random = new Random(seed);
+    const part = this.count / (kills.length + 1);
     for (const [index, kill] of kills.entries()) {
-      const part = this.count / (kills.length + 1);
-      this.publisher.go(Math.floor(part * (index + 1)));
-      await this.killOnce(kill, random.next() * (part / FLIGHTS_PER_MS));
+      const limit = Math.floor(part * (index + 1));
+      if (kill.at === "random moment") await this.killOnTheWay(limit - Math.ceil(random.next() * part), limit);
+      else await this.diesAt(kill.step, limit);
+      this.kills++;
+      this.duplicatesOfEarlierStarts += duplicatesIn(this.status);
+      this.status = undefined;
       await this.node.start(crashPointOf(kills[index + 1]));
     }
     this.publisher.go(this.count);
@@ -154,17 +156,17 @@ export class Line {
     return { heldBack, queues, expected: await Promise.all(expected) };
   }
 
-  private async killOnce(kill: Kill, afterMs: number): Promise<void> {
-    if (kill.at === "random moment") {
-      await Promise.race([sleep(afterMs), this.failure]);
-      await this.node.kill();
-    } else {
-      const { signal } = await this.node.exited();
-      if (signal !== "SIGKILL") throw await this.node.failure(`the node ended by itself before it came to the step '${kill.step}'`);
-    }
-    this.kills++;
-    this.duplicatesOfEarlierStarts += duplicatesIn(this.status);
-    this.status = undefined;
+  /** With messages unconfirmed and deliveries unacknowledged, as the publisher goes past a flight. */
+  private async killOnTheWay(id: number, limit: number): Promise<void> {
+    await this.aliveUntil(this.publisher.goPast(id, limit));
+    await this.node.kill();
+  }
+
+  /** The node kills itself, at the crash point that it was started with; the part's flights are what it works on. */
+  private async diesAt(step: string, limit: number): Promise<void> {
+    this.publisher.go(limit);
+    const { signal } = await this.node.exited();
+    if (signal !== "SIGKILL") throw await this.node.failure(`the node ended by itself before it came to the step '${step}'`);
   }
 
   /** The node must not end while something else is waited for. */

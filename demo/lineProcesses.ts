@@ -34,7 +34,7 @@ export class PublisherProcess {
     this.loaded = heard("loaded");
     this.done = heard("done");
     this.child.on("message", (message: FromPublisher) => {
-      if (message.kind !== "loaded") this.progress = message;
+      if (message.kind === "progress" || message.kind === "done") this.progress = message;
     });
     this.tell({ kind: "settings", settings });
   }
@@ -42,6 +42,19 @@ export class PublisherProcess {
   /** Publishes up to this id and waits there. */
   go(limit: number): void {
     this.tell({ kind: "go", limit });
+  }
+
+  /** The same, and resolves in the moment in which the flight before `id` is on its way. */
+  goPast(id: number, limit: number): Promise<void> {
+    return new Promise((resolve) => {
+      const reached = (message: FromPublisher): void => {
+        if (message.kind !== "reached" || message.id !== id) return;
+        this.child.off("message", reached);
+        resolve();
+      };
+      this.child.on("message", reached);
+      this.tell({ kind: "go", limit, tellAt: id });
+    });
   }
 
   /** It ends without its channel. */

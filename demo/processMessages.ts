@@ -14,8 +14,8 @@ export interface PublisherSettings {
 
 export type ToPublisher =
   | { readonly kind: "settings"; readonly settings: PublisherSettings }
-  /** Publish up to this id (not included), then wait for the next limit. */
-  | { readonly kind: "go"; readonly limit: number };
+  /** Publish up to this id (not included), then wait for the next limit; say so when `tellAt` has been published. */
+  | { readonly kind: "go"; readonly limit: number; readonly tellAt?: number | undefined };
 
 export interface PublisherProgress {
   /** The cursor. */
@@ -29,6 +29,8 @@ export interface PublisherProgress {
 export type FromPublisher =
   | { readonly kind: "loaded"; readonly count: number; readonly lastDate: number; readonly heldBack: readonly number[] }
   | ({ readonly kind: "progress" } & PublisherProgress)
+  /** `tellAt` is published, and with much before it not confirmed yet. */
+  | { readonly kind: "reached"; readonly id: number }
   /** `seconds`: from the first publish to the last confirm. */
   | ({ readonly kind: "done"; readonly seconds: number } & PublisherProgress);
 

@@ -17,6 +17,7 @@ class Publisher {
   private republished = 0;
   private startedAt: number | undefined;
   private finished = false;
+  private tellAt: number | undefined;
 
   constructor(
     private readonly plan: PublishPlan,
@@ -44,8 +45,9 @@ class Publisher {
     setInterval(() => this.report(), PROGRESS_MS);
   }
 
-  go(limit: number): void {
+  go(limit: number, tellAt: number | undefined): void {
     this.startedAt ??= performance.now();
+    this.tellAt = tellAt;
     this.plan.limit = limit;
     this.schedulePump();
   }
@@ -71,8 +73,15 @@ class Publisher {
         }
       });
     }
+    this.tellIfReached();
     if (held) this.finishIfDone();
     else if (this.connections.some((connection) => connection.hasRoom)) this.schedulePump();
+  }
+
+  private tellIfReached(): void {
+    if (this.tellAt === undefined || this.plan.position <= this.tellAt) return;
+    tellParent<FromPublisher>({ kind: "reached", id: this.tellAt });
+    this.tellAt = undefined;
   }
 
   private finishIfDone(): void {
@@ -115,5 +124,5 @@ async function prepare(settings: PublisherSettings): Promise<Publisher> {
 let publisher: Promise<Publisher> | undefined;
 onParent<ToPublisher>(async (message) => {
   if (message.kind === "settings") publisher = prepare(message.settings);
-  else (await publisher)?.go(message.limit);
+  else (await publisher)?.go(message.limit, message.tellAt);
 });

@@ -16,6 +16,7 @@ import { Queue, type QueueSurroundings } from "./queue.ts";
 import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
 import { queueSettings } from "./queueSettings.ts";
+import { batchBytesMax } from "./readAhead.ts";
 import { Router } from "./routing.ts";
 import { Serial } from "./serial.ts";
 import { recoverTopicDedupe } from "./topicDedupe.ts";
@@ -61,6 +62,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     journal: undefined,
     turns: new DeliveryTurns(),
     contentCache: new ContentCacheLimits(limits.queueCacheBytesMax, limits.queueCacheBytesMaxTotal),
+    readAhead: new ContentCacheLimits(batchBytesMax, limits.readAheadBytesMaxTotal),
     clock,
     logger,
   };
@@ -71,7 +73,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   await finishTopicDeletions(store, log);
   restoreTopology(topology);
   const queues = [...topology.queues.values()];
-  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now());
+  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now(), limits.dedupeIdsMax);
   const byId = new Map<QueueId, Queue>();
   for (const queue of queues) if (queue.kind === "queue") byId.set(queue.id, queue);
   shared.journal = await options.openJournal(queueFiller(byId));
@@ -174,7 +176,9 @@ class OpenBroker implements Broker {
     await this.journal.close();
     const deliveredBelow: Record<string, Json> = {};
     for (const queue of this.topology.queues.values()) {
-      if (queue.kind === "queue" && queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
+      if (queue.kind !== "queue") continue;
+      queue.stop();
+      if (queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
     }
     await this.options.store.change(new Map([[cleanStop, deliveredBelow]]));
     await this.options.store.close();

@@ -63,6 +63,13 @@ export class DedupeWindow {
     while (this.byId.size > 0) this.forgetFirst();
   }
 
+  /** Lets go what is too old; returns when the next id will be, undefined: none ever. */
+  tidy(now: number): number | undefined {
+    if (this.limit.kind === "count") return undefined;
+    this.expire(now - this.limit.ms);
+    return this.byId.size === 0 ? undefined : (this.inOrder[this.first] as Remembered).timestamp + this.limit.ms + 1;
+  }
+
   private expire(before: number): void {
     while (this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before) this.forgetFirst();
   }

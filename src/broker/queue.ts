@@ -1,15 +1,15 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { QueueId, QueueJournal, ReplayedMessage } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
-import type { ContentCacheLimits } from "./contentCache.ts";
+import { ContentCache, type ContentCacheLimits } from "./contentCache.ts";
 import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./contract.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
-import { ReadAhead, type ReadAheadSource } from "./readAhead.ts";
+import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages } from "./readyMessages.ts";
 
 /** What all queues of a node share. */
@@ -18,11 +18,14 @@ export interface QueueSurroundings {
   journal: QueueJournal | undefined;
   readonly turns: DeliveryTurns;
   readonly contentCache: ContentCacheLimits;
+  readonly readAhead: ContentCacheLimits;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 const releasedPerTurnMax = 4096;
+/** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
+const expiryMs = { least: 1000, most: 3_600_000 };
 
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
@@ -47,6 +50,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private deliveredBelow = 0;
   /** What was recovered and may have been delivered before the restart. */
   private redeliveredBelow = 0;
+  /** With dedupe: a persistent message from here on may not be on the disk yet. */
+  private durableBelow = 0;
+  private lastDurablePosition = -1;
+  private waitsForDurable = false;
+  private expiry: Timer | undefined;
 
   constructor(
     readonly name: string,
@@ -60,7 +68,13 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     private readonly shared: QueueSurroundings,
   ) {
     this.ready = new ReadyMessages(shared.contentCache);
-    this.readAhead = new ReadAhead((position) => this.journal.read(position), this, shared.clock, shared.logger);
+    this.readAhead = new ReadAhead(
+      (position) => this.journal.read(position),
+      this,
+      new ContentCache(shared.readAhead),
+      shared.clock,
+      shared.logger,
+    );
     // in replay no pin is taken yet
     if (dedupe) this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
   }
@@ -97,12 +111,21 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return this.nextOffset++;
   }
 
+  /** The message-id of what was just put into the journal. */
+  remember(id: string, position: number, now: number): void {
+    this.dedupe?.remember(id, position, now);
+    if (this.expiry === undefined) this.expireLater(now);
+  }
+
   hasRoomFor(contentBytes: number): boolean {
     return this.ready.hasRoomFor(contentBytes);
   }
 
   enqueue(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {
     this.ready.push(offset, position, bytes, durable, content);
+    if (this.dedupe === undefined || !durable) return;
+    this.lastDurablePosition = position;
+    this.wake();
   }
 
   /** Straight from the publisher to a consumer, with an entry in the journal: `position`. */
@@ -134,6 +157,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         this.wake();
         return delivered;
       }
+      if (this.isHeld(copy)) return delivered;
       const consumer = this.consumers.nextReady();
       if (consumer === undefined) return delivered;
       const content = this.readAhead.contentOf(copy);
@@ -149,7 +173,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** basic.get: as delivered, but to nobody who waits. */
   async take(noAck: boolean): Promise<Delivery | undefined> {
-    if (this.ready.length === 0) return undefined;
+    const next = this.ready.first();
+    if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, () => undefined))) return undefined;
     const first = this.takeFirst();
     const copy = this.withoutContent(first);
     this.unacked.set(copy.offset, copy);
@@ -157,7 +182,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     try {
       content ??= await this.journal.read(copy.position);
     } catch (error) {
-      this.requeue(copy.offset);
+      // what is damaged keeps its pin, and is out of the way
+      if (isDamage(error)) this.unacked.delete(copy.offset);
+      else this.requeue(copy.offset);
       if (!this.deleted) throw error;
     }
     if (this.deleted || content === undefined) return undefined;
@@ -212,8 +239,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     const dropsAll = this.unacked.size === 0;
     // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
     const dropped = dropsAll && this.durable ? durably((receipt) => this.journal.drop(this.id, belowOffset, receipt)) : undefined;
-    await this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)));
-    await (dropped ?? (this.durable ? this.journal.sync() : undefined));
+    // together: the drop may fail while the slices still go on
+    await Promise.all([dropped, this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))]);
+    if (!dropsAll && this.durable) await this.journal.sync();
     return purged.length;
   }
 
@@ -228,9 +256,15 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.readAhead.clear();
     left.forgetContents();
     this.dedupe?.clear();
+    this.stop();
     await this.inSlices(left, (copy) => this.journal.release(copy.position));
     await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
     return left.length;
+  }
+
+  /** Nothing happens by itself any more. */
+  stop(): void {
+    this.expiry?.cancel();
   }
 
   // ---- recovery
@@ -256,9 +290,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
   recovered(deliveredBelow: number | undefined): void {
+    this.durableBelow = this.nextOffset;
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
+    this.expireLater(this.shared.clock.now());
   }
 
   /** For `recovered` after the next start. */
@@ -276,6 +312,50 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (!consumer.noAck) return;
     this.acknowledged++;
     this.end(copy);
+  }
+
+  private expireLater(now: number): void {
+    const nextAt = this.dedupe?.tidy(now);
+    this.expiry =
+      nextAt === undefined
+        ? undefined
+        : this.shared.clock.after(Math.min(Math.max(nextAt - now, expiryMs.least), expiryMs.most), () => {
+            this.expireLater(this.shared.clock.now());
+          });
+  }
+
+  /**
+   * With dedupe a persistent message is delivered only when it is durable. Before that a crash could take it back; published again it
+   * would come as a new one, and the consumer would have it twice without a mark.
+   */
+  private mustBeDurable(copy: Copy): boolean {
+    return this.dedupe !== undefined && copy.durable && copy.offset >= this.durableBelow;
+  }
+
+  private isHeld(copy: Copy): boolean {
+    if (!this.mustBeDurable(copy)) return false;
+    if (this.waitsForDurable) return true;
+    this.waitsForDurable = true;
+    const below = this.nextOffset;
+    this.isDurable(this.lastDurablePosition, () => {
+      this.waitsForDurable = false;
+      this.durableBelow = below;
+      this.wake();
+    });
+    return this.mustBeDurable(copy);
+  }
+
+  /** `then`: once it is, at once if it is already; never if that fails. */
+  private isDurable(position: number, then: () => void): boolean {
+    let durable = false;
+    const receipt = new Receipt((failure) => {
+      if (failure !== undefined) return;
+      durable = true;
+      then();
+    });
+    this.journal.joinPending(position, receipt);
+    receipt.seal();
+    return durable;
   }
 
   private takeFirst(): Copy {

@@ -69,5 +69,28 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
     .action(async (options: { config?: string; json?: boolean }) => {
       exitWith(await (await import("./status.ts")).status({ file: options.config, flags, json: options.json === true }));
     });
+  const log = program.command("log").description("look into the files of the log, and repair them").exitOverride();
+  log
+    .command("dump <dir>")
+    .description("print the batches of a data directory's topics, or of one partition's folder")
+    .option("--records", "and the records in them")
+    .exitOverride()
+    .action(async (directory: string, { records }: { records?: boolean }) => {
+      exitWith(await (await import("./log.ts")).logDump(directory, records === true));
+    });
+  log
+    .command("verify <dir>")
+    .description("read every batch and index, and say what is damaged; changes nothing")
+    .exitOverride()
+    .action(async (directory: string) => {
+      exitWith(await (await import("./log.ts")).logVerify(directory));
+    });
+  log
+    .command("repair <dir>")
+    .description("cut the damaged end of a partition's last segment, make indexes again; leaves damage in the middle alone")
+    .exitOverride()
+    .action(async (directory: string) => {
+      exitWith(await (await import("./log.ts")).logRepair(directory));
+    });
   return program;
 }

@@ -13,7 +13,7 @@ export interface KeyMeta {
 }
 
 /** Without default, optional, nullable and the like around it. */
-export function unwrapped(schema: Schema): Schema {
+function unwrapped(schema: Schema): Schema {
   const inner = (schema._zod.def as { innerType?: Schema; in?: Schema }).innerType ?? (schema._zod.def as { in?: Schema }).in;
   return inner === undefined ? schema : unwrapped(inner);
 }

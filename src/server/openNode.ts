@@ -10,6 +10,7 @@ import type { NodeConfig } from "../config/nodeConfig.ts";
 import { journalOptions, topicDefaults } from "../log/config.ts";
 import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import { type DirectoryLock, lockDirectory } from "../log/directoryLock.ts";
+import { catalogVersion } from "../log/embedded/catalog.ts";
 import { openEmbeddedLog } from "../log/embedded/embeddedLog.ts";
 import { openJournal } from "../log/journal/openJournal.ts";
 import { openKeyedStore } from "../log/keyedStore.ts";
@@ -37,7 +38,6 @@ const pipelinesStartMsMax = 15_000;
 /** AMQP's smallest frame. */
 const frameBytesMin = 4096;
 /** What a keyed store's values mean; raised when that changes. */
-const catalogVersion = 1;
 const topologyVersion = 1;
 
 export async function openNode(config: NodeConfig, surroundings: NodeSurroundings): Promise<Node> {

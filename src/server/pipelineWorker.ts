@@ -28,7 +28,7 @@ async function run(pipeline: Pipeline, given: WorkerRun): Promise<void> {
   if ((await untilAsked()) === "stop") return tell({ kind: "done", how: "stopped" });
   const log = connectLog(given.log, nodeFileSystem);
   const crash = crashPoint(given.crashAt, pipeline.name);
-  const task = await runTask(pipeline, {
+  const task = runTask(pipeline, {
     log,
     checkpoints: fileCheckpointStore({ fileSystem: nodeFileSystem, directory: given.checkpointDirectory }),
     fileSystem: nodeFileSystem,

@@ -11,6 +11,8 @@ export function runTask(pipeline: Pipeline, host: TaskHost): Task {
 
 const BACKOFF_MS_MIN = 200;
 const BACKOFF_MS_MAX = 30_000;
+/** A topic that is not there yet is somebody's next step, not a failure: they should not have to wait. */
+const TOPIC_LOOK_MS = 500;
 /** How often silent partitions are looked at, so that an idle one is noticed. */
 const SILENCE_TICK_MS = 250;
 
@@ -20,6 +22,8 @@ class RunningTask implements Task {
   private runner: TaskRunner | undefined;
   private lastStatus: TaskStatus = { epoch: 0, recordsIn: 0, late: 0, dead: 0, rowsOut: {}, watermark: undefined, offsets: {} };
   private waking: AbortController | undefined;
+  /** That a topic is not there yet is said once. */
+  private saidWaiting = false;
 
   constructor(
     private readonly pipeline: Pipeline,
@@ -50,7 +54,6 @@ class RunningTask implements Task {
 
   /** Starts again, with backoff, after what can pass by itself. */
   private async supervise(): Promise<"stopped" | "drained"> {
-    const { logger } = this.host;
     for (let failures = 0; ; failures++) {
       const epochBefore = this.lastStatus.epoch;
       try {
@@ -61,11 +64,19 @@ class RunningTask implements Task {
         if (!(error instanceof MillraceError) || !error.retryable) throw error;
         if (this.wanted === "stop") return "stopped";
         if (this.lastStatus.epoch > epochBefore) failures = 0;
-        const delayMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
-        logger.warn("The pipeline starts again", { pipeline: this.pipeline.name, code: error.code, error: error.message, delayMs });
+        const missing = isMissingTopic(error);
+        const delayMs = missing ? TOPIC_LOOK_MS : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
+        this.warn(error, missing, delayMs);
         await this.sleep(delayMs);
       }
     }
+  }
+
+  private warn({ code, message }: MillraceError, missingTopic: boolean, delayMs: number): void {
+    const fields = { pipeline: this.pipeline.name, code, error: message };
+    if (!missingTopic) this.host.logger.warn("The pipeline starts again", { ...fields, delayMs });
+    else if (!this.saidWaiting) this.host.logger.warn("The pipeline waits for its topic", fields);
+    this.saidWaiting = missingTopic;
   }
 
   private async runOnce(): Promise<"stopped" | "drained"> {

@@ -160,3 +160,31 @@ test.each<[string, Arguments]>([
   expect(node.broker.status().topics[0]?.duplicates).toBeGreaterThan(100);
   await node.stop();
 });
+
+test("a crash takes back nothing that a consumer has seen: a persistent message is delivered when it is durable, not before", async () => {
+  let node = await BrokerNode.start();
+  await node.queue("orders", { "x-dedupe": 100 });
+  const fresh = (consumer: TestConsumer): string[] => consumer.received.filter(({ redelivered }) => !redelivered).map(({ body }) => body);
+  for (let round = 0; round < 20; round++) {
+    const before = new TestConsumer();
+    node.host.consume("orders", before);
+    const { receipt, settled } = confirm();
+    settled.catch(() => undefined);
+    const id = `message ${round}`;
+    node.host.publish(message({ key: "orders", body: id, id }), receipt);
+    receipt.seal();
+    await turns(round); // on its way from the buffer to the disk, further each time
+    node = await node.crash();
+
+    await publish(node, { key: "orders", body: id, id });
+    const after = new TestConsumer();
+    node.host.consume("orders", after);
+    await turns(20);
+    expect([...fresh(before), ...fresh(after)].length).toBeLessThanOrEqual(1);
+    expect(after.bodies).toEqual([id]);
+    for (const { offset, queue } of after.received) queue.acknowledge(offset);
+    await node.journal.sync();
+    await node.host.cancel("orders", after);
+  }
+  await node.stop();
+});

@@ -206,17 +206,15 @@ describe("a topic's partition", () => {
     const { log, topic } = await openWithTopic({ fileSystem, directory: "/data", clock, defaults, diskReserveBytes: 10_000 });
     fileSystem.limitDisk(100_000);
     const kept: string[] = [];
-    let refusal: Error | undefined;
-    for (let i = 0; refusal === undefined; i++) {
-      const value = `${i} ${"x".repeat(900)}`;
+    const refusals: Error[] = [];
+    while (refusals.length === 0) {
+      const value = `${kept.length} ${"x".repeat(900)}`;
       await log.append(producer, "t", 0, kept.length, [record(value)]).then(
         () => void kept.push(value),
-        (error: Error) => {
-          refusal = error;
-        },
+        (error: Error) => void refusals.push(error),
       );
     }
-    expect(refusal).toEqual(code("LOG_DISK_FULL"));
+    expect(refusals).toEqual([code("LOG_DISK_FULL")]);
     expect(await fileSystem.freeBytes()).toBeGreaterThanOrEqual(9000);
     expect(() => topic.append(0, record("x"), undefined)).toThrow(expect.objectContaining({ code: "LOG_DISK_FULL", retryable: true }));
     expect(await readAll(log)).toEqual(kept);
@@ -539,6 +537,26 @@ describe("topics", () => {
     const again = await openEmbeddedLog(options);
     expect(again.topicNames()).toEqual([]);
     expect(await readdir(directory)).toEqual([]);
+    await again.close();
+  });
+
+  test("whose deletion failed are finished with when the name is used again", async () => {
+    const directory = await temporaryFolder();
+    let failing = true;
+    const rename = (from: string, to: string): Promise<void> =>
+      failing ? Promise.reject(new Error("the disk is busy")) : nodeFileSystem.rename(from, to);
+    const options = logOptions(directory, { fileSystem: changed(nodeFileSystem, { rename }) });
+    const log = await openEmbeddedLog(options);
+    await log.createTopic("t", { partitions: 2 });
+    await appendOneByOne(log, ["old"]);
+    await expect(log.deleteTopic("t")).rejects.toThrow("the disk is busy");
+    failing = false;
+    await log.createTopic("t");
+    await appendOneByOne(log, ["new"]);
+    expect(await readdir(directory)).toEqual(["t-0"]);
+    await log.close();
+    const again = await openEmbeddedLog(options);
+    expect(await readAll(again)).toEqual(["new"]);
     await again.close();
   });
 

@@ -2,7 +2,7 @@ import { readdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
-import type { File } from "../../src/base/fileSystem.ts";
+import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { type PartitionReader, type TopicConfig, UNLIMITED } from "../../src/log/contract/partitionedLog.ts";
@@ -31,7 +31,8 @@ async function openRun(config: Partial<TopicConfig>, more: Partial<EmbeddedLogOp
   const reader = await log.openReader(partitions[0] as never);
   let sequence = (await log.producerState("p", "t", 0))?.nextSequence ?? 0;
   const append = async (...values: [value: string, timestamp: number][]): Promise<void> => {
-    for (const [value, timestamp] of values) await log.append(producer, "t", 0, sequence++, [record(value, { timestamp })]);
+    for (const [value, timestamp] of values)
+      await log.append(producer, "t", 0, sequence++, [record(value, { timestamp, key: Buffer.from(value) })]);
   };
   return { log, topic: log.topic("t") as EmbeddedTopic, reader, options, append };
 }
@@ -156,26 +157,27 @@ describe("a segment", () => {
   });
 });
 
-describe("many partitions", () => {
-  const count = (opened: string[]) =>
-    changed(nodeFileSystem, {
-      open: (name, mode) => {
-        opened.push(name);
-        return nodeFileSystem.open(name, mode);
-      },
-      list: (folder) => {
-        opened.push(folder);
-        return nodeFileSystem.list(folder);
-      },
-    });
+/** Notes which files are opened, and which folders listed. */
+const noting = (opened: string[]): FileSystem =>
+  changed(nodeFileSystem, {
+    open: (name, mode) => {
+      opened.push(name);
+      return nodeFileSystem.open(name, mode);
+    },
+    list: (folder) => {
+      opened.push(folder);
+      return nodeFileSystem.list(folder);
+    },
+  });
 
+describe("many partitions", () => {
   test("are there after a clean end without a file being opened", async () => {
     const directory = await temporaryFolder();
     const run = await openRun({ partitions: 50, segmentBytes: 500 }, { directory });
     await run.append(...hourly(20));
     await run.log.close();
     const opened: string[] = [];
-    const log = await openEmbeddedLog({ ...run.options, fileSystem: count(opened) });
+    const log = await openEmbeddedLog({ ...run.options, fileSystem: noting(opened) });
     expect(opened).toEqual([directory]);
     expect(log.topic("t")?.endOffset(0)).toBe(20);
     expect(log.topic("t")?.highWatermark(0)).toBe(20);

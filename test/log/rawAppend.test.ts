@@ -142,7 +142,8 @@ describe("an idempotent producer", () => {
       let fileSystem = new SimulatedFileSystem({ seed });
       const config = { segmentBytes: 1500, sync: { kind: "always" } } as const;
       const clock = { ...systemClock, after: (_ms: number, then: () => void) => systemClock.after(1, then) };
-      let { log, options } = await openRun(config, { fileSystem, directory: "/data", clock });
+      const run = await openRun(config, { fileSystem, directory: "/data", clock });
+      let { log } = run;
       const kept: string[] = [];
       let failures = 0;
       for (let sequence = 0; sequence < 120; ) {
@@ -168,8 +169,7 @@ describe("an idempotent producer", () => {
         if (random.below(15) > 0) continue;
         fileSystem.heal();
         fileSystem = random.below(2) === 0 ? fileSystem.crash() : fileSystem.kill();
-        options = { ...options, fileSystem };
-        log = await openEmbeddedLog(options);
+        log = await openEmbeddedLog({ ...run.options, fileSystem });
         expect(await readAll(log)).toEqual(kept);
       }
       fileSystem.heal();

@@ -57,6 +57,17 @@ describe("the control socket", () => {
     expect(fs.statSync(path.join(folder, "data/control.sock")).mode & 0o777).toBe(0o600);
   });
 
+  test("millrace status shows what the node does, for people and for programs", async () => {
+    const folder = temporaryFolder();
+    await startNode(folder);
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(3));
+    const text = await millrace(["status", "--data", "data"], folder).ended;
+    expect(text).toMatchObject({ code: 0, err: "" });
+    expect(text.out).toMatch(/topic .*\nreadings +2 /);
+    const json = await millrace(["status", "--data", "data", "--json"], folder).ended;
+    expect(JSON.parse(json.out)).toMatchObject({ state: "running", broker: { topics: [{ name: "readings", published: 3 }] } });
+  });
+
   test("moves to a short path when the directory's is too long for one, and is found there", async () => {
     const folder = path.join(temporaryFolder(), "x".repeat(60), "y".repeat(60));
     fs.mkdirSync(folder, { recursive: true });

@@ -1,4 +1,5 @@
 /** Pipelines in a node: results, drains, kills, and what is wrong with a user's file. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
 import { counting, writePipeline } from "./fixtures.ts";
@@ -28,9 +29,8 @@ function expectedCounts(end: number): { sensor: string; minute: number; readings
 async function expectResults(folder: string, name: string, end: number): Promise<void> {
   const raw = await rowsOf(`${folder}/out/${name}/raw`, "id");
   expect(raw.map((row) => Number(row.id))).toEqual(idsBelow(end));
-  const counts = await rowsOf(`${folder}/out/${name}/counts`, "sensor, windowStart");
-  const start = Date.UTC(2001, 0, 1);
-  const minute = (row: Record<string, unknown>): number => (Date.parse(`${String(row.windowStart).replace(" ", "T")}Z`) - start) / 60_000;
+  const counts = await rowsOf(`${folder}/out/${name}/counts`, "sensor, windowStart", "sensor, epoch_ms(windowStart) as startMs, readings");
+  const minute = (row: Record<string, unknown>): number => (Number(row.startMs) - Date.UTC(2001, 0, 1)) / 60_000;
   expect(counts.map((row) => ({ sensor: row.sensor, minute: minute(row), readings: row.readings }))).toEqual(expectedCounts(end));
 }
 
@@ -70,16 +70,18 @@ describe("results", () => {
       const channel = await channelTo((await statusOf(folder)).addresses.amqp);
       let published = 0;
       while (node.child.exitCode === null && node.child.signalCode === null) {
-        published = Math.min(published + 50, 2000);
-        const unlessKilled = publishReadings(channel, idsBelow(published)).catch(() => undefined);
+        const next = idsBelow(published + 20).slice(published);
+        published += next.length;
+        const unlessKilled = publishReadings(channel, next).catch(() => undefined);
         await Promise.race([unlessKilled, node.ended]);
+        await sleep(10); // several checkpoints pass meanwhile
       }
       expect((await node.ended).signal).toBe("SIGKILL");
       await startNode(folder, args);
       // all of them again, with the same message-ids: whatever was confirmed is known
-      await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(2000));
+      await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(published));
       expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
-      await expectResults(folder, "counting", 2000);
+      await expectResults(folder, "counting", published);
     },
     60_000,
   );
@@ -94,7 +96,7 @@ describe("a pipeline that does not behave", () => {
     const channel = await channelTo((await statusOf(folder)).addresses.amqp);
     await publishReadings(channel, [0]);
     // it spins when its status has stopped coming: the record is taken, and not yet counted as a checkpoint
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await sleep(1500);
     const before = await pipelineOf(folder);
     let confirmed = 0;
     const end = Date.now() + 2000;

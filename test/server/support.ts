@@ -5,6 +5,8 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach } from "vitest";
+import { ask } from "../../src/cli/controlClient.ts";
+import { runningNode } from "../../src/cli/runningNode.ts";
 import type { NodeStatus } from "../../src/server/status.ts";
 
 const root = path.resolve(import.meta.dirname, "../..");
@@ -12,7 +14,7 @@ const entry = path.join(root, "dist/src/main.js");
 
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
-  for (const clean of cleanups.splice(0).reverse()) await clean();
+  for (const clean of cleanups.splice(0).toReversed()) await clean();
 });
 
 export function cleanUp(step: () => Promise<void> | void): void {
@@ -60,7 +62,8 @@ export class Command {
   async says(text: string): Promise<void> {
     await until(() => {
       if (this.err.includes(text)) return true;
-      if (this.child.exitCode !== null) throw new Error(`it ended with ${this.child.exitCode} and without saying ${text}:\n${this.err}`);
+      if (this.child.exitCode !== null || this.child.signalCode !== null)
+        throw new Error(`it ended with ${this.child.exitCode} and without saying ${text}:\n${this.err}`);
       return false;
     });
   }
@@ -76,10 +79,10 @@ export async function startNode(cwd: string, args: readonly string[] = [], envir
   return node;
 }
 
+/** As `millrace status` gets it, without the second that a process costs. */
 export async function statusOf(cwd: string): Promise<NodeStatus> {
-  const { out, err, code } = await millrace(["status", "--json", "--data", "data"], cwd).ended;
-  if (code !== 0) throw new Error(err);
-  return JSON.parse(out) as NodeStatus;
+  const { socket } = await runningNode(path.join(cwd, "data"));
+  return (await ask(socket, { command: "status" })) as NodeStatus;
 }
 
 /** Asks again until it holds; the test's own time limit ends it. */

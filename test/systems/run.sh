@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The tests that need more than npm brings: real clients of other languages against a running node.
-# Installs what it needs into a cache of its own; needs python3 with venv, and nothing running beforehand.
+# The tests that need more than npm brings: real clients of other languages against a running node, and Apache Kafka's own tools on
+# the files that the log wrote. Installs what it needs into a cache of its own; needs python3 with venv, Java 17 and Maven (for
+# Kafka's jars), and nothing running beforehand.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -10,7 +10,7 @@ import type { NewRecord } from "../../record/record.ts";
 export type SyncPolicy = { readonly kind: "always" } | { readonly kind: "interval"; readonly ms: number } | { readonly kind: "never" };
 
 /** What becomes of old records: they are removed, or of each key the last one stays, or both. */
-export type CleanupPolicy = "delete" | "compact" | "compact,delete";
+type CleanupPolicy = "delete" | "compact" | "compact,delete";
 
 /** Kafka's property of the same meaning is named with each; UNLIMITED (-1) where it says so. */
 export interface TopicConfig {

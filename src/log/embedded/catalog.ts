@@ -12,6 +12,8 @@ import type { Json, KeyedStore } from "../contract/keyedStore.ts";
 import { type SyncPolicy, type TopicConfig, topicConfigDefaults, UNLIMITED } from "../contract/partitionedLog.ts";
 import { type PartitionState, partitionEntries } from "./partitionState.ts";
 
+/** Of the keyed store that it is in. */
+export const catalogVersion = 1;
 const KEY_PREFIX = "topic:";
 const ENTRY_VERSION = 2;
 

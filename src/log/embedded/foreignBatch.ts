@@ -30,6 +30,7 @@ export interface ForeignBatch {
 export function admitBatch(batch: Buffer, config: TopicConfig, where: string): ForeignBatch {
   if (batch.length > config.maxMessageBytes) throw tooLarge(where, batch.length, config.maxMessageBytes);
   checkNewBatch(batch);
+  if ((attributesAt(batch, 0) & BatchAttribute.transactional) !== 0) throw transactional(where);
   if (config.cleanupPolicy !== "delete") checkKeys(batch, where);
   const id = producerIdAt(batch, 0);
   const claim = id < 0n ? undefined : { id, epoch: producerEpochAt(batch, 0), called: String(id) };
@@ -60,4 +61,12 @@ export const withoutKey = (where: string): MillraceError =>
     domain: "user",
     where,
     hint: "Send records with keys, or set cleanup.policy to delete.",
+  });
+
+/** Without markers an aborted transaction could be read like any other. */
+const transactional = (where: string): MillraceError =>
+  new MillraceError("TRANSACTIONS_UNSUPPORTED", "A batch is part of a transaction, and this log keeps none yet.", {
+    domain: "user",
+    where,
+    hint: "Produce without transactional.id; enable.idempotence works.",
   });

@@ -12,7 +12,7 @@ import { type IndexLayout, readIndexFile } from "./indexFile.ts";
 import { indexFileName } from "./names.ts";
 
 export const INDEX_INTERVAL_BYTES = 4096;
-export const OFFSET_ENTRY_BYTES = 8;
+const OFFSET_ENTRY_BYTES = 8;
 
 export interface OffsetEntry {
   /** Last offset of the batch. */

@@ -7,14 +7,14 @@ import { scanSegment } from "./segmentScan.ts";
 import { loadTimeIndex } from "./timeIndex.ts";
 
 /** How far the partition is. */
-export interface ActiveSegment {
+interface ActiveSegment {
   readonly baseOffset: number;
   readonly bytes: number;
   /** The partition's end. */
   readonly offset: number;
 }
 
-export interface RetentionPlan {
+interface RetentionPlan {
   /** The oldest segments, whose time has come. */
   readonly remove: readonly number[];
   /** The base offset of the first one that stays: what is below is not kept any more. */

@@ -12,7 +12,7 @@ import { readInt64, writeInt64 } from "../../record/batchHeader.ts";
 import { type IndexLayout, readIndexFile } from "./indexFile.ts";
 import { timeIndexFileName } from "./names.ts";
 
-export const TIME_ENTRY_BYTES = 12;
+const TIME_ENTRY_BYTES = 12;
 
 export interface TimeEntry {
   readonly timestamp: number;

@@ -12,9 +12,9 @@
  */
 import { waitAsync } from "./waitAsync.ts";
 
-export const WATERMARK_BYTES = 48;
+const WATERMARK_BYTES = 48;
 
-export const WatermarkState = { open: 0, deleted: 1 } as const;
+const WatermarkState = { open: 0, deleted: 1 } as const;
 
 export interface Watermark {
   /** One past the last offset that may be read. */

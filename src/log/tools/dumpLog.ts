@@ -1,0 +1,77 @@
+import path from "node:path";
+import type { FileSystem } from "../../base/fileSystem.ts";
+import {
+  attributesAt,
+  BatchAttribute,
+  baseOffsetAt,
+  baseSequenceAt,
+  batchBytesAt,
+  countAt,
+  lastOffsetAt,
+  maxTimestampAt,
+  producerEpochAt,
+  producerIdAt,
+} from "../../record/batchHeader.ts";
+import { RecordCursor } from "../../record/recordCursor.ts";
+import { baseOffsetsOf, logFileName } from "../embedded/names.ts";
+import { scanSegment } from "../embedded/segmentScan.ts";
+import { partitionFolders } from "./verifyLog.ts";
+
+const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
+/** Of a key or value, in characters. */
+const SHOWN_MAX = 200;
+
+/** A line a batch, and a line a record if `withRecords`; bad bytes are named where they lie. */
+export async function dumpLog(
+  fileSystem: FileSystem,
+  directory: string,
+  withRecords: boolean,
+  print: (line: string) => void,
+): Promise<void> {
+  for (const folder of await partitionFolders(fileSystem, directory)) {
+    for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
+      const name = path.join(folder, logFileName(base));
+      print(name);
+      const file = await fileSystem.open(name, "read");
+      try {
+        const bytes = await file.bytes();
+        const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at, position) => {
+          print(batchLine(buffer, at, position));
+          if (withRecords) printRecords(buffer, at, print);
+          return undefined;
+        });
+        if (end < bytes) print(`  at ${end}: ${problem?.message ?? "not a batch"} (${bytes - end} bytes to the end of the file)`);
+      } finally {
+        await file.close();
+      }
+    }
+  }
+}
+
+function batchLine(bytes: Buffer, at: number, position: number): string {
+  const attributes = attributesAt(bytes, at);
+  const id = producerIdAt(bytes, at);
+  const producer = id < 0n ? "" : `, producer ${id} epoch ${producerEpochAt(bytes, at)} sequence ${baseSequenceAt(bytes, at)}`;
+  const codec = attributes & BatchAttribute.codecMask;
+  const compressed = codec === 0 ? "" : `, ${CODECS[codec] ?? `codec ${codec}`}`;
+  const time = new Date(maxTimestampAt(bytes, at));
+  const latest = Number.isNaN(time.getTime()) ? String(maxTimestampAt(bytes, at)) : time.toISOString();
+  const offsets = `offsets ${baseOffsetAt(bytes, at)} to ${lastOffsetAt(bytes, at)}`;
+  return `  at ${position}: ${offsets}, ${countAt(bytes, at)} records, ${batchBytesAt(bytes, at)} bytes, latest ${latest}${producer}${compressed}`;
+}
+
+function printRecords(bytes: Buffer, at: number, print: (line: string) => void): void {
+  if ((attributesAt(bytes, at) & BatchAttribute.codecMask) !== 0) return print("    (compressed)");
+  const cursor = new RecordCursor(bytes, at, at + batchBytesAt(bytes, at));
+  while (cursor.next()) {
+    const { offset, key, value } = cursor.record();
+    print(`    ${offset} ${text(key)}: ${text(value)}`);
+  }
+}
+
+/** As JSON would write it, so that a terminal gets no control characters. */
+function text(bytes: Uint8Array | null): string {
+  if (bytes === null) return "null";
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, SHOWN_MAX)).toString("utf8");
+  return JSON.stringify(whole) + (bytes.length > SHOWN_MAX ? ` and ${bytes.length - SHOWN_MAX} bytes more` : "");
+}

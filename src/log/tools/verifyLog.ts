@@ -1,0 +1,134 @@
+import path from "node:path";
+import type { FileSystem } from "../../base/fileSystem.ts";
+import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { indexesFit } from "../embedded/indexCheck.ts";
+import { baseOffsetsOf, isDeletedFolder, logFileName } from "../embedded/names.ts";
+import { scanSegment } from "../embedded/segmentScan.ts";
+
+/**
+ * "tail": the end of the last segment is not whole; a start cuts it, if it was never synced. "batch": bad bytes before that, which nothing
+ * cuts. "missing": offsets are not there. "index": can be made again.
+ */
+type ProblemKind = "tail" | "batch" | "missing" | "index";
+
+export interface LogProblem {
+  readonly kind: ProblemKind;
+  readonly file: string;
+  readonly position: number;
+  readonly what: string;
+}
+
+export interface Verified {
+  readonly partitions: number;
+  readonly segments: number;
+  readonly bytes: number;
+  readonly batches: number;
+  readonly problems: readonly LogProblem[];
+}
+
+/** The partitions' folders in a directory of topics; or the directory itself, if it is one. */
+export async function partitionFolders(fileSystem: FileSystem, directory: string): Promise<string[]> {
+  const names = await fileSystem.list(directory);
+  if (baseOffsetsOf(names).length > 0) return [directory];
+  const folders: string[] = [];
+  for (const name of names.toSorted()) {
+    const folder = path.join(directory, name);
+    if (isDeletedFolder(name) || (await fileSystem.stat(folder))?.isDirectory !== true) continue;
+    if (baseOffsetsOf(await fileSystem.list(folder)).length > 0) folders.push(folder);
+  }
+  return folders;
+}
+
+/** Reads every batch of every partition, checks its CRC and its place, and the indexes. Changes nothing. */
+export async function verifyLog(
+  fileSystem: FileSystem,
+  directory: string,
+  progress: (bytes: number, bytesTotal: number) => void,
+): Promise<Verified> {
+  const folders = await partitionFolders(fileSystem, directory);
+  const total = await totalBytes(fileSystem, folders);
+  const found = { segments: 0, bytes: 0, batches: 0, problems: [] as LogProblem[] };
+  for (const folder of folders) {
+    const bases = baseOffsetsOf(await fileSystem.list(folder));
+    let next = bases[0] as number;
+    for (const [i, base] of bases.entries()) {
+      const file = path.join(folder, logFileName(base));
+      if (base > next) {
+        found.problems.push({ kind: "missing", file, position: 0, what: `offsets ${next} to ${base - 1} are not there` });
+      }
+      const segment = await verifySegment(fileSystem, folder, base, bases[i + 1]);
+      next = segment.nextOffset;
+      found.segments++;
+      found.bytes += segment.bytes;
+      found.batches += segment.batches;
+      found.problems.push(...segment.problems);
+      progress(found.bytes, total);
+    }
+  }
+  return { partitions: folders.length, ...found };
+}
+
+async function verifySegment(
+  fileSystem: FileSystem,
+  folder: string,
+  base: number,
+  nextBase: number | undefined,
+): Promise<{ nextOffset: number; bytes: number; batches: number; problems: LogProblem[] }> {
+  const name = path.join(folder, logFileName(base));
+  const file = await fileSystem.open(name, "read");
+  try {
+    const bytes = await file.bytes();
+    let nextOffset = base;
+    let batches = 0;
+    let what = "";
+    const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at) => {
+      const first = baseOffsetAt(buffer, at);
+      if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
+      if (first >= (nextBase ?? Number.POSITIVE_INFINITY)) what = `offset ${first} belongs to the next segment`;
+      if (what !== "") return "stop";
+      nextOffset = lastOffsetAt(buffer, at) + 1;
+      batches++;
+      return undefined;
+    });
+    const problems: LogProblem[] = [];
+    if (end < bytes) {
+      const kind = nextBase === undefined && (await nothingGoodBehind(file, end, bytes)) ? "tail" : "batch";
+      problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
+    } else if (nextBase !== undefined && !(await indexesFit(fileSystem, folder, base))) {
+      problems.push({ kind: "index", file: name, position: 0, what: "its indexes do not fit" });
+    }
+    return { nextOffset, bytes, batches, problems };
+  } finally {
+    await file.close();
+  }
+}
+
+const SEARCH_BYTES = 1024 * 1024;
+/** magic 2 with a plausible header: where a good batch might begin behind a bad one. */
+const MAGIC_AT = 16;
+
+/** Only the last write can be torn. If a whole batch lies behind the bad bytes, they are damage and no torn tail. */
+async function nothingGoodBehind(file: Parameters<typeof scanSegment>[0], from: number, to: number): Promise<boolean> {
+  const buffer = Buffer.allocUnsafe(Math.min(SEARCH_BYTES, to - from));
+  const length = await file.read(buffer, 0, buffer.length, from);
+  for (let at = 1; at + MAGIC_AT < length; at++) {
+    if (buffer[at + MAGIC_AT] !== 2) continue;
+    let good = false;
+    await scanSegment(file, from + at, to, true, () => {
+      good = true;
+      return "stop";
+    });
+    if (good) return false;
+  }
+  return true;
+}
+
+async function totalBytes(fileSystem: FileSystem, folders: readonly string[]): Promise<number> {
+  let total = 0;
+  for (const folder of folders) {
+    for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
+      total += (await fileSystem.stat(path.join(folder, logFileName(base))))?.bytes ?? 0;
+    }
+  }
+  return total;
+}

@@ -1,0 +1,25 @@
+import fs from "node:fs";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { dotted, environmentName, flagName } from "../../src/config/names.ts";
+import { nodeConfig } from "../../src/config/nodeConfig.ts";
+import { leavesOf, metaOf } from "../../src/config/schemaTree.ts";
+
+const page = fs.readFileSync(path.resolve(import.meta.dirname, "../../docs/configuration.md"), "utf8");
+const leaves = leavesOf(nodeConfig);
+
+test("docs/configuration.md has a line for every key, and none for a key that is not there", () => {
+  const rows = [...page.matchAll(/^\| `([a-z0-9.-]+)` \|/gm)].map((match) => match[1]);
+  expect(rows).toEqual(leaves.map((leaf) => dotted(leaf.path)));
+});
+
+test("every key says what it is", () => {
+  expect(leaves.filter((leaf) => metaOf(leaf.schema).description === undefined).map((leaf) => dotted(leaf.path))).toEqual([]);
+});
+
+test("no two keys have the same flag or the same variable", () => {
+  for (const nameOf of [flagName, environmentName]) {
+    const names = leaves.map((leaf) => nameOf(leaf.path));
+    expect(new Set(names).size).toBe(names.length);
+  }
+});

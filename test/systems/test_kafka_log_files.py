@@ -1,0 +1,72 @@
+"""Apache Kafka's own DumpLogSegments reads the segments and indexes that the log wrote: an oracle that nobody here wrote."""
+
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+HERE = pathlib.Path(__file__).parent
+KAFKA = HERE / "kafka" / "kafka.sh"
+
+
+def dump(files, *options):
+    command = ["bash", str(KAFKA), "tool", "DumpLogSegments", *options, "--files", ",".join(map(str, files))]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+
+
+class LogFiles(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.TemporaryDirectory()
+        written = subprocess.run(
+            ["node", str(HERE / "writeLog.mjs"), cls.work.name], check=True, capture_output=True, text=True, timeout=120
+        )
+        cls.end = int(written.stdout)
+        cls.folder = pathlib.Path(cls.work.name) / "topics" / "events-0"
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.work.cleanup()
+
+    def files(self, ending):
+        found = sorted(self.folder.glob(f"*.{ending}"))
+        self.assertGreater(len(found), 3)
+        return found
+
+    def test_segments_hold_every_record_once_in_valid_batches(self):
+        text = dump(self.files("log"), "--print-data-log", "--deep-iteration")
+        self.assertNotIn("isvalid: false", text)
+        self.assertNotRegex(text, "(?i)non-consecutive|mismatch|invalid bytes")
+        batches = re.findall(r"^baseOffset: (\d+) lastOffset: (\d+) .*producerId: (-?\d+) producerEpoch: (-?\d+).*isvalid: true", text, re.M)
+        self.assertEqual(batches[0][0], "0")
+        self.assertIn(("4711", "3"), {(producer, epoch) for _, _, producer, epoch in batches})
+        offsets = [int(offset) for offset in re.findall(r"^\| offset: (\d+) ", text, re.M)]
+        self.assertEqual(offsets, list(range(self.end)))
+        values = re.findall(r"key: (key-\d+) payload: value (\d+) ", text)
+        self.assertEqual(values, [(f"key-{i % 17}", str(i)) for i in range(self.end)])
+
+    def test_offset_indexes_point_to_where_the_batches_are(self):
+        text = dump(self.files("index"))
+        self.assertGreater(len(re.findall(r"^offset: \d+ position: \d+", text, re.M)), 20)
+        self.assertNotRegex(text, "(?i)mismatch")
+
+    def test_time_indexes_name_the_batch_with_the_latest_record_so_far(self):
+        text = dump(self.files("timeindex"))
+        self.assertGreater(len(re.findall(r"^timestamp: \d+ offset: \d+", text, re.M)), 5)
+        self.assertNotRegex(text, "(?i)mismatch|not found|out of order")
+
+    def test_a_wrong_index_would_be_seen(self):
+        index = self.files("index")[0]
+        good = index.read_bytes()
+        index.write_bytes(good[:7] + bytes([good[7] ^ 1]) + good[8:])
+        try:
+            command = ["bash", str(KAFKA), "tool", "DumpLogSegments", "--files", str(index)]
+            found = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+            self.assertRegex(found.stdout + found.stderr, "(?i)mismatch|exception")
+        finally:
+            index.write_bytes(good)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,41 @@
+// Writes a topic with the built node's log, for Kafka's own tools to read: node writeLog.mjs <directory>
+import path from "node:path";
+import { ByteBudget } from "../../dist/src/base/byteBudget.js";
+import { systemClock } from "../../dist/src/base/clock.js";
+import { silentLogger } from "../../dist/src/base/logger.js";
+import { nodeFileSystem } from "../../dist/src/base/nodeFileSystem.js";
+import { openEmbeddedLog } from "../../dist/src/log/embedded/embeddedLog.js";
+import { openKeyedStore } from "../../dist/src/log/keyedStore.js";
+import { encodeBatch } from "../../dist/src/record/batch.js";
+
+const [root] = process.argv.slice(2);
+const logger = silentLogger;
+const fileSystem = nodeFileSystem;
+await fileSystem.makeDirectory(root);
+const catalog = await openKeyedStore({ fileSystem, logger, path: path.join(root, "catalog"), name: "catalog", formatVersion: 1 });
+const budget = new ByteBudget("systems test", 64 << 20);
+const directory = path.join(root, "topics");
+const log = await openEmbeddedLog({ fileSystem, logger, clock: systemClock, budget, catalog, directory, defaults: {} });
+await log.createTopic("events", { segmentBytes: 200_000, sync: { kind: "never" } });
+const topic = log.topic("events");
+const record = (i) => ({
+  key: Buffer.from(`key-${i % 17}`),
+  value: Buffer.from(`value ${i} ${"x".repeat(i % 300)}`),
+  headers: [{ key: "number", value: Buffer.from(String(i)) }],
+  timestamp: 1_700_000_000_000 + ((i * 7919) % 1000),
+});
+let count = 0;
+let sequence = 0;
+for (let batch = 0; batch < 600; batch++) {
+  const records = Array.from({ length: 1 + (batch % 13) }, () => record(count++));
+  if (batch % 3 === 0) {
+    await topic.appendBatch(0, encodeBatch(records, { producerId: 4711n, producerEpoch: 3, baseSequence: sequence }));
+    sequence += records.length;
+  } else {
+    for (const one of records) topic.append(0, one, undefined);
+    if (batch % 3 === 1) await log.sync("events");
+  }
+}
+await log.close();
+await catalog.close();
+process.stdout.write(`${topic.endOffset(0)}\n`);
