@@ -14,6 +14,14 @@ export const logConfig = z.strictObject({
   syncIntervalMs: whole(1, 3_600_000, 50, "with sync: interval, what a loss of power may take"),
   partitions: whole(1, 1024, 1, "of a topic that does not say how many"),
   segmentBytes: whole(4 * KiB, 2 ** 31 - 1, 256 * MiB, "a segment file rolls before it would pass this size"),
+  retentionMs: whole(
+    -1,
+    Number.MAX_SAFE_INTEGER,
+    -1,
+    "a new topic's segments go when their newest record is older; -1: never for their age",
+  ),
+  retentionBytes: whole(-1, Number.MAX_SAFE_INTEGER, -1, "a new topic's oldest segments go while the others hold this much; -1: never"),
+  diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics take nothing while the disk has less than this left"),
   maxMessageBytes: whole(KiB, 256 * MiB, 17 * MiB, "the largest batch, and so the largest record, that a topic takes"),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
   journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),
@@ -22,8 +30,16 @@ export const logConfig = z.strictObject({
 export type LogConfig = z.output<typeof logConfig>;
 
 /** For topics that don't say it themselves. */
-export function topicDefaults({ partitions, sync, syncIntervalMs, segmentBytes, maxMessageBytes }: LogConfig) {
-  return { partitions, segmentBytes, maxMessageBytes, sync: sync === "interval" ? { kind: sync, ms: syncIntervalMs } : { kind: sync } };
+export function topicDefaults(config: LogConfig) {
+  const { partitions, sync, syncIntervalMs, segmentBytes, maxMessageBytes, retentionMs, retentionBytes } = config;
+  return {
+    partitions,
+    segmentBytes,
+    maxMessageBytes,
+    retentionMs,
+    retentionBytes,
+    sync: sync === "interval" ? { kind: sync, ms: syncIntervalMs } : { kind: sync },
+  };
 }
 
 export function journalOptions({ journalFileBytes }: LogConfig): { readonly fileBytes: number } {

@@ -77,7 +77,14 @@ async function openStores(
 
   const catalog = await store(data.catalog, "catalog", catalogVersion);
   layers.add("the catalog", () => catalog.close());
-  const log = await openEmbeddedLog({ ...surroundings, directory: data.topics, budget, catalog, defaults: topicDefaults(config.log) });
+  const log = await openEmbeddedLog({
+    ...surroundings,
+    directory: data.topics,
+    budget,
+    catalog,
+    defaults: topicDefaults(config.log),
+    diskReserveBytes: config.log.diskReserveBytes,
+  });
   layers.add("the log", () => log.close());
   const topology = await store(data.topology, "topology", topologyVersion);
   const messageBytesMax = contentBytesMax(config.listeners.amqp);

@@ -36,14 +36,14 @@ export interface TopicConfig {
 
 export const UNLIMITED = -1;
 
-/** Kafka's defaults; only `sync` and `partitions` have no counterpart there. */
+/** Kafka's defaults, but for retention: nothing is removed unless somebody asked for it (event times may lie years back). */
 export const topicConfigDefaults: TopicConfig = {
   partitions: 1,
   sync: { kind: "always" },
   segmentBytes: 1024 * 1024 * 1024,
   segmentMs: 7 * 24 * 3_600_000,
   maxMessageBytes: 1024 * 1024 + 12,
-  retentionMs: 7 * 24 * 3_600_000,
+  retentionMs: UNLIMITED,
   retentionBytes: UNLIMITED,
   cleanupPolicy: "delete",
   deleteRetentionMs: 24 * 3_600_000,
