@@ -4,7 +4,7 @@ import path from "node:path";
 import { silentLogger } from "../base/logger.ts";
 import type { Flag } from "../config/settings.ts";
 import { bundlePipeline } from "../server/bundle.ts";
-import { loadOnly } from "../server/pipelineHost.ts";
+import { loadOnly, nameTaken } from "../server/pipelineHost.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { printData, sayError } from "./terminal.ts";
@@ -44,7 +44,7 @@ async function checkPipelines(files: readonly string[]): Promise<boolean> {
       try {
         const { file: bundle } = await bundlePipeline(file, folder);
         const name = await loadOnly(file, bundle, silentLogger);
-        if (names.has(name)) throw new Error(`${file}: another pipeline is named '${name}'`);
+        if (names.has(name)) throw nameTaken(name, file);
         names.add(name);
         printData(`ok  pipeline       ${name}  ${file}`);
       } catch (error) {
