@@ -148,6 +148,11 @@ describe("what is refused", () => {
       { code: "CONFIG_INVALID", where: "conf/millrace.yaml:2:18", says: /'log.segment-bytes': .*expected number/ },
     ],
     [
+      "something missing, at the nearest thing that is there",
+      { file: file("users:\n  - name: ann\n") },
+      { code: "CONFIG_INVALID", where: "conf/millrace.yaml:2:5", says: /'users.0.password': it is missing/ },
+    ],
+    [
       "a value out of range, in the variable that said it",
       { file: file("log: { segment-bytes: 2048 }"), environment: { MILLRACE_LOG_SEGMENT_BYTES: "5" } },
       { code: "CONFIG_INVALID", where: "the environment variable MILLRACE_LOG_SEGMENT_BYTES", says: />=1024/ },
@@ -182,7 +187,9 @@ describe("what is refused", () => {
     expect(error.toText()).toMatch(/segment-bytes[^]*flush-ms/);
   });
 
-  test("what the key means is said with it", () => {
-    expect(refusal({ file: file("log: { segment-bytes: x }") }).hint).toBe("It means: a segment rolls before it passes this size.");
+  test("what the key means and which units it may have is said with it", () => {
+    expect(refusal({ file: file("log: { segment-bytes: x }") }).hint).toBe(
+      "It means: a segment rolls before it passes this size. Write a number, or one with a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB.",
+    );
   });
 });
