@@ -5,7 +5,7 @@ import { silentLogger } from "../base/logger.ts";
 import type { Flag } from "../config/settings.ts";
 import { bundlePipeline } from "../server/bundle.ts";
 import { loadOnly, nameTaken } from "../server/pipelineHost.ts";
-import { readConfiguration } from "./configuration.ts";
+import { configurationFile, readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { printData, sayError } from "./terminal.ts";
 
@@ -26,7 +26,7 @@ export async function check({ files, file, flags }: CheckOptions): Promise<numbe
     try {
       const config = readConfiguration({ file: name, flags });
       pipelines.push(...config.pipelines);
-      printData(`ok  configuration  ${name ?? "defaults, the environment and flags"}`);
+      printData(`ok  configuration  ${configurationFile(name) ?? "defaults, the environment and flags"}`);
     } catch (error) {
       good = false;
       sayError(error);

@@ -59,7 +59,7 @@ describe("check", () => {
     fs.writeFileSync(path.join(folder, "millrace.yaml"), "pipelines: [counting.ts]\n");
     const result = await run(folder, ["check"]);
     expect(result).toMatchObject({ code: 0, err: "" });
-    expect(result.out).toMatch(/ok {2}configuration[^]*ok {2}pipeline +counting/);
+    expect(result.out).toMatch(/ok {2}configuration {2}millrace\.yaml\n[^]*ok {2}pipeline +counting/);
   });
 
   test("says everything that is wrong, each with its place", async () => {

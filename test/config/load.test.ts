@@ -128,6 +128,11 @@ describe("what is refused", () => {
       { code: "CONFIG_UNKNOWN_KEY", where: "conf/millrace.yaml:1:1", says: /unknown key 'zebra'$/ },
     ],
     [
+      "a short key that is like no other",
+      { file: file("foo: 1\n") },
+      { code: "CONFIG_UNKNOWN_KEY", where: "conf/millrace.yaml:1:1", says: /unknown key 'foo'$/ },
+    ],
+    [
       "an unknown variable",
       { environment: { MILLRACE_LOG_SEGMENTBYTES: "1" } },
       { code: "CONFIG_UNKNOWN_KEY", where: "the environment", says: /did you mean 'MILLRACE_LOG_SEGMENT_BYTES'\?/ },
