@@ -90,11 +90,28 @@ function whereAndWhatNext({ kill, keep, events }: DemoOptions): string {
 
 const shortPath = (file: string): string => path.relative(process.cwd(), file) || ".";
 
+/** undefined: they were wrong, which is said. */
+function optionsOf(args: readonly string[]): DemoOptions | undefined {
+  try {
+    return readOptions(args);
+  } catch (error) {
+    console.error(`${textOf(error)}\n\n${USAGE}`);
+    return undefined;
+  }
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const args = process.argv.slice(2);
+if (args.includes("--help")) {
+  say(USAGE);
+  process.exit(0);
+}
+const options = optionsOf(args);
+if (options === undefined) process.exit(2);
 try {
-  const options = process.argv.slice(2).includes("--help") ? undefined : readOptions(process.argv.slice(2));
-  if (options === undefined) say(USAGE);
-  process.exit(options === undefined ? 0 : await demo(options));
+  process.exit(await demo(options));
 } catch (error) {
-  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`\nThe demo failed: ${textOf(error)}`);
   process.exit(1);
 }

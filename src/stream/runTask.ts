@@ -22,6 +22,8 @@ class RunningTask implements Task {
   private runner: TaskRunner | undefined;
   private lastStatus: TaskStatus = { epoch: 0, recordsIn: 0, late: 0, dead: 0, rowsOut: {}, watermark: undefined, offsets: {} };
   private waking: AbortController | undefined;
+  /** What it failed at last, until it has got on. */
+  private trouble: TaskStatus["trouble"];
   /** That a topic is not there yet is said once. */
   private saidWaiting = false;
 
@@ -35,7 +37,7 @@ class RunningTask implements Task {
 
   status(): TaskStatus {
     if (this.runner !== undefined) this.lastStatus = this.runner.engine.status();
-    return this.lastStatus;
+    return this.trouble === undefined ? this.lastStatus : { ...this.lastStatus, trouble: this.trouble };
   }
 
   stop(): Promise<void> {
@@ -65,6 +67,7 @@ class RunningTask implements Task {
         if (this.wanted === "stop") return "stopped";
         if (this.lastStatus.epoch > epochBefore) failures = 0;
         const missing = isMissingTopic(error);
+        this.trouble = { code: error.code, message: error.message };
         const delayMs = missing ? TOPIC_LOOK_MS : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
         this.warn(error, missing, delayMs);
         await this.sleep(delayMs);
@@ -82,10 +85,14 @@ class RunningTask implements Task {
   private async runOnce(): Promise<"stopped" | "drained"> {
     const runner = await TaskRunner.open(this.pipeline, this.host);
     this.runner = runner;
+    if (this.trouble?.code === missingTopicCode) this.trouble = undefined;
     if (runner.engine.drained) {
-      this.host.logger.info("The pipeline was drained earlier: rename it, or remove its checkpoint, to run it again", {
-        pipeline: this.pipeline.name,
-      });
+      this.host.logger.info(
+        "The pipeline was drained earlier and does not begin again: rename it, or stop the node and remove its file in checkpoints/",
+        {
+          pipeline: this.pipeline.name,
+        },
+      );
       await this.closeRunner();
       return "drained";
     }
@@ -101,7 +108,7 @@ class RunningTask implements Task {
       const found = await runner.step(pullBytesMax);
       if (limited && runner.engine.finished && (await runner.advanceTo(Number.POSITIVE_INFINITY))) return this.finish(runner, "drained");
       if (this.now >= due) {
-        if (runner.dirty) await runner.checkpoint();
+        if (runner.dirty) await this.checkpoint(runner);
         due = this.now + checkpointIntervalMs;
       }
       // user code is synchronous: between two pulls everybody else in this thread gets a turn
@@ -110,8 +117,13 @@ class RunningTask implements Task {
     }
   }
 
+  private async checkpoint(runner: TaskRunner, drained = false): Promise<void> {
+    await runner.checkpoint(drained);
+    this.trouble = undefined;
+  }
+
   private async finish(runner: TaskRunner, how: "stopped" | "drained"): Promise<"stopped" | "drained"> {
-    if (how === "drained" || runner.dirty) await runner.checkpoint(how === "drained");
+    if (how === "drained" || runner.dirty) await this.checkpoint(runner, how === "drained");
     await this.closeRunner();
     return how;
   }
@@ -151,4 +163,5 @@ class RunningTask implements Task {
   }
 }
 
-const isMissingTopic = (error: unknown): boolean => error instanceof MillraceError && error.code === "TOPIC_NOT_FOUND";
+const missingTopicCode = "TOPIC_NOT_FOUND";
+const isMissingTopic = (error: unknown): boolean => error instanceof MillraceError && error.code === missingTopicCode;
