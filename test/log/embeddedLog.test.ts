@@ -6,6 +6,7 @@ import { systemClock, type Timer } from "../../src/base/clock.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { batchPositions, records } from "../../src/record/batch.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../src/record/batchHeader.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
@@ -162,6 +163,7 @@ describe("a topic's partition", () => {
       expect(await readAll(log, 0)).toEqual(["before", "after"]);
       expect(await readAll(log, 1)).toEqual(["elsewhere"]);
       await log.close();
+      expect((await verifyLog(fileSystem, "/data", () => undefined)).problems).toEqual([]);
     }
   });
 
