@@ -83,15 +83,6 @@ describe("retention", () => {
     await run.log.close();
   });
 
-  test("of a topic that is only compacted removes nothing", async () => {
-    const run = await openRun({ cleanupPolicy: "compact", retentionMs: 1, retentionBytes: 1, segmentBytes: 500 });
-    await run.append(...hourly(20));
-    time.now = 1000 * hour;
-    await run.log.maintain();
-    expect(run.reader.startOffset()).toBe(0);
-    await run.log.close();
-  });
-
   test("a reader that sleeps in a segment while it goes is told so, and can go on at the start", async () => {
     const run = await openRun({ retentionMs: UNLIMITED, segmentBytes: 500 });
     await run.append(...hourly(20));

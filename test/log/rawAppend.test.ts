@@ -91,15 +91,6 @@ describe("a batch that a producer encoded", () => {
     await reader.close();
     await log.close();
   });
-
-  test("needs keys, and no compression, where the topic is compacted", async () => {
-    const { log, topic } = await openRun({ cleanupPolicy: "compact" });
-    await expect(topic.appendBatch(0, encodeBatch([record("no key")]))).rejects.toEqual(code("RECORD_WITHOUT_KEY"));
-    expect(() => topic.append(0, record("no key"), undefined)).toThrow(expect.objectContaining({ code: "RECORD_WITHOUT_KEY" }));
-    await expect(log.append({ name: "p", epoch: 0 }, "t", 0, 0, [record("no key")])).rejects.toEqual(code("RECORD_WITHOUT_KEY"));
-    await topic.appendBatch(0, batch(["key"]));
-    await log.close();
-  });
 });
 
 describe("an idempotent producer", () => {

@@ -24,8 +24,7 @@ export interface EmbeddedTopic {
   /**
    * One batch (v2) as a producer encoded it, which is kept and served without being parsed: its CRC, counts and size are checked, its
    * offset written into it. `batch` is the log's until this resolves, when it is durable under the topic's policy. With a producer id: a batch that
-   * is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE, and on a
-   * compacted topic RECORD_WITHOUT_KEY and UNSUPPORTED_COMPRESSION.
+   * is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE.
    */
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch>;
   /** `receipt` joins whatever is not durable yet of this partition (a duplicate is confirmed together with its original). */

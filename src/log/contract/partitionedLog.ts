@@ -9,9 +9,6 @@ import type { NewRecord } from "../../record/record.ts";
 /** When an append counts as durable: group commit before the acknowledgement, at most `ms` later, or never forced. */
 export type SyncPolicy = { readonly kind: "always" } | { readonly kind: "interval"; readonly ms: number } | { readonly kind: "never" };
 
-/** What becomes of old records: they are removed, or of each key the last one stays, or both. */
-type CleanupPolicy = "delete" | "compact" | "compact,delete";
-
 /** Kafka's property of the same meaning is named with each; UNLIMITED (-1) where it says so. */
 export interface TopicConfig {
   readonly partitions: number;
@@ -26,10 +23,6 @@ export interface TopicConfig {
   readonly retentionMs: number;
   /** retention.bytes: the oldest segments go while the others hold this much. UNLIMITED: never for the size. */
   readonly retentionBytes: number;
-  /** cleanup.policy */
-  readonly cleanupPolicy: CleanupPolicy;
-  /** delete.retention.ms: how long a compacted topic shows that a key was deleted. */
-  readonly deleteRetentionMs: number;
   /** message.timestamp.type: whether a record keeps the time its producer gave it, or gets that of its append. */
   readonly timestampType: "CreateTime" | "LogAppendTime";
 }
@@ -45,8 +38,6 @@ export const topicConfigDefaults: TopicConfig = {
   maxMessageBytes: 1024 * 1024 + 12,
   retentionMs: UNLIMITED,
   retentionBytes: UNLIMITED,
-  cleanupPolicy: "delete",
-  deleteRetentionMs: 24 * 3_600_000,
   timestampType: "CreateTime",
 };
 

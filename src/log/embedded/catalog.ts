@@ -1,8 +1,8 @@
 /**
  * Which topics there are, in the keyed store: `topic:<name>` holds
  *
- *   { version: 2, folder, deleting, partitions, segmentBytes, segmentMs, maxMessageBytes, retentionMs, retentionBytes, cleanupPolicy,
- *     deleteRetentionMs, timestampType, sync: "always" | "never" | "interval", syncIntervalMs }
+ *   { version: 2, folder, deleting, partitions, segmentBytes, segmentMs, maxMessageBytes, retentionMs, retentionBytes,
+ *     timestampType, sync: "always" | "never" | "interval", syncIntervalMs }
  *
  * `folder` is what the partitions' folders begin with. `deleting`: its folders go, at the next start if not before. Version 1 had only
  * partitions, segmentBytes, maxMessageBytes and sync, and kept everything for ever; it is read so.

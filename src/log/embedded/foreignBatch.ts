@@ -12,7 +12,6 @@ import {
   producerIdAt,
   writeInt64,
 } from "../../record/batchHeader.ts";
-import { RecordCursor } from "../../record/recordCursor.ts";
 import { checkNewBatch } from "../../record/validateBatch.ts";
 import type { TopicConfig } from "../contract/partitionedLog.ts";
 import { tooLarge } from "./partitionErrors.ts";
@@ -31,7 +30,6 @@ export function admitBatch(batch: Buffer, config: TopicConfig, where: string): F
   if (batch.length > config.maxMessageBytes) throw tooLarge(where, batch.length, config.maxMessageBytes);
   checkNewBatch(batch);
   if ((attributesAt(batch, 0) & BatchAttribute.transactional) !== 0) throw transactional(where);
-  if (config.cleanupPolicy !== "delete") checkKeys(batch, where);
   const id = producerIdAt(batch, 0);
   const claim = id < 0n ? undefined : { id, epoch: producerEpochAt(batch, 0), called: String(id) };
   return { count: countAt(batch, 0), claim, baseSequence: baseSequenceAt(batch, 0) };
@@ -46,22 +44,6 @@ export function stampBatch(batch: Buffer, baseOffset: number, appendTime: number
   writeInt64(batch, BatchField.maxTimestamp, appendTime);
   batch.writeUInt32BE(crc32cRange(batch, CRC_COVERS_FROM, batchBytesAt(batch, 0)), BatchField.crc);
 }
-
-/** A topic that keeps the last record of each key cannot keep one without. */
-function checkKeys(batch: Buffer, where: string): void {
-  const cursor = new RecordCursor(batch); // refuses compressed ones: compaction could not look into them
-  while (cursor.next()) {
-    if (cursor.keyBytes >= 0) continue;
-    throw withoutKey(where);
-  }
-}
-
-export const withoutKey = (where: string): MillraceError =>
-  new MillraceError("RECORD_WITHOUT_KEY", "The topic is compacted by key, and a record has none.", {
-    domain: "user",
-    where,
-    hint: "Send records with keys, or set cleanup.policy to delete.",
-  });
 
 /** Without markers an aborted transaction could be read like any other. */
 const transactional = (where: string): MillraceError =>

@@ -12,7 +12,7 @@ import type { NewRecord } from "../../record/record.ts";
 import type { AppendedBatch } from "../contract/embeddedLog.ts";
 import type { ProducerIdentity, TopicConfig } from "../contract/partitionedLog.ts";
 import { type DiskSpace, diskFull } from "./diskSpace.ts";
-import { admitBatch, stampBatch, withoutKey } from "./foreignBatch.ts";
+import { admitBatch, stampBatch } from "./foreignBatch.ts";
 import { indexesFit, rebuildIndexes } from "./indexCheck.ts";
 import { baseOffsetsOf } from "./names.ts";
 import type { BatchBuffers, OpenBatches } from "./openBatches.ts";
@@ -147,7 +147,6 @@ export class Partition implements HandleOwner {
     this.checkTakes();
     const bound = BatchBuilder.boundOf(record);
     if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) this.checkSize([record]);
-    if (this.compacts && record.key === null) throw withoutKey(this.where);
     const offset = this.nextOffset;
     const open = this.openBatches();
     const bytes = open.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
@@ -163,7 +162,6 @@ export class Partition implements HandleOwner {
     if (records.length === 0) return;
     checkIdentity(producer, sequence, records.length, this.where);
     const claim = { id: producerIdOf(producer.name), epoch: producer.epoch, called: `"${producer.name}"` };
-    if (this.compacts && records.some(({ key }) => key === null)) throw withoutKey(this.where);
     await this.withProducers((producers) => {
       if (producers.check(claim, sequence, records.length, this.where, 0) === "new") {
         this.checkSize(records);
@@ -299,10 +297,6 @@ export class Partition implements HandleOwner {
 
   private stamped(record: NewRecord): NewRecord {
     return { ...record, timestamp: this.surroundings.clock.now() };
-  }
-
-  private get compacts(): boolean {
-    return this.options.config.cleanupPolicy !== "delete";
   }
 
   /** Now if they are in memory; else as soon as they were read, in the order of the calls. */

@@ -35,9 +35,8 @@ export async function planRetention(
   now: number,
 ): Promise<RetentionPlan> {
   const bases = baseOffsetsOf(await fileSystem.list(folder)).filter((base) => base <= active.baseOffset);
-  const deletes = config.cleanupPolicy !== "compact";
-  const ageMs = deletes && config.retentionMs !== UNLIMITED ? config.retentionMs : Number.POSITIVE_INFINITY;
-  const bytesMax = deletes && config.retentionBytes !== UNLIMITED ? config.retentionBytes : Number.POSITIVE_INFINITY;
+  const ageMs = config.retentionMs !== UNLIMITED ? config.retentionMs : Number.POSITIVE_INFINITY;
+  const bytesMax = config.retentionBytes !== UNLIMITED ? config.retentionBytes : Number.POSITIVE_INFINITY;
   const sizes = bytesMax === Number.POSITIVE_INFINITY ? [] : await sizesOf(fileSystem, folder, bases, active);
   let total = sizes.reduce((sum, bytes) => sum + bytes, 0);
   let againAt = Number.POSITIVE_INFINITY;

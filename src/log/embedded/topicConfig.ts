@@ -8,7 +8,6 @@ const PARTITIONS_MAX = 1024;
 /** Positions are int32 in the index. */
 const SEGMENT_BYTES_MAX = 2147483647;
 const MESSAGE_BYTES_MAX = 1024 * 1024 * 1024;
-const CLEANUP_POLICIES: readonly string[] = ["delete", "compact", "compact,delete"];
 const TIMESTAMP_TYPES: readonly string[] = ["CreateTime", "LogAppendTime"];
 
 export function checkTopicName(name: string): void {
@@ -25,8 +24,6 @@ export function checkTopicConfig(name: string, config: TopicConfig): void {
   checkWithin(name, "segment-ms", config.segmentMs, 1, Number.MAX_SAFE_INTEGER);
   checkWithin(name, "retention-ms", config.retentionMs, UNLIMITED, Number.MAX_SAFE_INTEGER);
   checkWithin(name, "retention-bytes", config.retentionBytes, UNLIMITED, Number.MAX_SAFE_INTEGER);
-  checkWithin(name, "delete-retention-ms", config.deleteRetentionMs, 0, Number.MAX_SAFE_INTEGER);
-  checkOneOf(name, "cleanup-policy", config.cleanupPolicy, CLEANUP_POLICIES);
   checkOneOf(name, "message-timestamp-type", config.timestampType, TIMESTAMP_TYPES);
   if (sync.kind === "interval") checkWithin(name, "sync-interval-ms", sync.ms, 1, SEGMENT_BYTES_MAX);
 }
