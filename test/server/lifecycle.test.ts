@@ -155,7 +155,7 @@ describe("what cannot be", () => {
     fs.rmSync(path.join(folder, "data/topics/readings-0"), { recursive: true });
     const result = await millrace(["start", "--data", "data"], folder).ended;
     expect(result.code).toBe(1);
-    expect(result.err).toMatch(/^DATA_UNREADABLE: .*\n {2}at .*data\n {2}because ENOENT.*readings-0/m);
+    expect(result.err).toMatch(/^TOPIC_FOLDER_MISSING: .*\n {2}at .*readings-0\n {2}Put it back/m);
     expect(result.err).not.toMatch(/^ {4}at /m);
   });
 

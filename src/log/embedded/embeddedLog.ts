@@ -27,7 +27,7 @@ import { BatchBuffers } from "./openBatches.ts";
 import { OpenHandles } from "./openHandles.ts";
 import { Partition, type PartitionSurroundings } from "./partition.ts";
 import { closedError } from "./partitionErrors.ts";
-import { createPartitionFolder, removeDeletedFolders, setAside } from "./partitionFolder.ts";
+import { checkFoldersThere, createPartitionFolder, removeDeletedFolders, setAside } from "./partitionFolder.ts";
 import { openPartitionReader } from "./partitionReader.ts";
 import { emptyState, type PartitionState, PartitionStates } from "./partitionState.ts";
 import { type Recovered, recoverPartition } from "./recovery.ts";
@@ -100,7 +100,9 @@ class LogDirectory implements EmbeddedLog {
     await fileSystem.makeDirectory(directory);
     await removeDeletedFolders(fileSystem, directory);
     const entries = [...this.catalog.entries()];
-    await this.recoverAll(entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => this.foldersOf(entry)));
+    const folders = entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => this.foldersOf(entry));
+    await checkFoldersThere(fileSystem, directory, folders);
+    await this.recoverAll(folders);
     for (const [name, entry] of entries) {
       if (entry.deleting) await this.removeFolders(name, entry);
       else this.topics.set(name, this.openTopic(name, entry));

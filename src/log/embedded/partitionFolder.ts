@@ -28,6 +28,18 @@ async function removeLeftover(fileSystem: FileSystem, folder: string): Promise<v
   await fileSystem.removeTree(folder);
 }
 
+/** One look at the directory, however many there are: a folder that somebody took away is noticed at the start, not at its first use. */
+export async function checkFoldersThere(fileSystem: FileSystem, directory: string, folders: readonly string[]): Promise<void> {
+  const names = new Set(await fileSystem.list(directory));
+  const missing = folders.find((folder) => !names.has(path.basename(folder)));
+  if (missing === undefined) return;
+  throw new MillraceError("TOPIC_FOLDER_MISSING", "The folder of a topic is not there any more, and the topic was not deleted.", {
+    domain: "user",
+    where: missing,
+    hint: "Put it back, or restore the whole data directory from one backup.",
+  });
+}
+
 /** Out of the way under a name that says what it is; a missing one went before. */
 export async function setAside(fileSystem: FileSystem, directory: string, folder: string): Promise<void> {
   if ((await fileSystem.stat(folder)) === undefined) return;
