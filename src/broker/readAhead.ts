@@ -14,6 +14,8 @@ export interface ReadAheadSource {
   readonly queueName: string;
   /** The next ready copies, in order. */
   upcoming(): Iterable<Copy>;
+  /** Where a copy is now, if it is ready: it may have been moved, or have gone. */
+  positionOf(offset: number): JournalPosition | undefined;
   /** Content came: deliveries can go on. */
   arrived(): void;
   /** The copy can't be read, and never will be: out of the way with it. */
@@ -87,13 +89,15 @@ export class ReadAhead {
   private async lane(batch: Iterator<Copy>, generation: number): Promise<unknown> {
     for (let next = batch.next(); !next.done; next = batch.next()) {
       const copy = next.value;
+      const position = this.source.positionOf(copy.offset);
+      if (position === undefined) continue;
       try {
-        const content = await this.read(copy.position);
+        const content = await this.read(position);
         if (generation === this.generation) this.loaded.set(copy.offset, content);
       } catch (error) {
         if (generation !== this.generation) return undefined;
         if (!(error instanceof MillraceError && error.code === "JOURNAL_CORRUPT")) return error;
-        this.logger.error("a message in the journal is damaged and cannot be delivered; its file is kept", {
+        this.logger.error("a message in the journal is damaged and cannot be delivered", {
           queue: this.source.queueName,
           offset: copy.offset,
           error,

@@ -8,17 +8,20 @@ const whole = (min: number, max: number, fallback: number, description: string):
   z.int().min(min).max(max).default(fallback).meta({ description });
 
 export const logConfig = z.strictObject({
-  sync: z
-    .enum(["always", "interval", "never"])
-    .default("always")
-    .meta({
-      description: "when a new topic's records are forced to the disk: before they are confirmed, at most sync-interval-ms later, or never",
-    }),
+  sync: z.enum(["always", "interval", "never"]).default("always").meta({
+    description: "when a new topic's records are forced to the disk: before they are confirmed, at most sync-interval-ms later, or never",
+  }),
   syncIntervalMs: whole(1, 3_600_000, 50, "with sync: interval, what a loss of power may take"),
   partitions: whole(1, 1024, 1, "of a topic that does not say how many"),
   segmentBytes: whole(4 * KiB, 2 ** 31 - 1, 256 * MiB, "a segment file rolls before it would pass this size"),
   maxMessageBytes: whole(KiB, 256 * MiB, 16 * MiB, "the largest batch, and so the largest record, that a topic takes"),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
+  journalBytesMax: whole(
+    3 * MiB,
+    2 ** 40,
+    512 * MiB,
+    "of the journal's files together (three at least): what a start after a crash has to read",
+  ),
   journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),
 });
 
@@ -29,6 +32,9 @@ export function topicDefaults({ partitions, sync, syncIntervalMs, segmentBytes, 
   return { partitions, segmentBytes, maxMessageBytes, sync: sync === "interval" ? { kind: sync, ms: syncIntervalMs } : { kind: sync } };
 }
 
-export function journalOptions({ journalFileBytes }: LogConfig): { readonly fileBytes: number } {
-  return { fileBytes: journalFileBytes };
+export function journalOptions({ journalFileBytes, journalBytesMax }: LogConfig): {
+  readonly fileBytes: number;
+  readonly bytesMax: number;
+} {
+  return { fileBytes: journalFileBytes, bytesMax: journalBytesMax };
 }

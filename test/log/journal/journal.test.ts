@@ -29,7 +29,7 @@ interface Opened {
 async function open(fileSystem: FileSystem, directory = "/journal", bytes = fileBytes): Promise<Opened> {
   const replayed = new Replayed();
   const budget = new ByteBudget("journal", 1024 * 1024);
-  const settings = { clock: systemClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes: bytes };
+  const settings = { clock: systemClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes: bytes, bytesMax: 2 ** 40 };
   return { journal: await openJournal({ fileSystem, directory, ...settings }, replayed), replayed, budget };
 }
 
