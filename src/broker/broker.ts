@@ -9,6 +9,7 @@ import type { JournalVisitor, QueueId, QueueJournal } from "../log/contract/queu
 import type { BrokerLimits } from "./config.ts";
 import { ContentCacheLimits } from "./contentCache.ts";
 import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
+import { DedupePruner } from "./dedupePruner.ts";
 import { DeliveryTurns } from "./deliveryTurns.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { builtInExchangeTypes, type ExchangeType } from "./exchangeTypes.ts";
@@ -78,7 +79,8 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const dispatcher = new Dispatcher(shared);
   const randomName = options.randomName ?? (() => randomBytes(16).toString("base64url"));
   const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial(), randomName };
-  return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal);
+  const pruner = new DedupePruner(shared.queues, clock);
+  return new OpenBroker(pruner, options, new Host(defaultHost, parts), topology, shared, shared.journal);
 }
 
 function createQueue(name: string, declared: DeclaredQueue, options: BrokerOptions, shared: QueueSurroundings): Queue | TopicQueue {
@@ -122,6 +124,7 @@ class OpenBroker implements Broker {
   readonly publishBudget: ByteBudget;
 
   constructor(
+    private readonly pruner: DedupePruner,
     private readonly options: BrokerOptions,
     private readonly host: Host,
     private readonly topology: Topology,
@@ -170,6 +173,7 @@ class OpenBroker implements Broker {
   async close(): Promise<void> {
     await this.host.close();
     this.shared.turns.stop();
+    this.pruner.stop();
     await this.journal.close();
     const deliveredBelow: Record<string, Json> = {};
     for (const queue of this.topology.queues.values()) {

@@ -64,8 +64,15 @@ export class DedupeWindow {
     while (this.byId.size > 0) this.forgetFirst();
   }
 
-  private expire(before: number): void {
-    while (this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before) this.forgetFirst();
+  /** Forgets what is too old, and at most so many. @returns how many that were */
+  prune(now: number, most: number): number {
+    return this.limit.kind === "time" ? this.expire(now - this.limit.ms, most) : 0;
+  }
+
+  private expire(before: number, most = Number.POSITIVE_INFINITY): number {
+    let count = 0;
+    for (; count < most && this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before; count++) this.forgetFirst();
+    return count;
   }
 
   private forgetFirst(): void {

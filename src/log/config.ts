@@ -16,13 +16,13 @@ export const logConfig = z.strictObject({
   segmentBytes: whole(4 * KiB, 2 ** 31 - 1, 256 * MiB, "a segment file rolls before it would pass this size"),
   maxMessageBytes: whole(KiB, 256 * MiB, 16 * MiB, "the largest batch, and so the largest record, that a topic takes"),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
+  journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),
   journalBytesMax: whole(
     3 * MiB,
     2 ** 40,
     512 * MiB,
     "of the journal's files together (three at least): what a start after a crash has to read",
   ),
-  journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),
 });
 
 export type LogConfig = z.output<typeof logConfig>;

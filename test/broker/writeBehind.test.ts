@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -96,4 +97,107 @@ test("a queue that is deleted or purged takes what was moved for it along", asyn
     expect(Number((await node.host.get("kept", true, node))?.delivery.content.toString())).toBe(n);
   }
   await node.stop();
+});
+
+const full = (node: BrokerNode, op: "write" | "sync" = "write"): void =>
+  (node.fileSystem as SimulatedFileSystem).failNext({ op, path: "-making", code: "ENOSPC", times: Number.POSITIVE_INFINITY });
+
+test("when the disk has no room for what should move, messages are refused, and taken again once some were consumed", async () => {
+  const node = await start(6);
+  await node.queue("q");
+  full(node);
+  let taken = 0;
+  const refused = async (): Promise<unknown> => {
+    for (; taken < 1000; taken++) {
+      try {
+        await publish(node, "q", `${taken}`.padEnd(300));
+      } catch (error) {
+        return error;
+      }
+    }
+    return undefined;
+  };
+  expect(await refused()).toMatchObject({ code: "JOURNAL_FULL" });
+  expect(node.journal.stats.bytes).toBeLessThanOrEqual(journalBytesMax);
+  for (let n = 0; n < taken; n++) {
+    expect(Number((await node.host.get("q", true, node))?.delivery.content.toString())).toBe(n);
+  }
+  for (let waited = 0; waited < 300; waited++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const outcome = publish(node, "q", "after").then(
+      () => true,
+      () => false,
+    );
+    if (await outcome) break;
+  }
+  expect((await node.host.get("q", true, node))?.delivery.content.toString()).toBe("after");
+  await node.stop();
+});
+
+async function flip(node: BrokerNode, file: string, needle: string): Promise<number> {
+  const bytes = await node.fileSystem.readFile(file);
+  const at = bytes.indexOf(needle);
+  const handle = await node.fileSystem.open(file, "write");
+  await handle.write(Buffer.of((bytes[at] as number) ^ 1), 0, 1, at);
+  await handle.sync();
+  await handle.close();
+  return at;
+}
+
+const filesOf = async (node: BrokerNode, suffix: string): Promise<string[]> =>
+  (await node.fileSystem.list("/data/journal"))
+    .filter((name) => name.endsWith(suffix))
+    .sort()
+    .map((name) => `/data/journal/${name}`);
+
+test("a flipped bit in a segment costs the message that it is in, said with file and position; the others come", async () => {
+  const node = await start(7);
+  await node.queue("q");
+  for (let n = 0; n < 150; n++) await publish(node, "q", `number ${n}.`.padEnd(300));
+  const [segment] = await filesOf(node, ".segment");
+  await flip(node, segment as string, "number 3.");
+  const consumer = new TestConsumer({ noAck: true });
+  node.host.consume("q", consumer);
+  for (let waited = 0; waited < 300 && consumer.received.length < 149; waited++) await turns(5);
+  expect(consumer.bodies.map((body) => Number(/\d+/.exec(body)?.[0]))).toEqual(
+    Array.from({ length: 150 }, (_, n) => n).filter((n) => n !== 3),
+  );
+  expect(node.errors).toEqual(["a message in the journal is damaged and cannot be delivered"]);
+  await node.stop();
+});
+
+test("a flipped bit in a file of the journal is met when it is emptied: the rest is saved, the file is put aside", async () => {
+  const node = await start(8);
+  await node.queue("q");
+  for (let n = 0; n < 10; n++) await publish(node, "q", `number ${n}.`.padEnd(300));
+  const [first] = await filesOf(node, ".journal");
+  await flip(node, first as string, "number 3.");
+  for (let n = 10; n < 150; n++) await publish(node, "q", `number ${n}.`.padEnd(300));
+  expect(await filesOf(node, ".damaged")).toEqual([`${first}.damaged`]);
+  const consumer = new TestConsumer({ noAck: true });
+  node.host.consume("q", consumer);
+  for (let waited = 0; waited < 300 && consumer.received.length < 149; waited++) await turns(5);
+  expect(consumer.bodies.map((body) => Number(/\d+/.exec(body)?.[0]))).toEqual(
+    Array.from({ length: 150 }, (_, n) => n).filter((n) => n !== 3),
+  );
+  expect(new Set(node.errors)).toEqual(
+    new Set([
+      "an entry of the journal is damaged; what else is in its file is saved",
+      "a message in the journal is damaged and cannot be delivered",
+    ]),
+  );
+  await node.stop();
+});
+
+test.each([".segment", ".dead"])("a flipped bit in the head of a %s file is an error with the file's name at the start", async (suffix) => {
+  const node = await start(9);
+  await node.queue("q");
+  for (let n = 0; n < 150; n++) {
+    await publish(node, "q", `number ${n}.`.padEnd(300));
+    if (n > 100) await node.host.get("q", true, node);
+  }
+  await node.journal.sync();
+  const [file] = await filesOf(node, suffix);
+  await flip(node, file as string, "MR");
+  await expect(node.crash()).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${file} at byte 0` });
 });

@@ -92,8 +92,8 @@ export interface QueueJournal {
   /**
    * Hot path: copies the message into the write buffer; the next group commit takes it. `pins` is the number of reasons to keep the
    * entry's file: one a destination, and one more for each destination that remembers its dedupe id. Persistent: `receipt` joins
-   * that commit. Never waits: the bytes count in the shared ByteBudget until they are durable. Throws MESSAGE_TOO_LARGE, or
-   * JOURNAL_FAILED after a failed write or sync.
+   * that commit. Never waits: the bytes count in the shared ByteBudget until they are durable. Throws MESSAGE_TOO_LARGE,
+   * JOURNAL_FULL while the disk has no room (later it may have), or JOURNAL_FAILED after a failed write or sync.
    */
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition;
   /** `receipt` joins what is not durable yet, if the entry at `position` is not. */

@@ -1,4 +1,5 @@
 import path from "node:path";
+import type { Clock } from "../../base/clock.ts";
 import { assert, MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
@@ -7,6 +8,7 @@ import { JournalFile } from "./journalFile.ts";
 
 const fileName = /^(\d+)\.journal$/;
 const makingName = "next.spare";
+const retryAfterMs = 1000;
 const zeros = Buffer.alloc(1024 * 1024);
 const damagedSuffix = ".damaged";
 /** Files in which nothing lives any more and that are kept for reuse; more of them are removed. */
@@ -46,6 +48,8 @@ export class JournalFiles {
   private roomWaiters: (() => void)[] = [];
   /** Files on the disk. */
   private made = 0;
+  /** What the disk has no room for: the next file, or the segment that would make room in the journal. */
+  private readonly lacking = new Set<"file" | "segment">();
   hooks: JournalFilesHooks = { beforeFree: async () => undefined, changed: () => undefined };
   /** Files from this sequence on are not free, whatever their pins: the writer is there. -1: the replay is not over. */
   writingIn = -1;
@@ -56,11 +60,12 @@ export class JournalFiles {
     readonly fileBytes: number,
     /** So many there are at most; who needs one more waits until one is free. */
     readonly filesMax: number,
+    private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
 
   /** Opens what is there; of another `fileBytes` than asked for the files on the disk are right, since they give the positions. */
-  static async open(fileSystem: FileSystem, directory: string, limits: JournalLimits, logger: Logger): Promise<JournalFiles> {
+  static async open(fileSystem: FileSystem, directory: string, limits: JournalLimits, clock: Clock, logger: Logger): Promise<JournalFiles> {
     const names = await fileSystem.list(directory);
     if (names.includes(makingName)) await fileSystem.removeFile(path.join(directory, makingName));
     const sequences = names.flatMap((name) => fileName.exec(name)?.[1] ?? []).map(Number);
@@ -79,7 +84,7 @@ export class JournalFiles {
     }
     const fileBytes = opened[0]?.header.fileBytes ?? limits.fileBytes;
     const filesMax = Math.max(filesMin, Math.floor(limits.bytesMax / fileBytes));
-    const files = new JournalFiles(fileSystem, directory, fileBytes, filesMax, logger);
+    const files = new JournalFiles(fileSystem, directory, fileBytes, filesMax, clock, logger);
     for (const { handle, file, header } of opened) {
       files.list.push(new JournalFile(header.sequence, header.crc, file, Promise.resolve(handle), () => files.tidy()));
     }
@@ -151,6 +156,28 @@ export class JournalFiles {
     this.tidy();
   }
 
+  /** Nothing but acknowledgements is to be written: what is left of the current file is for them. */
+  get outOfSpace(): boolean {
+    return this.lacking.size > 0;
+  }
+
+  foundFull(forWhat: "file" | "segment", cause: unknown): void {
+    const { directory } = this;
+    if (this.lacking.size === 0) this.logger.error("the disk is full: queues take no messages until there is room", { directory, cause });
+    this.lacking.add(forWhat);
+  }
+
+  foundRoom(forWhat: "file" | "segment"): void {
+    if (!this.lacking.delete(forWhat) || this.lacking.size > 0) return;
+    this.logger.info("there is room on the disk again: queues take messages", { directory: this.directory });
+  }
+
+  /** Nobody waits for room any more. */
+  giveUpWaiting(): void {
+    this.closing = true;
+    this.roomChanged();
+  }
+
   /** While held: the oldest file has damage in it, and what could be saved was. It is put aside, for whoever wants to look. */
   async putOldestAside(): Promise<void> {
     const oldest = this.list[0] as JournalFile;
@@ -168,8 +195,8 @@ export class JournalFiles {
   }
 
   async close(): Promise<void> {
-    this.stopped = this.closing = true;
-    this.roomChanged();
+    this.stopped = true;
+    this.giveUpWaiting();
     await this.work;
     for (const file of [...this.list, ...this.spares]) {
       const handle = await file.ready.catch(() => undefined);
@@ -206,9 +233,15 @@ export class JournalFiles {
       // before the look, so that what becomes free meanwhile is not missed
       const room = new Promise<void>((resolve) => this.roomWaiters.push(resolve));
       const reused = await this.reuseOldest(making);
-      if (reused !== undefined) return reused;
+      if (reused !== undefined) {
+        this.foundRoom("file");
+        return reused;
+      }
       // a replay that ends with a full file can't wait: what is free is known only after it
-      if (this.made < this.filesMax || this.writingIn === -1) return this.create(making);
+      if (!this.closing && (this.made < this.filesMax || this.writingIn === -1)) {
+        const created = await this.createIfRoom(making);
+        if (created !== undefined) return created;
+      }
       if (this.closing) throw new MillraceError("JOURNAL_CLOSED", "The queues' journal is closed.", { domain: "internal" });
       await room;
     }
@@ -227,6 +260,20 @@ export class JournalFiles {
         throw error;
       }
     });
+  }
+
+  /** Undefined: the disk is full. The try that failed has left what it took, and that is all that may be left. */
+  private async createIfRoom(making: string): Promise<File | undefined> {
+    try {
+      const created = await this.create(making);
+      this.foundRoom("file");
+      return created;
+    } catch (error) {
+      if (!isDiskFull(error) || this.writingIn === -1) throw error;
+      this.foundFull("file", error);
+      this.clock.after(retryAfterMs, () => this.roomChanged());
+      return undefined;
+    }
   }
 
   private async create(making: string): Promise<File> {
@@ -295,6 +342,9 @@ export class JournalFiles {
     return this.list[0];
   }
 }
+
+/** Of the file system, or of the user's part of it. */
+export const isDiskFull = (error: unknown): boolean => ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
 
 function nameOf(sequence: number): string {
   return `${String(sequence).padStart(12, "0")}.journal`;

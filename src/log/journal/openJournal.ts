@@ -11,8 +11,6 @@ import { WriteBehind } from "./writeBehind.ts";
 
 export interface JournalOptions extends JournalSettings {
   readonly fileSystem: FileSystem;
-  /** Made if it is not there; nothing but the journal is in it. */
-  readonly directory: string;
   /** Of a new journal; one that exists keeps the size that it has. */
   readonly fileBytes: number;
   /** Of the files together, three of them at least: it bounds what a restart after a crash has to read. */
@@ -26,7 +24,7 @@ export interface JournalOptions extends JournalSettings {
 export async function openJournal(options: JournalOptions, visitor: JournalVisitor): Promise<QueueJournal> {
   const { fileSystem, directory, logger, clock } = options;
   await fileSystem.makeDirectory(directory);
-  const files = await JournalFiles.open(fileSystem, directory, options, logger);
+  const files = await JournalFiles.open(fileSystem, directory, options, clock, logger);
   try {
     const reader = new JournalReader();
     const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;

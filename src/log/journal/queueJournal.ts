@@ -35,6 +35,8 @@ export interface JournalSettings {
   readonly budget: ByteBudget;
   /** The largest content that is taken. */
   readonly messageBytesMax: number;
+  /** Made if it is not there; nothing but the journal is in it. */
+  readonly directory: string;
 }
 
 /** Where the next chunk begins. */
@@ -92,6 +94,7 @@ export class FileQueueJournal implements QueueJournal {
 
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition {
     if (this.refusal !== undefined) throw this.refusal;
+    if (this.files.outOfSpace) throw this.diskFull();
     const dedupeBytes = message.dedupeId === undefined ? 0 : Buffer.byteLength(message.dedupeId);
     const contentBytes = message.content.length;
     const length = messageHeadBytes + destinations.length * destinationBytes + message.address.length + dedupeBytes + contentBytes;
@@ -186,6 +189,7 @@ export class FileQueueJournal implements QueueJournal {
 
   private async finish(): Promise<void> {
     try {
+      if (this.files.outOfSpace) this.files.giveUpWaiting();
       if (!this.failed) await this.sync();
     } finally {
       await this.running;
@@ -317,6 +321,15 @@ export class FileQueueJournal implements QueueJournal {
     const start = file.sequence * this.fileBytes;
     assert(this.written > start, "a message that is not in memory is written");
     return Math.min(this.fileBytes, this.written - start);
+  }
+
+  private diskFull(): MillraceError {
+    return new MillraceError("JOURNAL_FULL", "The disk has no room for the queues' next messages; consuming and acknowledging go on.", {
+      domain: "external",
+      retryable: true,
+      where: this.settings.directory,
+      hint: "Free some space, or consume what is there: publishing goes on by itself then.",
+    });
   }
 
   private tooLarge(entryBytes: number): MillraceError {

@@ -3,7 +3,7 @@ import type { Logger } from "../../base/logger.ts";
 import type { JournalTenants } from "../contract/queueJournal.ts";
 import { EntryKind, entryHeadBytes, isEntry } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
-import type { JournalFiles } from "./journalFiles.ts";
+import { isDiskFull, type JournalFiles } from "./journalFiles.ts";
 import { destinationOf, messagesOf } from "./journalMessages.ts";
 import { ordinalOf, type Segment, serialOf } from "./segment.ts";
 import type { Segments } from "./segments.ts";
@@ -67,16 +67,19 @@ export class WriteBehind {
         try {
           await this.files.hold();
           await job();
+          this.files.foundRoom("segment");
         } finally {
           this.files.letGo();
         }
       }
+      this.files.foundRoom("segment"); // what needed it may be consumed
       this.running = false;
     } catch (error) {
+      // without room for the segment there is soon none in the journal either
+      if (isDiskFull(error)) this.files.foundFull("segment", error);
       this.logger.warn("could not move what lives in the journal; trying again", { error });
       this.clock.after(retryAfterMs, () => {
-        this.running = false;
-        this.wake();
+        this.stopped = this.work();
       });
     }
   }
