@@ -1,5 +1,6 @@
 import path from "node:path";
 import { crc32cRange } from "../../base/crc32c.ts";
+import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import type { JournalVisitor } from "../contract/queueJournal.ts";
@@ -217,7 +218,15 @@ export class Segments {
 
   private async readDead(segment: Segment): Promise<Buffer | undefined> {
     if ((await this.fileSystem.stat(segment.deadPath)) === undefined) return undefined;
-    return decodeDead(await this.fileSystem.readFile(segment.deadPath), segment.items, segment.deadPath);
+    const bytes = await this.fileSystem.readFile(segment.deadPath);
+    try {
+      return decodeDead(bytes, segment.items, segment.deadPath);
+    } catch (error) {
+      if (!(error instanceof MillraceError && error.code === "JOURNAL_CORRUPT")) throw error;
+      const where = { file: segment.deadPath, position: 0, error };
+      this.logger.error("the list of what is gone from a segment is damaged: some of what was acknowledged comes again", where);
+      return undefined;
+    }
   }
 
   private readRange(segment: Segment, from: number, length: number): Promise<Buffer> {
