@@ -96,8 +96,9 @@ export class JournalFiles {
     return this.list;
   }
 
+  /** On the disk; the next one may only be planned. */
   get count(): number {
-    return this.list.length + this.spares.length;
+    return this.made;
   }
 
   /** Undefined: it was put aside. */
