@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Children } from "../demo/children.ts";
+import { disorder } from "../demo/disorder.ts";
 import { Line } from "../demo/line.ts";
 import { ConsumerProcess, PublisherProcess } from "../demo/lineProcesses.ts";
 import { NodeProcess } from "../demo/nodeProcess.ts";
@@ -16,14 +17,7 @@ import { inFolder } from "./workspace.ts";
 
 const FLIGHTS = 250_000;
 const ROUNDS = 3;
-const HOUR_MS = 3_600_000;
-const settings = {
-  events: FLIGHTS,
-  disorderMs: 2 * HOUR_MS - 5 * 60_000,
-  heldBackOneIn: 1_000,
-  heldBackMs: 24 * HOUR_MS,
-  seed: 1,
-};
+const settings = { events: FLIGHTS, ...disorder, seed: 1 };
 const baselineProgram = fileURLToPath(new URL("./baseline/main.js", import.meta.url));
 
 /** CPU time of another process, all its threads; NaN where the operating system has no /proc. */

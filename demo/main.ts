@@ -1,9 +1,10 @@
 /** `npm run demo`: real flights through the whole line, judged by another program. See README.md. */
 import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import path from "node:path";
 import { Random } from "../src/base/random.ts";
 import { Children } from "./children.ts";
+import { disorder } from "./disorder.ts";
 import { judge } from "./judge.ts";
 import { planKills } from "./kills.ts";
 import { Line, type LineResult } from "./line.ts";
@@ -13,12 +14,6 @@ import { flightsPath, nodeEntry, outputDirectory } from "./paths.ts";
 import { ProgressLine } from "./progress.ts";
 import { findingsText, killSentence, lateSentence, stageTable, worstHours } from "./report.ts";
 
-const HOUR_MS = 3_600_000;
-/** The pipeline waits two hours (its outOfOrderness); the rest is a margin. */
-const DISORDER_MS = 2 * HOUR_MS - 5 * 60_000;
-const HELD_BACK_ONE_IN = 1_000;
-const HELD_BACK_MS = 24 * HOUR_MS;
-
 const say = (text: string): void => console.log(text);
 
 async function demo(options: DemoOptions): Promise<number> {
@@ -26,9 +21,10 @@ async function demo(options: DemoOptions): Promise<number> {
     if (!existsSync(needed))
       throw new Error(`${needed} is missing: run "npm ci" and start the demo with "npm run demo", which builds first`);
   }
+  const other = await NodeProcess.runningIn(outputDirectory);
+  if (other !== undefined) throw new Error(`another demo runs: its node, process ${other}, works in ${shortPath(outputDirectory)}/`);
   const children = new Children();
   await rm(outputDirectory, { recursive: true, force: true });
-  await mkdir(outputDirectory);
   const node = await NodeProcess.create(outputDirectory, children);
   say(`A node on port ${node.port}, a publisher and two consumers, each a process of its own. Output: ${shortPath(outputDirectory)}/`);
   const line = await runLine(options, node, children);
@@ -58,9 +54,7 @@ async function runLine({ events, kill, seed }: DemoOptions, node: NodeProcess, c
   const progress = new ProgressLine(process.stdout);
   const settings = {
     events,
-    disorderMs: DISORDER_MS,
-    heldBackOneIn: HELD_BACK_ONE_IN,
-    heldBackMs: HELD_BACK_MS,
+    ...disorder,
     seed,
     kills: kill ? planKills(new Random(seed)) : [],
     directory: outputDirectory,
@@ -96,11 +90,28 @@ function whereAndWhatNext({ kill, keep, events }: DemoOptions): string {
 
 const shortPath = (file: string): string => path.relative(process.cwd(), file) || ".";
 
+/** undefined: they were wrong, which is said. */
+function optionsOf(args: readonly string[]): DemoOptions | undefined {
+  try {
+    return readOptions(args);
+  } catch (error) {
+    console.error(`${textOf(error)}\n\n${USAGE}`);
+    return undefined;
+  }
+}
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+const args = process.argv.slice(2);
+if (args.includes("--help")) {
+  say(USAGE);
+  process.exit(0);
+}
+const options = optionsOf(args);
+if (options === undefined) process.exit(2);
 try {
-  const options = process.argv.slice(2).includes("--help") ? undefined : readOptions(process.argv.slice(2));
-  if (options === undefined) say(USAGE);
-  process.exit(options === undefined ? 0 : await demo(options));
+  process.exit(await demo(options));
 } catch (error) {
-  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  console.error(`\nThe demo failed: ${textOf(error)}`);
   process.exit(1);
 }

@@ -1,7 +1,7 @@
 /** The node under demonstration: a process of its own, started, killed and drained as an operator would. */
 import type { ChildProcess } from "node:child_process";
 import { openSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -36,6 +36,7 @@ export class NodeProcess {
   /** Writes its configuration; everything of it lies below `directory`, what the pipeline writes too. */
   static async create(directory: string, children: Children): Promise<NodeProcess> {
     const node = new NodeProcess(directory, await freePort(), children);
+    await mkdir(directory, { recursive: true });
     const config = {
       data: node.data,
       listeners: { amqp: { port: node.port } },
@@ -46,6 +47,11 @@ export class NodeProcess {
     };
     await writeFile(node.configFile, stringify(config));
     return node;
+  }
+
+  /** The process that works in the directory, if there is one: another demo. */
+  static async runningIn(directory: string): Promise<number | undefined> {
+    return (await runningNode(path.join(directory, "data")).catch(() => undefined))?.pid;
   }
 
   get pid(): number | undefined {

@@ -34,7 +34,8 @@ export function lateSentence(line: LineResult, verdict: Verdict): string {
 export function killSentence({ kills, republished, duplicatesDropped, redelivered }: LineResult): string {
   return (
     `Killed ${kills} times with SIGKILL: ${grouped(republished)} flights published again, ` +
-    `at least ${grouped(duplicatesDropped)} copies recognised and dropped, ${grouped(redelivered)} deliveries marked as redelivered.`
+    `${duplicatesDropped === 0 ? "" : `at least ${grouped(duplicatesDropped)} copies recognised and dropped, `}` +
+    `${grouped(redelivered)} deliveries marked as redelivered.`
   );
 }
 

@@ -29,10 +29,11 @@ function outputError(error: unknown, where: string): unknown {
 }
 
 function hintFor(code: string): string {
-  if (code === "EACCES" || code === "EPERM") return "Give the user that runs the node write permission there, or choose another folder.";
-  if (code === "EROFS") return "The file system is mounted read-only: remount it, or choose another folder.";
+  if (code === "EACCES" || code === "EPERM")
+    return "Give the user that runs the node write permission there, or choose another folder; then start the node again.";
+  if (code === "EROFS") return "The file system is mounted read-only: remount it, or choose another folder; then start the node again.";
   if (code === "ENOTDIR" || code === "EISDIR" || code === "EEXIST") {
-    return "Something that is not a folder has the name of one: move it away, or choose another folder.";
+    return "Something that is not a folder has the name of one: move it away, or choose another folder; then start the node again.";
   }
   return "Look at the disk and the system's log; the pipeline tries again from its last checkpoint.";
 }

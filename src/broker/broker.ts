@@ -9,7 +9,6 @@ import type { JournalVisitor, QueueId, QueueJournal } from "../log/contract/queu
 import type { BrokerLimits } from "./config.ts";
 import { ContentCacheLimits } from "./contentCache.ts";
 import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
-import { DedupePruner } from "./dedupePruner.ts";
 import { DeliveryTurns } from "./deliveryTurns.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { builtInExchangeTypes, type ExchangeType } from "./exchangeTypes.ts";
@@ -17,6 +16,7 @@ import { Queue, type QueueSurroundings } from "./queue.ts";
 import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
 import { queueSettings } from "./queueSettings.ts";
+import { batchBytesMax } from "./readAhead.ts";
 import { Router } from "./routing.ts";
 import { Serial } from "./serial.ts";
 import { recoverTopicDedupe } from "./topicDedupe.ts";
@@ -63,6 +63,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     queues: new Map(),
     turns: new DeliveryTurns(),
     contentCache: new ContentCacheLimits(limits.queueCacheBytesMax, limits.queueCacheBytesMaxTotal),
+    readAhead: new ContentCacheLimits(batchBytesMax, limits.readAheadBytesMaxTotal),
     clock,
     logger,
   };
@@ -73,14 +74,13 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   await finishTopicDeletions(store, log);
   restoreTopology(topology);
   const queues = [...topology.queues.values()];
-  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now());
+  for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now(), limits.dedupeIdsMax);
   shared.journal = await options.openJournal(queueFiller(shared.queues));
   await afterReplay(shared.queues, store, shared.journal);
   const dispatcher = new Dispatcher(shared);
   const randomName = options.randomName ?? (() => randomBytes(16).toString("base64url"));
   const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial(), randomName };
-  const pruner = new DedupePruner(shared.queues, clock);
-  return new OpenBroker(pruner, options, new Host(defaultHost, parts), topology, shared, shared.journal);
+  return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal);
 }
 
 function createQueue(name: string, declared: DeclaredQueue, options: BrokerOptions, shared: QueueSurroundings): Queue | TopicQueue {
@@ -124,7 +124,6 @@ class OpenBroker implements Broker {
   readonly publishBudget: ByteBudget;
 
   constructor(
-    private readonly pruner: DedupePruner,
     private readonly options: BrokerOptions,
     private readonly host: Host,
     private readonly topology: Topology,
@@ -173,11 +172,12 @@ class OpenBroker implements Broker {
   async close(): Promise<void> {
     await this.host.close();
     this.shared.turns.stop();
-    this.pruner.stop();
     await this.journal.close();
     const deliveredBelow: Record<string, Json> = {};
     for (const queue of this.topology.queues.values()) {
-      if (queue.kind === "queue" && queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
+      if (queue.kind !== "queue") continue;
+      queue.stop();
+      if (queue.durable) deliveredBelow[queue.id] = queue.deliveredOffsetsEnd;
     }
     await this.options.store.change(new Map([[cleanStop, deliveredBelow]]));
     await this.options.store.close();

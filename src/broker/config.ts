@@ -23,6 +23,7 @@ const count = (fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
 export const brokerLimitsSchema = z.strictObject({
   queueCacheBytesMax: count(8 * 1024 * 1024, "content of ready messages that stays in memory, of one queue"),
   queueCacheBytesMaxTotal: count(128 * 1024 * 1024, "content of ready messages that stays in memory, of all queues together"),
+  readAheadBytesMaxTotal: count(64 * 1024 * 1024, "content read back from the journal before its turn, of all queues together"),
   routeCacheEntriesMax: count(100_000, "pairs of exchange and routing key whose route is remembered"),
   dedupeIdsMax: count(1_000_000, "message-ids that a queue or a partition with x-dedupe remembers at most"),
   partitionsMax: count(1024, "partitions of a topic"),

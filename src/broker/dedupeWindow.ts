@@ -64,15 +64,15 @@ export class DedupeWindow {
     while (this.byId.size > 0) this.forgetFirst();
   }
 
-  /** Forgets what is too old, and at most so many. @returns how many that were */
-  prune(now: number, most: number): number {
-    return this.limit.kind === "time" ? this.expire(now - this.limit.ms, most) : 0;
+  /** Lets go what is too old; returns when the next id will be, undefined: none ever. */
+  tidy(now: number): number | undefined {
+    if (this.limit.kind === "count") return undefined;
+    this.expire(now - this.limit.ms);
+    return this.byId.size === 0 ? undefined : (this.inOrder[this.first] as Remembered).timestamp + this.limit.ms + 1;
   }
 
-  private expire(before: number, most = Number.POSITIVE_INFINITY): number {
-    let count = 0;
-    for (; count < most && this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before; count++) this.forgetFirst();
-    return count;
+  private expire(before: number): void {
+    while (this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before) this.forgetFirst();
   }
 
   private forgetFirst(): void {

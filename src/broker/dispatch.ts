@@ -6,6 +6,12 @@ import { type KeptContent, keptContentOf } from "./copy.ts";
 import type { Queue, QueueSurroundings } from "./queue.ts";
 import type { Route } from "./route.ts";
 
+/**
+ * Copies of one message that go straight out, without an entry, are not asked again for room: they may all be the same client's.
+ * Further ones are kept, and wait where there is no room.
+ */
+const unkeptBytesMax = 256 * 1024;
+
 /** What was decided for one queue before anything is written. */
 interface Plan {
   readonly queue: Queue;
@@ -50,7 +56,7 @@ export class Dispatcher {
     const now = this.shared.clock.now();
     const dedupeId = remembers ? id : undefined;
     const position = this.journal.append(entry(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
-    if (remembers) queue.dedupe?.remember(id, position, now);
+    if (remembers) queue.remember(id, position, now);
     if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
     const bytes = message.content.length;
     queue.enqueue(offset, position, bytes, durable, queue.hasRoomFor(bytes) ? keptContentOf(message) : undefined);
@@ -59,6 +65,7 @@ export class Dispatcher {
   private toQueues(queues: readonly Queue[], message: Message, id: string | undefined, receipt: Receipt | undefined): void {
     const plans: Plan[] = [];
     const destinations: Destination[] = [];
+    let unkeptBytes = 0;
     let pins = 0;
     let durable = false;
     for (let i = 0; i < queues.length; i++) {
@@ -68,7 +75,8 @@ export class Dispatcher {
       const durableCopy = queue.durable && message.persistent;
       const consumer = remembers && durableCopy ? undefined : queue.waitingConsumer();
       const offset = queue.nextOffsetTaken();
-      const kept = remembers || !consumer?.noAck;
+      const kept = remembers || !consumer?.noAck || (unkeptBytes > 0 && unkeptBytes + message.content.length > unkeptBytesMax);
+      if (!kept) unkeptBytes += message.content.length;
       plans.push({ queue, offset, consumer, kept, remembers });
       if (!kept) continue;
       destinations.push({ queue: queue.id, offset });
@@ -82,7 +90,7 @@ export class Dispatcher {
     let content: KeptContent | undefined;
     for (const { queue, offset, consumer, kept, remembers } of plans) {
       const durableCopy = queue.durable && message.persistent;
-      if (remembers) queue.dedupe?.remember(id as string, position, now);
+      if (remembers) queue.remember(id as string, position, now);
       if (consumer !== undefined && !kept) {
         queue.deliverUnkept(consumer, offset, message);
       } else if (consumer?.ready()) {

@@ -1,15 +1,15 @@
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type { JournalPosition, KeptCopy, QueueId, QueueJournal, RememberedId, ReplayedMessage } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
-import type { ContentCacheLimits } from "./contentCache.ts";
+import { ContentCache, type ContentCacheLimits } from "./contentCache.ts";
 import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./contract.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
-import { ReadAhead, type ReadAheadSource } from "./readAhead.ts";
+import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages } from "./readyMessages.ts";
 
 /** What all queues of a node share. */
@@ -20,11 +20,14 @@ export interface QueueSurroundings {
   readonly queues: Map<QueueId, Queue>;
   readonly turns: DeliveryTurns;
   readonly contentCache: ContentCacheLimits;
+  readonly readAhead: ContentCacheLimits;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 const releasedPerTurnMax = 4096;
+/** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
+const expiryMs = { least: 1000, most: 3_600_000 };
 
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
@@ -53,6 +56,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private durableBelow = 0;
   private lastDurablePosition = -1;
   private waitsForDurable = false;
+  private expiry: Timer | undefined;
 
   constructor(
     readonly name: string,
@@ -67,7 +71,13 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   ) {
     shared.queues.set(id, this);
     this.ready = new ReadyMessages(shared.contentCache);
-    this.readAhead = new ReadAhead((position) => this.journal.read(position), this, shared.clock, shared.logger);
+    this.readAhead = new ReadAhead(
+      (position) => this.journal.read(position),
+      this,
+      new ContentCache(shared.readAhead),
+      shared.clock,
+      shared.logger,
+    );
     // in replay no pin is taken yet
     if (dedupe) this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
   }
@@ -102,6 +112,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   nextOffsetTaken(): number {
     this.published++;
     return this.nextOffset++;
+  }
+
+  /** The message-id of what was just put into the journal. */
+  remember(id: string, position: number, now: number): void {
+    this.dedupe?.remember(id, position, now);
+    if (this.expiry === undefined) this.expireLater(now);
   }
 
   hasRoomFor(contentBytes: number): boolean {
@@ -169,7 +185,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     try {
       content ??= await this.journal.read(copy.position);
     } catch (error) {
-      this.requeue(copy.offset);
+      // what is damaged keeps its pin, and is out of the way
+      if (isDamage(error)) this.unacked.delete(copy.offset);
+      else this.requeue(copy.offset);
       if (!this.deleted) throw error;
     }
     if (this.deleted || content === undefined) return undefined;
@@ -234,9 +252,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
             drop = this.journal.drop(this.id, belowOffset, receipt);
           })
         : undefined;
-    await this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)));
-    if (drop !== undefined) this.journal.release(drop);
-    await (dropped ?? (this.durable ? this.journal.sync() : undefined));
+    const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy))).then(() => {
+      if (drop !== undefined) this.journal.release(drop);
+    });
+    // together: the drop may fail while the slices still go on
+    await Promise.all([dropped, released]);
+    if (!dropsAll && this.durable) await this.journal.sync();
     return purged.length;
   }
 
@@ -252,6 +273,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.readAhead.clear();
     left.forgetContents();
     this.dedupe?.clear();
+    this.stop();
     await this.inSlices(left, (copy) => this.journal.release(copy.position));
     await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
     return left.length;
@@ -269,6 +291,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (copy.position !== from) return false;
     this.unacked.set(offset, { ...copy, position: to });
     return true;
+  }
+
+  /** Nothing happens by itself any more. */
+  stop(): void {
+    this.expiry?.cancel();
   }
 
   // ---- recovery
@@ -309,6 +336,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
+    this.expireLater(this.shared.clock.now());
   }
 
   /** For `recovered` after the next start. */
@@ -326,6 +354,16 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (!consumer.noAck) return;
     this.acknowledged++;
     this.end(copy);
+  }
+
+  private expireLater(now: number): void {
+    const nextAt = this.dedupe?.tidy(now);
+    this.expiry =
+      nextAt === undefined
+        ? undefined
+        : this.shared.clock.after(Math.min(Math.max(nextAt - now, expiryMs.least), expiryMs.most), () => {
+            this.expireLater(this.shared.clock.now());
+          });
   }
 
   /**

@@ -7,7 +7,7 @@ import { durationMs } from "./duration.ts";
 import { notImplemented, preconditionFailed } from "./errors.ts";
 
 /** What a topic's partition is chosen by. */
-export type PartitionKey =
+type PartitionKey =
   | { readonly kind: "routing-key" }
   | { readonly kind: "message-id" }
   | { readonly kind: "header"; readonly name: string }
@@ -15,13 +15,15 @@ export type PartitionKey =
 
 export interface TopicSettings {
   readonly kind: "topic";
-  readonly partitions: number;
+  /** What was asked for; undefined: as the node's configuration says when the topic is made. */
+  readonly partitions: number | undefined;
   readonly partitionKey: PartitionKey;
-  readonly sync: SyncPolicy;
+  /** The same. */
+  readonly sync: SyncPolicy | undefined;
   readonly dedupe: DedupeLimit | undefined;
 }
 
-export interface PlainQueueSettings {
+interface PlainQueueSettings {
   readonly kind: "queue";
   readonly dedupe: DedupeLimit | undefined;
 }
@@ -71,8 +73,9 @@ export function comparedArguments(args: Arguments): Arguments {
   return { "x-queue-type": "classic", ...Object.fromEntries(compared) };
 }
 
-function partitionCount(args: Arguments, partitionsMax: number, where: string): number {
-  const value = given(args, "x-partitions", 1);
+function partitionCount(args: Arguments, partitionsMax: number, where: string): number | undefined {
+  const value = args["x-partitions"];
+  if (value === undefined) return undefined;
   const partitions = wholeNumber(value);
   if (partitions !== undefined && partitions >= 1 && partitions <= partitionsMax) return partitions;
   throw preconditionFailed(`invalid arg 'x-partitions' ${where}: ${shown(value)} is not a whole number from 1 to ${partitionsMax}`);
@@ -89,8 +92,9 @@ function partitionKey(args: Arguments, where: string): PartitionKey {
   );
 }
 
-function syncPolicy(args: Arguments, where: string): SyncPolicy {
-  const value = given(args, "x-sync", "always");
+function syncPolicy(args: Arguments, where: string): SyncPolicy | undefined {
+  const value = args["x-sync"];
+  if (value === undefined) return undefined;
   if (value === "always" || value === "never") return { kind: value };
   const ms = typeof value === "string" ? durationMs(value) : undefined;
   if (ms !== undefined && ms > 0) return { kind: "interval", ms };

@@ -2,10 +2,11 @@ import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { JournalPosition } from "../log/contract/queueJournal.ts";
+import type { ContentCache } from "./contentCache.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 
 const batchEntriesMax = 256;
-const batchBytesMax = 1024 * 1024;
+export const batchBytesMax = 1024 * 1024;
 /** Below the size of libuv's pool, which the syncs share. */
 const readsInFlightMax = 2;
 const retryAfterMs = 1000;
@@ -24,7 +25,8 @@ export interface ReadAheadSource {
 
 /** Brings the content of the next ready messages back from the journal, a batch at a time. */
 export class ReadAhead {
-  private readonly loaded = new Map<number, KeptContent>();
+  /** undefined: on its way. Whoever is taken meanwhile leaves, and what comes then for it is dropped. */
+  private readonly loaded = new Map<number, KeptContent | undefined>();
   private busy = false;
   /** What was started under another number is not wanted any more. */
   private generation = 0;
@@ -32,6 +34,7 @@ export class ReadAhead {
   constructor(
     private readonly read: (position: JournalPosition) => Promise<KeptContent>,
     private readonly source: ReadAheadSource,
+    private readonly room: ContentCache,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
@@ -42,6 +45,7 @@ export class ReadAhead {
   }
 
   taken(offset: number): void {
+    this.room.release(this.loaded.get(offset));
     this.loaded.delete(offset);
   }
 
@@ -49,6 +53,7 @@ export class ReadAhead {
   clear(): void {
     this.generation++;
     this.loaded.clear();
+    this.room.clear();
   }
 
   /** The next batch, if none is on its way. */
@@ -75,12 +80,18 @@ export class ReadAhead {
     const batch: Copy[] = [];
     let seen = 0;
     let bytes = 0;
+    let newBytes = 0;
     // what is loaded already counts as well: however often the first one comes back, no more than this is held
     for (const copy of this.source.upcoming()) {
-      if (seen++ >= batchEntriesMax || (bytes > 0 && bytes + copy.bytes > batchBytesMax)) break;
+      if (seen++ >= batchEntriesMax) break;
+      // without room for more it is one at a time
+      if (bytes > 0 && (bytes + copy.bytes > batchBytesMax || !this.room.hasRoom(newBytes + copy.bytes))) break;
       if (copy.content !== undefined) continue;
       bytes += copy.bytes;
-      if (!this.loaded.has(copy.offset)) batch.push(copy);
+      if (this.loaded.get(copy.offset) !== undefined) continue;
+      this.loaded.set(copy.offset, undefined);
+      newBytes += copy.bytes;
+      batch.push(copy);
     }
     return batch.values();
   }
@@ -90,18 +101,23 @@ export class ReadAhead {
     for (let next = batch.next(); !next.done; next = batch.next()) {
       const copy = next.value;
       const position = this.source.positionOf(copy.offset);
-      if (position === undefined) continue;
+      if (position === undefined || !this.loaded.has(copy.offset)) continue; // its entry may be gone with it
       try {
         const content = await this.read(position);
-        if (generation === this.generation) this.loaded.set(copy.offset, content);
+        if (generation === this.generation && this.loaded.has(copy.offset)) {
+          this.loaded.set(copy.offset, content);
+          this.room.take(content);
+        }
       } catch (error) {
         if (generation !== this.generation) return undefined;
-        if (!(error instanceof MillraceError && error.code === "JOURNAL_CORRUPT")) return error;
+        if (!this.loaded.has(copy.offset)) continue;
+        if (!isDamage(error)) return error;
         this.logger.error("a message in the journal is damaged and cannot be delivered", {
           queue: this.source.queueName,
           offset: copy.offset,
           error,
         });
+        this.loaded.delete(copy.offset);
         this.source.unreadable(copy.offset);
       }
       if (generation !== this.generation) return undefined;
@@ -109,3 +125,6 @@ export class ReadAhead {
     return undefined;
   }
 }
+
+/** Trying again will not help. */
+export const isDamage = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CORRUPT";

@@ -6,7 +6,7 @@
 import { assert } from "../base/errors.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 
-const chunkEntriesFirst = 32; // an idle queue costs little
+const chunkEntriesFirst = 16; // an idle queue costs little
 const chunkEntriesMax = 2048;
 const gone = -1;
 

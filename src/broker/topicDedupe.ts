@@ -13,14 +13,14 @@ interface Found {
 }
 
 /** Fills a topic's windows of message-ids from the end of each partition. */
-export async function recoverTopicDedupe(log: PartitionedLog, queue: TopicQueue, now: number): Promise<void> {
+export async function recoverTopicDedupe(log: PartitionedLog, queue: TopicQueue, now: number, idsMax: number): Promise<void> {
   const { dedupe } = queue.settings;
   if (dedupe === undefined) return;
   for (const descriptor of queue.topic.description.partitions) {
     const reader = await log.openReader(descriptor);
     try {
       const window = queue.windows[descriptor.partition];
-      for (const { id, offset, timestamp } of await lastIds(reader, dedupe, now)) {
+      for (const { id, offset, timestamp } of await lastIds(reader, dedupe, now, idsMax)) {
         if (window?.find(id, timestamp) === undefined) window?.remember(id, offset, timestamp);
       }
     } finally {
@@ -30,24 +30,27 @@ export async function recoverTopicDedupe(log: PartitionedLog, queue: TopicQueue,
 }
 
 /** Nobody counts by subtraction, so: from a guess to the end, and from further back if that was not enough. */
-async function lastIds(reader: PartitionReader, limit: DedupeLimit, now: number): Promise<Found[]> {
+async function lastIds(reader: PartitionReader, limit: DedupeLimit, now: number, idsMax: number): Promise<Found[]> {
+  const most = limit.kind === "count" ? Math.min(limit.idsMax, idsMax) : idsMax;
+  const since = limit.kind === "time" ? now - limit.ms : Number.NEGATIVE_INFINITY;
   const start = reader.startOffset();
   const end = reader.highWatermark();
-  for (let span = limit.kind === "count" ? limit.idsMax : firstSpan; ; span *= 2) {
+  for (let span = limit.kind === "count" ? most : firstSpan; ; span *= 2) {
     const from = Math.max(start, end - span);
-    const { found, firstTimestamp } = await idsFrom(reader, from, end);
-    const enough = limit.kind === "count" ? found.length >= limit.idsMax : firstTimestamp < now - limit.ms;
-    if (!enough && from > start) continue;
-    return limit.kind === "count" ? found.slice(-limit.idsMax) : found.filter(({ timestamp }) => timestamp >= now - limit.ms);
+    const { found, firstTimestamp } = await idsFrom(reader, from, end, most);
+    if (from > start && found.length < most && firstTimestamp >= since) continue;
+    return found.filter(({ timestamp }) => timestamp >= since);
   }
 }
 
+/** At most the last `most` of them: a window by time may be longer than anybody can remember. */
 async function idsFrom(
   reader: PartitionReader,
   from: number,
   end: number,
+  most: number,
 ): Promise<{ readonly found: Found[]; readonly firstTimestamp: number }> {
-  const found: Found[] = [];
+  let found: Found[] = [];
   let firstTimestamp = Number.POSITIVE_INFINITY;
   for (let next = from; next < end; ) {
     const bytes = await reader.read(next, readBytes);
@@ -58,6 +61,7 @@ async function idsFrom(
       const id = record.headers.find((header) => header.key === messageIdHeader)?.value;
       if (id) found.push({ id: Buffer.from(id).toString(), offset: record.offset, timestamp: record.timestamp });
     }
+    if (found.length > most * 2) found = found.slice(-most);
   }
-  return { found, firstTimestamp };
+  return { found: found.slice(-most), firstTimestamp };
 }

@@ -28,6 +28,7 @@ export class TopicQueue {
   readonly windows: readonly DedupeWindow[];
   published = 0;
   duplicates = 0;
+  private readonly partitions: number;
   private nextPartition = 0;
 
   constructor(
@@ -38,8 +39,10 @@ export class TopicQueue {
     dedupeIdsMax: number,
     private readonly clock: Clock,
   ) {
-    const { dedupe, partitions } = settings;
-    this.windows = dedupe === undefined ? [] : Array.from({ length: partitions }, () => new DedupeWindow(dedupe, dedupeIdsMax, nothing));
+    const { dedupe } = settings;
+    this.partitions = topic.description.partitions.length;
+    this.windows =
+      dedupe === undefined ? [] : Array.from({ length: this.partitions }, () => new DedupeWindow(dedupe, dedupeIdsMax, nothing));
   }
 
   get dedupes(): boolean {
@@ -50,7 +53,7 @@ export class TopicQueue {
   target(address: Address): TopicTarget {
     if (this.settings.partitionKey.kind !== "routing-key") return new TopicTarget(this, undefined);
     const key = Buffer.from(address.routingKey);
-    return new TopicTarget(this, { key, partition: partitionFor(key, this.settings.partitions) });
+    return new TopicTarget(this, { key, partition: partitionFor(key, this.partitions) });
   }
 
   /** @param id the message-id, where the topic deduplicates. */
@@ -79,7 +82,7 @@ export class TopicQueue {
   }
 
   private partitionOf(key: Buffer | null, id: string | undefined): number {
-    const { partitions } = this.settings;
+    const { partitions } = this;
     if (key !== null) return partitionFor(key, partitions);
     // the same message again has to come to the same window
     if (id !== undefined) return partitionFor(Buffer.from(id), partitions);

@@ -26,7 +26,7 @@ import { Removal } from "./removal.ts";
 import type { RoutedAddress } from "./routedAddress.ts";
 import type { Router } from "./routing.ts";
 import type { Serial } from "./serial.ts";
-import { deleteTopicQueue } from "./topicDeletion.ts";
+import { deleteTopicQueue, withoutDeletion } from "./topicDeletion.ts";
 import type { TopicQueue } from "./topicQueue.ts";
 import type { Topology } from "./topology.ts";
 
@@ -234,7 +234,8 @@ export class Host implements VirtualHost {
     this.checkLimit("queue", this.topology.queues.size + this.pending.queues, this.parts.limits.queuesMax);
     if (settings.kind === "topic") {
       const { partitions, sync } = settings;
-      await this.parts.log.createTopic(name, { partitions, sync }).catch((error: unknown) => {
+      const asked = { ...(partitions !== undefined && { partitions }), ...(sync !== undefined && { sync }) };
+      await this.parts.log.createTopic(name, asked).catch((error: unknown) => {
         if (!(error instanceof MillraceError && error.domain === "user")) throw error;
         throw preconditionFailed(`cannot make the topic ${this.whereQueue(name)}: ${error.message}`, error.hint);
       });
@@ -242,7 +243,10 @@ export class Host implements VirtualHost {
     this.pending.queues++;
     try {
       const declared = { id: await this.parts.queueIds.take(), options, owner: options.exclusive ? owner : undefined };
-      await this.topology.commit([{ kind: "queue", name, declared }]);
+      await this.topology.commit(
+        [{ kind: "queue", name, declared }],
+        settings.kind === "topic" ? withoutDeletion(this.topology, name) : undefined,
+      );
     } finally {
       this.pending.queues--;
     }

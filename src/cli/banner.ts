@@ -10,19 +10,25 @@ export function banner(status: NodeStatus, config: NodeConfig): string {
   const pipelines = status.pipelines.map((pipeline) => `${pipeline.name} (${pipeline.state})`);
   const lines = [
     "",
-    `  ${style(`millrace ${status.version}`, "bold")}  dev: guest/guest, loopback only`,
+    `  ${style(`millrace ${status.version}`, "bold")}  dev: ${login(config)}, loopback only`,
     "",
     `  AMQP       ${style(uri, "green")}${wanted === 0 || wanted === port ? "" : style(`   (port ${wanted} is taken)`, "yellow")}`,
     `  data       ${config.data}`,
     `  pipelines  ${pipelines.length === 0 ? style("none: name their files behind 'millrace dev'", "dim") : pipelines.join(", ")}`,
     "",
     `  try        npx -y -p amqplib node -e '${publishOne(uri)}'`,
-    `             millrace status --data ${shellWord(config.data)}`,
-    `             millrace stop --drain --data ${shellWord(config.data)}`,
+    `             npx millrace status --data ${shellWord(config.data)}`,
+    `             npx millrace stop --data ${shellWord(config.data)}`,
     "",
   ];
   return lines.join("\n");
 }
+
+/** A file with users of its own has taken guest away. */
+const login = ({ auth }: NodeConfig): string =>
+  auth.users.some(({ name, password }) => name === "guest" && password === "guest")
+    ? "guest/guest"
+    : `users of the configuration: ${auth.users.map(({ name }) => name).join(", ") || "none"}`;
 
 const publishOne = (uri: string): string =>
   `require("amqplib").connect("${uri}").then(async c=>{const h=await c.createConfirmChannel();await h.assertQueue("hello");` +

@@ -4,8 +4,8 @@ import path from "node:path";
 import { silentLogger } from "../base/logger.ts";
 import type { Flag } from "../config/settings.ts";
 import { bundlePipeline } from "../server/bundle.ts";
-import { loadOnly } from "../server/pipelineHost.ts";
-import { readConfiguration } from "./configuration.ts";
+import { loadOnly, nameTaken } from "../server/pipelineHost.ts";
+import { configurationFile, readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { printData, sayError } from "./terminal.ts";
 
@@ -26,7 +26,7 @@ export async function check({ files, file, flags }: CheckOptions): Promise<numbe
     try {
       const config = readConfiguration({ file: name, flags });
       pipelines.push(...config.pipelines);
-      printData(`ok  configuration  ${name ?? "defaults, the environment and flags"}`);
+      printData(`ok  configuration  ${configurationFile(name) ?? "defaults, the environment and flags"}`);
     } catch (error) {
       good = false;
       sayError(error);
@@ -44,7 +44,7 @@ async function checkPipelines(files: readonly string[]): Promise<boolean> {
       try {
         const { file: bundle } = await bundlePipeline(file, folder);
         const name = await loadOnly(file, bundle, silentLogger);
-        if (names.has(name)) throw new Error(`${file}: another pipeline is named '${name}'`);
+        if (names.has(name)) throw nameTaken(name, file);
         names.add(name);
         printData(`ok  pipeline       ${name}  ${file}`);
       } catch (error) {

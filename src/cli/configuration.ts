@@ -17,13 +17,19 @@ export interface Asked {
 
 export function readConfiguration({ file, flags, presets }: Asked): NodeConfig {
   return loadConfig(nodeConfig, {
-    file: readFile(file ?? process.env.MILLRACE_CONFIG),
+    file: readFile(namedFile(file)),
     options: presets,
     environment: process.env,
     flags,
     workingDirectory: process.cwd(),
   });
 }
+
+/** Which file that is, for messages; undefined if there is none. */
+export const configurationFile = (file: string | undefined): string | undefined =>
+  namedFile(file) ?? (fs.existsSync(usualFile) ? usualFile : undefined);
+
+const namedFile = (file: string | undefined): string | undefined => file ?? process.env.MILLRACE_CONFIG;
 
 function readFile(named: string | undefined): { path: string; text: string } | undefined {
   const path = named ?? usualFile;

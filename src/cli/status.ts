@@ -1,4 +1,5 @@
 import type { Flag } from "../config/settings.ts";
+import type { ErrorParts } from "../server/errorTransfer.ts";
 import type { NodeStatus } from "../server/status.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ask } from "./controlClient.ts";
@@ -36,10 +37,18 @@ function textOf(node: NodeStatus): string {
       ["pipeline", "state", "epoch", "records", "late", "dead", "rows out"],
       node.pipelines.map((p) => [p.name, p.state, p.task?.epoch, p.task?.recordsIn, p.task?.late, p.task?.dead, rowsOut(p.task?.rowsOut)]),
     ),
-    ...node.pipelines.flatMap((p) => (p.error === undefined ? [] : [`${p.name}: ${p.error.code}: ${p.error.message}`])),
+    ...node.pipelines.flatMap((p) => (p.error === undefined ? [] : [failure(p.name, p.error)])),
+    ...node.pipelines.flatMap(({ name, state, task }) =>
+      state !== "running" || task?.trouble === undefined
+        ? []
+        : [`${name}: tries again after ${task.trouble.code}: ${task.trouble.message}`],
+    ),
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
+
+const failure = (name: string, { code, message, hint }: ErrorParts): string =>
+  `${name}: ${code}: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;
 
 const rowsOut = (rows: Readonly<Record<string, number>> = {}): number => Object.values(rows).reduce((sum, count) => sum + count, 0);
 

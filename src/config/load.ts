@@ -11,7 +11,7 @@ import { type Problem, throwIfAny } from "./problem.ts";
 import { elementOf, metaOf, type Schema, schemaAt, shapeOf } from "./schemaTree.ts";
 import { readSecrets } from "./secrets.ts";
 import { type Flag, type Setting, settingsOfEnvironment, settingsOfFlags } from "./settings.ts";
-import { withoutUnit } from "./units.ts";
+import { unitHint, withoutUnit } from "./units.ts";
 
 export interface ConfigSources {
   readonly file?: { readonly path: string; readonly text: string } | undefined;
@@ -59,7 +59,7 @@ class Places {
   ) {}
 
   whereIs(at: readonly PropertyKey[]): string {
-    return this.setting(at)?.origin ?? (this.file?.has(at) ? this.file.whereIs(at) : "the options");
+    return this.setting(at)?.origin ?? (this.file?.has(at.slice(0, 1)) ? this.file.whereIs(at) : "the options");
   }
 
   directoryOf(at: readonly PropertyKey[], workingDirectory: string): string {
@@ -78,11 +78,14 @@ function invalid(issue: z.core.$ZodIssue, root: Schema, places: Places): Problem
   const description = schema === undefined ? undefined : metaOf(schema).description;
   return {
     code: "CONFIG_INVALID",
-    what: issue.path.length === 0 ? issue.message : `'${dotted(issue.path)}': ${issue.message}`,
+    what: issue.path.length === 0 ? issue.message : `'${dotted(issue.path)}': ${inWords(issue)}`,
     where: places.whereIs(issue.path),
-    hint: description === undefined ? undefined : `It means: ${description.replace(/\.$/, "")}.`,
+    hint: description === undefined ? undefined : `It means: ${description.replace(/\.$/, "")}.${unitHint(issue.path.at(-1))}`,
   };
 }
+
+const inWords = (issue: z.core.$ZodIssue): string =>
+  issue.code === "invalid_type" && issue.message.endsWith("received undefined") ? "it is missing" : issue.message;
 
 const noMapping = (file: ConfigFile): Problem => ({
   code: "CONFIG_INVALID",

@@ -2,7 +2,7 @@
 export function nearest(written: string, known: Iterable<string>): string | undefined {
   const wanted = plain(written);
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
+  let bestDistance = (wanted.length < 4 ? 1 : Math.max(2, Math.floor(wanted.length / 3))) + 1; // 'foo' is not meant as 'log'
   for (const name of known) {
     const found = distance(wanted, plain(name), bestDistance);
     if (found < bestDistance) {

@@ -18,9 +18,19 @@ const milliseconds: Readonly<Record<string, number>> = { ms: 1, s: 1000, min: 60
 /** The number that `value` stands for under this key; anything that is not a text with a unit comes back as it is. */
 export function withoutUnit(key: string, value: unknown): unknown {
   if (typeof value !== "string") return value;
-  const unit = /(?:^|-)(bytes|ms)(?:-max|-min)?$/.exec(keyName(key))?.[1];
-  const units = unit === "bytes" ? bytes : unit === "ms" ? milliseconds : undefined;
+  const units = unitsOf(key);
   const parts = /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]+)\s*$/.exec(value);
   const factor = parts === null ? undefined : units?.[parts[2] as string];
   return factor === undefined ? value : Math.round(Number(parts?.[1]) * factor);
+}
+
+/** What may be written for such a key, behind an error; empty for every other key. */
+export const unitHint = (key: PropertyKey | undefined): string => {
+  const units = key === undefined ? undefined : unitsOf(String(key));
+  return units === undefined ? "" : ` Write a number, or one with a unit: ${Object.keys(units).join(", ")}.`;
+};
+
+function unitsOf(key: string): Readonly<Record<string, number>> | undefined {
+  const unit = /(?:^|-)(bytes|ms)(?:-max|-min)?$/.exec(keyName(key))?.[1];
+  return unit === "bytes" ? bytes : unit === "ms" ? milliseconds : undefined;
 }

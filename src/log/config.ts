@@ -14,7 +14,7 @@ export const logConfig = z.strictObject({
   syncIntervalMs: whole(1, 3_600_000, 50, "with sync: interval, what a loss of power may take"),
   partitions: whole(1, 1024, 1, "of a topic that does not say how many"),
   segmentBytes: whole(4 * KiB, 2 ** 31 - 1, 256 * MiB, "a segment file rolls before it would pass this size"),
-  maxMessageBytes: whole(KiB, 256 * MiB, 16 * MiB, "the largest batch, and so the largest record, that a topic takes"),
+  maxMessageBytes: whole(KiB, 256 * MiB, 17 * MiB, "the largest batch, and so the largest record, that a topic takes"),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
   journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),
   journalBytesMax: whole(

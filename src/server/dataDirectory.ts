@@ -81,9 +81,17 @@ async function writeVersion(fileSystem: FileSystem, root: string, file: string):
   await fileSystem.syncDirectory(root);
 }
 
-const unusable = (error: unknown, root: string): MillraceError =>
+export const unusable = (error: unknown, root: string): MillraceError =>
   toMillraceError(error, "DATA_UNUSABLE", "the data directory cannot be used", {
     domain: "external",
     where: root,
     hint: "It must be a folder that the node's user can write to; choose another with --data.",
+  });
+
+/** A failure without a name of its own while what lies in the directory is read: a file is missing, or the disk refuses it. */
+export const unreadable = (error: unknown, root: string): MillraceError =>
+  toMillraceError(error, "DATA_UNREADABLE", "what is in the data directory cannot be read", {
+    domain: "external",
+    where: root,
+    hint: "A file may have been removed, or belong to another user: put it back from a copy, or start with another --data.",
   });

@@ -1,5 +1,5 @@
 /** Imports a built pipeline, and says what is wrong with a file that holds none. */
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { MillraceError, toMillraceError } from "../base/errors.ts";
 import type { Pipeline } from "../stream/pipeline.ts";
 
@@ -9,7 +9,10 @@ export async function loadPipeline(source: string, bundle: string): Promise<Pipe
     throw toMillraceError(error, "PIPELINE_INVALID", "the pipeline file fails when it is loaded", {
       domain: "user",
       where: placeOf(error) ?? source,
-      hint: "It must not do more than build a pipeline when it is imported.",
+      hint:
+        error instanceof SyntaxError
+          ? "Import what the package exports; a TypeScript compiler or an editor shows it."
+          : "It must not do more than build a pipeline when it is imported.",
     });
   })) as { default?: unknown };
   if (isPipeline(module.default)) return module.default;
@@ -28,9 +31,11 @@ const kindOf = (module: { default?: unknown }): string => {
   return module.default === null ? "null" : `of type ${typeof module.default}`;
 };
 
+const ourFolders = ["../", "../../connectors/"].map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
+
 /** The first line of the stack that is in a file of the user's. */
-function placeOf(error: unknown): string | undefined {
+export function placeOf(error: unknown): string | undefined {
   const stack = error instanceof Error ? (error.stack ?? "") : "";
-  const lines = stack.split("\n").filter((line) => !line.includes("node:internal"));
-  return lines.map((line) => /\(?(?:file:\/\/)?(\/[^()]+:[0-9]+:[0-9]+)\)?$/.exec(line)?.[1]).find((place) => place !== undefined);
+  const places = stack.split("\n").map((line) => /^\s+at (?:.* \()?(?:file:\/\/)?(\/[^()]+:[0-9]+:[0-9]+)\)?$/.exec(line)?.[1]);
+  return places.find((place) => place !== undefined && !ourFolders.some((ours) => place.startsWith(ours)));
 }

@@ -16,7 +16,7 @@ import { openKeyedStore } from "../log/keyedStore.ts";
 import { serveLog } from "../log/remote/serveLog.ts";
 import { Closers } from "./closers.ts";
 import { serveControl } from "./control.ts";
-import { checkVersion, type DataDirectory, makeDataDirectory } from "./dataDirectory.ts";
+import { checkVersion, type DataDirectory, makeDataDirectory, unreadable, unusable } from "./dataDirectory.ts";
 import { Node } from "./node.ts";
 import { openListener } from "./openListener.ts";
 import { Pipelines } from "./pipelines.ts";
@@ -46,10 +46,14 @@ export async function openNode(config: NodeConfig, surroundings: NodeSurrounding
   const layers = new Closers(logger);
   try {
     const data = await makeDataDirectory(nodeFileSystem, config.data);
-    const lock = await lockDirectory({ fileSystem: nodeFileSystem, directory: data.root });
+    const lock = await lockDirectory({ fileSystem: nodeFileSystem, directory: data.root }).catch((error: unknown) => {
+      throw unusable(error, data.root);
+    });
     frame.add("the directory's lock", () => lock.release());
     await checkVersion(nodeFileSystem, data);
-    const { log, broker } = await openStores(config, data, logger, layers);
+    const { log, broker } = await openStores(config, data, logger, layers).catch((error: unknown) => {
+      throw unreadable(error, data.root);
+    });
     const listener = await openListener(config.listeners.amqp, broker, logger, surroundings.nextPortIfTaken === true);
     const pipelines = newPipelines(config, surroundings, data, log);
     const node = new Node({ dataDirectory: data.root, logger, broker, listener, pipelines, layers, frame });

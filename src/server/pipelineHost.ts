@@ -186,7 +186,7 @@ export class PipelineHost {
   }
 }
 
-/** Loads a bundle in a thread of its own and gives its pipeline's name; rejects with what is wrong with it. */
+/** Loads a bundle in a thread of its own, connects its streams and gives its pipeline's name; rejects with what is wrong with it. */
 export async function loadOnly(source: string, bundle: string, logger: Logger): Promise<string> {
   const run = new PipelineRun({ source, bundle, logger, run: undefined });
   try {
@@ -196,8 +196,8 @@ export async function loadOnly(source: string, bundle: string, logger: Logger): 
   }
 }
 
-const nameTaken = (name: string, file: string): MillraceError =>
-  new MillraceError("PIPELINE_NAME_TAKEN", `another pipeline of this node is named '${name}'`, {
+export const nameTaken = (name: string, file: string): MillraceError =>
+  new MillraceError("PIPELINE_NAME_TAKEN", `another pipeline is named '${name}'`, {
     domain: "user",
     where: file,
     hint: "The name is what its checkpoints and topics are kept under: give each pipeline its own.",

@@ -9,7 +9,7 @@ export interface WorkerStart {
   readonly source: string;
   /** The bundle to import. */
   readonly bundle: string;
-  /** undefined: only load it and say what it is. */
+  /** undefined: only load it, connect its streams, and say what it is. */
   readonly run: WorkerRun | undefined;
 }
 

@@ -6,11 +6,12 @@ import { nodeFileSystem } from "../base/nodeFileSystem.ts";
 import { connectLog } from "../log/remote/connectLog.ts";
 import { fileCheckpointStore } from "../stream/checkpoint/fileCheckpointStore.ts";
 import type { Task } from "../stream/contract/host.ts";
+import { buildGraph } from "../stream/engine/buildGraph.ts";
 import type { Pipeline } from "../stream/pipeline.ts";
 import { runTask } from "../stream/runTask.ts";
 import { crashPoint } from "./crashPoint.ts";
 import { toParts } from "./errorTransfer.ts";
-import { loadPipeline } from "./loadPipeline.ts";
+import { loadPipeline, placeOf } from "./loadPipeline.ts";
 import type { FromWorker, ToWorker, WorkerRun, WorkerStart } from "./pipelineMessages.ts";
 import { WorkerLogger } from "./workerLogger.ts";
 
@@ -75,9 +76,15 @@ function obey(task: Task): void {
 process.setSourceMapsEnabled(true); // stacks name the user's own lines
 try {
   const pipeline = await loadPipeline(start.source, start.bundle);
+  if (start.run === undefined) buildGraph(pipeline, new WorkerLogger(tell, { pipeline: pipeline.name }));
   tell({ kind: "loaded", name: pipeline.name });
   if (start.run !== undefined) await run(pipeline, start.run);
 } catch (error) {
-  tell({ kind: "failed", error: toParts(error, "PIPELINE_FAILED", "the pipeline failed") });
+  const parts = toParts(error, "PIPELINE_FAILED", "the pipeline failed");
+  const inTheirCode = parts.domain === "user" && parts.where === undefined;
+  tell({
+    kind: "failed",
+    error: inTheirCode ? { ...parts, where: placeOf((error as Error).cause) ?? placeOf(error) ?? start.source } : parts,
+  });
 }
 node.close(); // nothing more to hear; the thread ends when its last work has

@@ -18,11 +18,15 @@ function watchOne(host: PipelineHost, logger: Logger): () => void {
   let timer: NodeJS.Timeout | undefined;
   let queue: Promise<void> = Promise.resolve();
   let stopped = false;
+  let broken = false;
 
   const changed = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      queue = queue.then(() => reload(host, logger)).then(watch);
+      queue = queue.then(async () => {
+        broken = await reload(host, logger, broken);
+        watch();
+      });
     }, settleMs);
   };
   /** Folders, not files: an editor replaces a file, and its watcher would stay with the old one. */
@@ -50,11 +54,16 @@ function watchOne(host: PipelineHost, logger: Logger): () => void {
   };
 }
 
-async function reload(host: PipelineHost, logger: Logger): Promise<void> {
+/** Whether the file is broken now. */
+async function reload(host: PipelineHost, logger: Logger, broken: boolean): Promise<boolean> {
   try {
     const outcome = await host.reload();
-    if (outcome === "replaced") logger.info("pipeline reloaded", { pipeline: host.status().name });
+    const { name } = host.status();
+    if (outcome === "replaced") logger.info("pipeline reloaded", { pipeline: name });
+    else if (broken) logger.info("pipeline file is good again, and as it was", { pipeline: name });
+    return false;
   } catch (error) {
     logger.error("pipeline not reloaded; what ran before goes on", { pipeline: host.status().name, error });
+    return true;
   }
 }

@@ -11,6 +11,8 @@ export function runTask(pipeline: Pipeline, host: TaskHost): Task {
 
 const BACKOFF_MS_MIN = 200;
 const BACKOFF_MS_MAX = 30_000;
+/** A topic that is not there yet is somebody's next step, not a failure: they should not have to wait. */
+const TOPIC_LOOK_MS = 500;
 /** How often silent partitions are looked at, so that an idle one is noticed. */
 const SILENCE_TICK_MS = 250;
 
@@ -20,6 +22,10 @@ class RunningTask implements Task {
   private runner: TaskRunner | undefined;
   private lastStatus: TaskStatus = { epoch: 0, recordsIn: 0, late: 0, dead: 0, rowsOut: {}, watermark: undefined, offsets: {} };
   private waking: AbortController | undefined;
+  /** What it failed at last, until it has got on. */
+  private trouble: TaskStatus["trouble"];
+  /** That a topic is not there yet is said once. */
+  private saidWaiting = false;
 
   constructor(
     private readonly pipeline: Pipeline,
@@ -31,7 +37,7 @@ class RunningTask implements Task {
 
   status(): TaskStatus {
     if (this.runner !== undefined) this.lastStatus = this.runner.engine.status();
-    return this.lastStatus;
+    return this.trouble === undefined ? this.lastStatus : { ...this.lastStatus, trouble: this.trouble };
   }
 
   stop(): Promise<void> {
@@ -50,7 +56,6 @@ class RunningTask implements Task {
 
   /** Starts again, with backoff, after what can pass by itself. */
   private async supervise(): Promise<"stopped" | "drained"> {
-    const { logger } = this.host;
     for (let failures = 0; ; failures++) {
       const epochBefore = this.lastStatus.epoch;
       try {
@@ -61,20 +66,33 @@ class RunningTask implements Task {
         if (!(error instanceof MillraceError) || !error.retryable) throw error;
         if (this.wanted === "stop") return "stopped";
         if (this.lastStatus.epoch > epochBefore) failures = 0;
-        const delayMs = Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
-        logger.warn("The pipeline starts again", { pipeline: this.pipeline.name, code: error.code, error: error.message, delayMs });
+        const missing = isMissingTopic(error);
+        this.trouble = { code: error.code, message: error.message };
+        const delayMs = missing ? TOPIC_LOOK_MS : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
+        this.warn(error, missing, delayMs);
         await this.sleep(delayMs);
       }
     }
   }
 
+  private warn({ code, message }: MillraceError, missingTopic: boolean, delayMs: number): void {
+    const fields = { pipeline: this.pipeline.name, code, error: message };
+    if (!missingTopic) this.host.logger.warn("The pipeline starts again", { ...fields, delayMs });
+    else if (!this.saidWaiting) this.host.logger.warn("The pipeline waits for its topic", fields);
+    this.saidWaiting = missingTopic;
+  }
+
   private async runOnce(): Promise<"stopped" | "drained"> {
     const runner = await TaskRunner.open(this.pipeline, this.host);
     this.runner = runner;
+    if (this.trouble?.code === missingTopicCode) this.trouble = undefined;
     if (runner.engine.drained) {
-      this.host.logger.info("The pipeline was drained earlier: rename it, or remove its checkpoint, to run it again", {
-        pipeline: this.pipeline.name,
-      });
+      this.host.logger.info(
+        "The pipeline was drained earlier and does not begin again: rename it, or stop the node and remove its file in checkpoints/",
+        {
+          pipeline: this.pipeline.name,
+        },
+      );
       await this.closeRunner();
       return "drained";
     }
@@ -90,7 +108,7 @@ class RunningTask implements Task {
       const found = await runner.step(pullBytesMax);
       if (limited && runner.engine.finished && (await runner.advanceTo(Number.POSITIVE_INFINITY))) return this.finish(runner, "drained");
       if (this.now >= due) {
-        if (runner.dirty) await runner.checkpoint();
+        if (runner.dirty) await this.checkpoint(runner);
         due = this.now + checkpointIntervalMs;
       }
       // user code is synchronous: between two pulls everybody else in this thread gets a turn
@@ -99,8 +117,13 @@ class RunningTask implements Task {
     }
   }
 
+  private async checkpoint(runner: TaskRunner, drained = false): Promise<void> {
+    await runner.checkpoint(drained);
+    this.trouble = undefined;
+  }
+
   private async finish(runner: TaskRunner, how: "stopped" | "drained"): Promise<"stopped" | "drained"> {
-    if (how === "drained" || runner.dirty) await runner.checkpoint(how === "drained");
+    if (how === "drained" || runner.dirty) await this.checkpoint(runner, how === "drained");
     await this.closeRunner();
     return how;
   }
@@ -140,4 +163,5 @@ class RunningTask implements Task {
   }
 }
 
-const isMissingTopic = (error: unknown): boolean => error instanceof MillraceError && error.code === "TOPIC_NOT_FOUND";
+const missingTopicCode = "TOPIC_NOT_FOUND";
+const isMissingTopic = (error: unknown): boolean => error instanceof MillraceError && error.code === missingTopicCode;

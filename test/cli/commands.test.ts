@@ -59,7 +59,7 @@ describe("check", () => {
     fs.writeFileSync(path.join(folder, "millrace.yaml"), "pipelines: [counting.ts]\n");
     const result = await run(folder, ["check"]);
     expect(result).toMatchObject({ code: 0, err: "" });
-    expect(result.out).toMatch(/ok {2}configuration[^]*ok {2}pipeline +counting/);
+    expect(result.out).toMatch(/ok {2}configuration {2}millrace\.yaml\n[^]*ok {2}pipeline +counting/);
   });
 
   test("says everything that is wrong, each with its place", async () => {
@@ -81,6 +81,32 @@ describe("check", () => {
     expect(fs.readdirSync(folder).sort()).toEqual([...files].filter((name) => name !== "gone.ts").sort());
   });
 
+  test("builds what the pipelines describe, without running them", async () => {
+    const folder = temporaryFolder();
+    const good = counting("one");
+    writePipeline(folder, "duration.ts", good.replace("1 min", "1 minuet"));
+    writePipeline(folder, "empty.ts", good.replaceAll("  sink(", "  void ("));
+    writePipeline(folder, "typo.ts", good.replace("import { parquet }", "import { parkett as parquet }"));
+    writePipeline(folder, "name.ts", counting("a name"));
+    const result = await run(folder, ["check", "duration.ts", "empty.ts", "typo.ts", "name.ts"]);
+    expect(result).toMatchObject({ code: 1, out: "" });
+    expect(result.err).toMatch(/DURATION_INVALID[^]*at .*duration\.ts:13:\d+/);
+    expect(result.err).toMatch(/PIPELINE_EMPTY[^]*at .*empty\.ts/);
+    expect(result.err).toMatch(/PIPELINE_INVALID[^]*at .*typo\.ts\n[^]*'parkett'/);
+    expect(result.err).toMatch(/NAME_INVALID[^]*at .*name\.ts:10:/);
+    expect(result.err).not.toMatch(/^ {4}at /m);
+  });
+
+  test("two pipelines of one name are refused, without a stack", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "one.ts", counting("same"));
+    writePipeline(folder, "two.ts", counting("same"));
+    const result = await run(folder, ["check", "one.ts", "two.ts"]);
+    expect(result.code).toBe(1);
+    expect(result.err).toMatch(/^PIPELINE_NAME_TAKEN: .*\n {2}at .*two\.ts\n/);
+    expect(result.err).not.toMatch(/^ {4}at /m);
+  });
+
   test("another copy of the engine cannot slip in: millrace is the running one", async () => {
     const folder = temporaryFolder();
     fs.mkdirSync(path.join(folder, "node_modules/millrace"), { recursive: true });
@@ -89,4 +115,13 @@ describe("check", () => {
     writePipeline(folder, "counting.ts", counting("counting"));
     expect(await run(folder, ["check", "counting.ts"])).toMatchObject({ code: 0, err: "" });
   });
+});
+
+test("status of something that is no data directory says so, without a stack", async () => {
+  const folder = temporaryFolder();
+  fs.writeFileSync(path.join(folder, "data"), "");
+  const result = await run(folder, ["status", "--data", "data"]);
+  expect(result).toMatchObject({ code: 1, out: "" });
+  expect(result.err).toMatch(/^DATA_UNREADABLE: .*\n {2}at .*data\n/);
+  expect(result.err).not.toMatch(/^ {4}at /m);
 });

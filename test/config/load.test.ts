@@ -128,6 +128,11 @@ describe("what is refused", () => {
       { code: "CONFIG_UNKNOWN_KEY", where: "conf/millrace.yaml:1:1", says: /unknown key 'zebra'$/ },
     ],
     [
+      "a short key that is like no other",
+      { file: file("foo: 1\n") },
+      { code: "CONFIG_UNKNOWN_KEY", where: "conf/millrace.yaml:1:1", says: /unknown key 'foo'$/ },
+    ],
+    [
       "an unknown variable",
       { environment: { MILLRACE_LOG_SEGMENTBYTES: "1" } },
       { code: "CONFIG_UNKNOWN_KEY", where: "the environment", says: /did you mean 'MILLRACE_LOG_SEGMENT_BYTES'\?/ },
@@ -146,6 +151,11 @@ describe("what is refused", () => {
       "a value of another type",
       { file: file("log:\n  segment-bytes: lots\n") },
       { code: "CONFIG_INVALID", where: "conf/millrace.yaml:2:18", says: /'log.segment-bytes': .*expected number/ },
+    ],
+    [
+      "something missing, at the nearest thing that is there",
+      { file: file("users:\n  - name: ann\n") },
+      { code: "CONFIG_INVALID", where: "conf/millrace.yaml:2:5", says: /'users.0.password': it is missing/ },
     ],
     [
       "a value out of range, in the variable that said it",
@@ -182,7 +192,9 @@ describe("what is refused", () => {
     expect(error.toText()).toMatch(/segment-bytes[^]*flush-ms/);
   });
 
-  test("what the key means is said with it", () => {
-    expect(refusal({ file: file("log: { segment-bytes: x }") }).hint).toBe("It means: a segment rolls before it passes this size.");
+  test("what the key means and which units it may have is said with it", () => {
+    expect(refusal({ file: file("log: { segment-bytes: x }") }).hint).toBe(
+      "It means: a segment rolls before it passes this size. Write a number, or one with a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB.",
+    );
   });
 });

@@ -36,7 +36,15 @@ test(`killed again and again, nothing is lost and nothing doubled (MILLRACE_TEST
   directory = await mkdtemp(path.join(os.tmpdir(), "millrace-crash-"));
   const node = await NodeProcess.create(directory, children);
   const kills = planKills(new Random(SEED));
-  const options = { events: EVENTS, disorderMs: 110 * MINUTE_MS, heldBackOneIn: 200, heldBackMs: 360 * MINUTE_MS, seed: SEED, kills, directory };
+  const options = {
+    events: EVENTS,
+    disorderMs: 110 * MINUTE_MS,
+    heldBackOneIn: 200,
+    heldBackMs: 360 * MINUTE_MS,
+    seed: SEED,
+    kills,
+    directory,
+  };
   const line = await new Line(node, children, options, () => undefined).run();
 
   expect(line.count).toBe(EVENTS);

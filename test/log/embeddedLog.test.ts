@@ -466,6 +466,26 @@ describe("topics", () => {
     await again.close();
   });
 
+  test("whose deletion failed are finished with when the name is used again", async () => {
+    const directory = await temporaryFolder();
+    let failing = true;
+    const rename = (from: string, to: string): Promise<void> =>
+      failing ? Promise.reject(new Error("the disk is busy")) : nodeFileSystem.rename(from, to);
+    const options = logOptions(directory, { fileSystem: changed(nodeFileSystem, { rename }) });
+    const log = await openEmbeddedLog(options);
+    await log.createTopic("t", { partitions: 2 });
+    await appendOneByOne(log, ["old"]);
+    await expect(log.deleteTopic("t")).rejects.toThrow("the disk is busy");
+    failing = false;
+    await log.createTopic("t");
+    await appendOneByOne(log, ["new"]);
+    expect(await readdir(directory)).toEqual(["t-0"]);
+    await log.close();
+    const again = await openEmbeddedLog(options);
+    expect(await readAll(again)).toEqual(["new"]);
+    await again.close();
+  });
+
   test("never take over a folder with somebody's data in it", async () => {
     const directory = await temporaryFolder();
     const log = await openEmbeddedLog(logOptions(directory));

@@ -1,7 +1,7 @@
 /** A node in somebody's own program. */
 import fs from "node:fs";
 import { describe, expect, test } from "vitest";
-import { createNode } from "../../src/index.ts";
+import { createNode, type Node } from "../../src/index.ts";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
 import { temporaryFolder } from "./support.ts";
 
@@ -34,6 +34,29 @@ describe("createNode", () => {
     await expect(createNode(options)).rejects.toMatchObject({
       code: "CONFIG_UNKNOWN_KEY",
       message: expect.stringContaining("'data'") as string,
+    });
+  });
+
+  test("a topic that is declared without saying how gets what the node's configuration says, and keeps it", async () => {
+    const baseDirectory = temporaryFolder();
+    const declare = async (node: Node): Promise<number | undefined> => {
+      const channel = await channelTo(node.addresses.amqp);
+      await channel.assertQueue("plain", { durable: true, arguments: { "x-queue-type": "stream" } });
+      return node.status().broker.topics[0]?.partitions.length;
+    };
+    {
+      await using node = await createNode({ data: "./data", baseDirectory, log: { partitions: 3 }, ...free });
+      expect(await declare(node)).toBe(3);
+    }
+    await using again = await createNode({ data: "./data", baseDirectory, log: { partitions: 5 }, ...free });
+    expect(await declare(again)).toBe(3);
+  });
+
+  test("limits that contradict each other are refused at the start", async () => {
+    const listeners = { amqp: { port: 0, messageBytesMax: 32 * 1024 * 1024 } };
+    await expect(createNode({ data: "./data", baseDirectory: temporaryFolder(), listeners })).rejects.toMatchObject({
+      code: "CONFIG_INVALID",
+      message: expect.stringContaining("listeners.amqp.message-bytes-max") as string,
     });
   });
 

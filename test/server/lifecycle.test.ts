@@ -121,7 +121,7 @@ describe("what cannot be", () => {
     await new Promise((resolve) => server.once("listening", resolve));
     const { port } = server.address() as net.AddressInfo;
     const dev = millrace(["dev", "--data", "data", "--listeners.amqp.port", String(port)], folder);
-    await dev.says("millrace stop --drain");
+    await dev.says("npx millrace stop");
     expect(dev.err).toContain(`(port ${port} is taken)`);
     const { addresses } = await statusOf(folder);
     expect(dev.err).toContain(addresses.amqp);
@@ -143,6 +143,20 @@ describe("what cannot be", () => {
     const result = await millrace(["start", "--data", "data"], folder).ended;
     expect(result.code).toBe(1);
     expect(result.err).toContain("DATA_UNUSABLE");
+  });
+
+  test("a topic's folder was removed: what cannot be read is said, without a stack", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await channel.assertQueue("readings", { durable: true, arguments: { "x-queue-type": "stream" } });
+    node.child.kill("SIGTERM");
+    await node.ended;
+    fs.rmSync(path.join(folder, "data/topics/readings-0"), { recursive: true });
+    const result = await millrace(["start", "--data", "data"], folder).ended;
+    expect(result.code).toBe(1);
+    expect(result.err).toMatch(/^DATA_UNREADABLE: .*\n {2}at .*data\n {2}because ENOENT.*readings-0/m);
+    expect(result.err).not.toMatch(/^ {4}at /m);
   });
 
   test("status and stop without a node", async () => {

@@ -18,7 +18,7 @@ test("JSON for programs: an error's code and place are fields", async () => {
   const folder = temporaryFolder();
   const args = ["dev", "gone.ts", "--data", "data", "--listeners.amqp.port", "0", "--logging.format", "json"];
   const dev = millrace(args, folder);
-  await dev.says("millrace stop --drain");
+  await dev.says("npx millrace stop");
   const logged = dev.err.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as Record<string, unknown>] : []));
   expect(logged).toContainEqual(
     expect.objectContaining({

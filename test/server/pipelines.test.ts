@@ -138,6 +138,33 @@ describe("a pipeline that does not behave", () => {
     expect(pipelines.find(({ state }) => state === "failed")?.error?.code).toBe("PIPELINE_NAME_TAKEN");
   });
 
+  test("what keeps it from going on is in the status, until it goes on", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "counting.ts", counting("counting"));
+    await startNode(folder, [...fast, "--pipelines", "counting.ts"]);
+    await until(async () => (await pipelineOf(folder)).task?.trouble?.code === "TOPIC_NOT_FOUND");
+    const { out } = await millrace(["status", "--data", "data"], folder).ended;
+    expect(out).toContain("counting: tries again after TOPIC_NOT_FOUND: The topic 'readings' does not exist.");
+    await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));
+    await until(async () => (await pipelineOf(folder)).task?.trouble === undefined);
+    expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
+    await expectResults(folder, "counting", 100);
+  });
+
+  test("a record that goes to the dead topic is said, with its place", async () => {
+    const folder = temporaryFolder();
+    writePipeline(folder, "counting.ts", counting("counting"));
+    const node = await startNode(folder, [...fast, "--pipelines", "counting.ts"]);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await publishReadings(channel, idsBelow(1));
+    for (let n = 0; n < 12; n++) channel.sendToQueue("readings", Buffer.from("no JSON"), { persistent: true });
+    await channel.waitForConfirms();
+    await until(async () => (await pipelineOf(folder)).task?.dead === 12);
+    const said = node.err.split("\n").filter((line) => line.includes("A record went to the dead topic"));
+    expect(said).toHaveLength(2); // the first and the tenth
+    expect(said[0]).toMatch(/"record":"readings-\d+@\d+"/);
+  });
+
   test("one that ends its thread starts again from its checkpoint", async () => {
     const folder = temporaryFolder();
     const exitOnce = `{ if (reading.id === 50 && !fs.existsSync(${JSON.stringify(`${folder}/exited`)})) { fs.writeFileSync(${JSON.stringify(`${folder}/exited`)}, ""); process.exit(3); } return reading; }`;
@@ -165,11 +192,16 @@ describe("development", () => {
     const folder = temporaryFolder();
     writePipeline(folder, "counting.ts", counting("counting"));
     const dev = millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", ...fast], folder);
-    await dev.says("millrace stop --drain");
+    await dev.says("npx millrace stop");
     writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
     await dev.says("pipeline not reloaded");
     expect(dev.err).toMatch(/counting\.ts:\d+:\d+/);
     expect((await pipelineOf(folder)).state).toBe("running");
+    writePipeline(folder, "counting.ts", counting("counting").replace("1 min", "1 minuet"));
+    await dev.says("DURATION_INVALID");
+    expect((await pipelineOf(folder)).state).toBe("running");
+    writePipeline(folder, "counting.ts", counting("counting"));
+    await dev.says("pipeline file is good again");
     writePipeline(folder, "counting.ts", `${counting("counting")}\nconsole.log("second version");`);
     await dev.says("pipeline reloaded");
     expect((await pipelineOf(folder)).state).toBe("running");

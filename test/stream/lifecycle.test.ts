@@ -52,7 +52,7 @@ describe("a task", () => {
     const lines: string[] = [];
     const logger: Logger = { ...silentLogger, info: (line) => lines.push(line) };
     expect(await runTask(perShop(world), world.host({ logger })).done).toBe("drained");
-    expect(lines.join()).toMatch(/rename it, or remove its checkpoint/);
+    expect(lines.join()).toMatch(/rename it, or stop the node and remove its file/);
     expect(world.rows("rows")).toHaveLength(2);
   });
 

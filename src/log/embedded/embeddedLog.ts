@@ -169,6 +169,8 @@ class LogDirectory implements EmbeddedLog {
 
   private async createNow(name: string, config: TopicConfig): Promise<Topic> {
     const { fileSystem } = this.options;
+    const before = new Map(this.catalog.entries()).get(name);
+    if (before?.deleting) await this.removeFolders(name, before); // its deletion failed
     const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
     const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
     for (const folder of this.foldersOf(entry)) await createPartitionFolder(fileSystem, folder);

@@ -10,7 +10,7 @@ import path from "node:path";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { indexFileName } from "./names.ts";
 
-export const INDEX_ENTRY_BYTES = 8;
+const INDEX_ENTRY_BYTES = 8;
 export const INDEX_INTERVAL_BYTES = 4096;
 /** Entries wait in memory until they stand for so much log: a reader that seeks scans at most about this much past the index. */
 const WRITE_EVERY_LOG_BYTES = 1024 * 1024;

@@ -10,9 +10,9 @@
  */
 import { waitAsync } from "./waitAsync.ts";
 
-export const WATERMARK_BYTES = 40;
+const WATERMARK_BYTES = 40;
 
-export const WatermarkState = { open: 0, deleted: 1 } as const;
+const WatermarkState = { open: 0, deleted: 1 } as const;
 
 export interface Watermark {
   /** One past the last offset that may be read. */

@@ -9,7 +9,8 @@
  *            destinations x (queue u32, offset f64) | address | dedupe id | content
  *   acks     n x (queue u32, offset f64)
  *   dropped  queue u32, offset f64 (Infinity: the queue is deleted)
- *   commit   sequence f64 | synced below u32 (in this file) | 8 bytes, random a process: begins each write
+ *   commit   sequence f64 | synced below u32 (in this file) | 4 bytes, random a journal | 4 bytes, random a process:
+ *            begins each write
  *   end      nothing follows in this file, the next file goes on
  *
  * Invariants:
@@ -33,6 +34,8 @@ export const fileHeaderBytes = 32;
 export const entryHeadBytes = 16;
 export const messageHeadBytes = 32;
 export const destinationBytes = 12;
+/** Nobody but the journal's own processes can know it: no message can hold a commit of this journal. */
+export const journalIdBytes = 4;
 export const commitEntryBytes = entryHeadBytes + 20;
 export const endEntryBytes = entryHeadBytes;
 

@@ -8,6 +8,7 @@ import {
   entryHeadBytes,
   fileHeaderBytes,
   isEntry,
+  journalIdBytes,
   messageHeadBytes,
 } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
@@ -23,6 +24,8 @@ interface ScannedFile {
   /** It ends with an `end` entry. */
   readonly finished: boolean;
   readonly entries: number;
+  /** What the commits of this journal have in common, if there is one in the file. */
+  readonly journalId: Buffer | undefined;
 }
 
 /** Follows the chain from the file's header on, calls the visitor for each entry, and stops where the chain breaks. */
@@ -30,8 +33,9 @@ export async function scanFile(file: JournalFile, fileBytes: number, visitor: Jo
   const window = new Window(await file.ready, fileBytes);
   let here = fileHeaderBytes;
   let chain = file.headerCrc;
+  let journalId: Buffer | undefined;
   for (let entries = 0; ; entries++) {
-    const broken = { end: here, chain, finished: false, entries };
+    const broken = { end: here, chain, finished: false, entries, journalId };
     if (!window.holds(here, entryHeadBytes) && !(await window.load(here, entryHeadBytes))) return broken;
     const length = window.bytes.readUInt32LE(here - window.start);
     if (length < entryHeadBytes || window.bytes.readUInt32LE(here - window.start + 8) !== chain) return broken;
@@ -39,21 +43,30 @@ export async function scanFile(file: JournalFile, fileBytes: number, visitor: Jo
     const at = here - window.start;
     if (!isEntry(window.bytes, at, at + length)) return broken;
     chain = window.bytes.readUInt32LE(at + 4);
-    if (window.bytes[at + 12] === EntryKind.end) return { end: here + length, chain, finished: true, entries: entries + 1 };
+    if (window.bytes[at + 12] === EntryKind.end) return { end: here + length, chain, finished: true, entries: entries + 1, journalId };
+    if (window.bytes[at + 12] === EntryKind.commit) journalId ??= journalIdAt(window.bytes, at);
     if (visitor !== undefined) visit(window.bytes, at, length, file.sequence * fileBytes + here, visitor);
     here += length;
   }
 }
 
-/** Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. */
-export async function wasSynced(file: JournalFile, fileBytes: number, brokenAt: number): Promise<boolean> {
+const journalIdAt = (bytes: Buffer, commitAt: number): Buffer => {
+  const from = commitAt + entryHeadBytes + 12;
+  return Buffer.from(bytes.subarray(from, from + journalIdBytes));
+};
+
+/**
+ * Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. It must be this journal's own:
+ * a message may hold what looks like one.
+ */
+export async function wasSynced(file: JournalFile, fileBytes: number, brokenAt: number, journalId: Buffer): Promise<boolean> {
   const window = new Window(await file.ready, fileBytes);
   const lengthField = Buffer.alloc(4);
   lengthField.writeUInt32LE(commitEntryBytes);
   for (let here = brokenAt; await window.load(here, commitEntryBytes); here += window.loadedBytes - commitEntryBytes + 1) {
     const bytes = window.bytes.subarray(0, window.loadedBytes);
     for (let at = bytes.indexOf(lengthField); at !== -1; at = bytes.indexOf(lengthField, at + 1)) {
-      if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length)) continue;
+      if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length) || !journalIdAt(bytes, at).equals(journalId)) continue;
       const sequence = bytes.readDoubleLE(at + entryHeadBytes);
       if (sequence === file.sequence && bytes.readUInt32LE(at + entryHeadBytes + 8) > brokenAt) return true;
     }

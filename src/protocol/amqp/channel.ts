@@ -15,6 +15,7 @@ export interface ChannelHost {
   readonly output: Output;
   readonly frameMax: number;
   readonly unackedMax: number;
+  readonly consumersMax: number;
   /** The client understands basic.cancel from the server. */
   readonly notifiesCancel: boolean;
   /** The channel has something for the end of the turn. */
@@ -53,6 +54,10 @@ export class Channel {
 
   get virtualHost(): VirtualHost {
     return this.host.virtualHost;
+  }
+
+  get consumersMax(): number {
+    return this.host.consumersMax;
   }
 
   get owner(): Owner {

@@ -28,6 +28,7 @@ export const amqpConfig = z.strictObject({
   messageBytesMax: count(16 * mebi, "the largest message; a larger one closes the channel (406)"),
   connectionAssemblyBytesMax: bytes(64 * mebi, "half-received messages of a connection; beyond it the connection is closed (506)"),
   channelUnackedMax: count(50_000, "deliveries a channel may hold unacknowledged, also where the client set no prefetch"),
+  channelConsumersMax: count(10_000, "consumers of a channel"),
   consumerSocketBytesMax: bytes(mebi, "bytes waiting on a client's socket at which deliveries to it stop until it has read them"),
   replySocketBytesMax: bytes(8 * mebi, "bytes waiting on a client's socket at which nothing more is read from it"),
   turnBytesMax: bytes(256 * kibi, "bytes of one connection that are processed before the others have their turn"),

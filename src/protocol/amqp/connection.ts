@@ -185,6 +185,7 @@ export class Connection implements FrameSink, TurnTaker {
       output: this.output,
       frameMax: agreed.frameMax,
       unackedMax: limits.channelUnackedMax,
+      consumersMax: limits.channelConsumersMax,
       notifiesCancel: agreed.notifiesCancel,
       confirmsChanged: (channel) => this.confirmAtEndOfTurn(channel),
       failedToPersist: (failure) => this.around.logger.error("publishes were refused: they could not be made durable", { error: failure }),
@@ -267,7 +268,7 @@ export class Connection implements FrameSink, TurnTaker {
   private async releaseSession(): Promise<void> {
     const { session } = this;
     if (session === undefined) return;
-    await session.release();
+    await session.release().catch((error: unknown) => this.logRelease(error));
     await this.operation; // a queue that is being declared would be forgotten
     await session.virtualHost.ownerGone(this);
   }

@@ -12,7 +12,7 @@ import type { RowSchema } from "../contract/columns.ts";
 import type { Handle } from "../contract/sink.ts";
 import type { Fingerprint } from "../engine/node.ts";
 
-export const CHECKPOINT_VERSION = 1;
+const CHECKPOINT_VERSION = 1;
 const HEADER_BYTES = 16;
 const MAGIC = "MRCP";
 
@@ -48,7 +48,7 @@ export interface SinkState {
   readonly rows: number;
 }
 
-export interface Counters {
+interface Counters {
   readonly recordsIn: number;
   readonly late: number;
   readonly dead: number;

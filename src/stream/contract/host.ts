@@ -42,6 +42,8 @@ export interface TaskStatus {
   readonly watermark: number | undefined;
   /** By "topic-partition": the next offset to be read. */
   readonly offsets: Readonly<Record<string, number>>;
+  /** Why it does not get on now; it tries again by itself. */
+  readonly trouble?: { readonly code: string; readonly message: string };
 }
 
 export interface Task {

@@ -87,7 +87,6 @@ function sourceTwice(topic: string): MillraceError {
 function buildFailed(error: unknown, pipeline: string): MillraceError {
   return toMillraceError(error, "PIPELINE_BUILD_FAILED", `The pipeline '${pipeline}' can't be built.`, {
     domain: "user",
-    where: `pipeline ${pipeline}`,
     hint: "The function given to pipeline(name, build) threw.",
   });
 }

@@ -17,6 +17,7 @@ export const DeadHeader = {
 } as const;
 
 const MESSAGE_CHARS_MAX = 4000;
+const LOGGED_CHARS_MAX = 300;
 /** Headers and key of a record that is at the limit already must fit beside its value. */
 const HEADROOM_BYTES = 32_768;
 
@@ -63,8 +64,23 @@ export class DeadLetterBox implements DeadLetters {
     const keptKey = key !== null && key.length > RECORD_BYTES_MAX - HEADROOM_BYTES ? null : key;
     this.writer.writeRecord({ key: keptKey, value: kept, headers, timestamp }, context.partition);
     this.count++;
+    if (isPowerOfTen(this.count)) this.say(problem);
+  }
+
+  /** The first one, the tenth, the hundredth, ...: a topic full of them does not fill the log. */
+  private say({ reason, message, operator }: Omit<Skip, "place">): void {
+    const { logger, context } = this.graph;
+    logger.warn("A record went to the dead topic", {
+      dead: this.count,
+      reason,
+      operator,
+      record: `${context.topic}-${context.partition}@${context.offset}`,
+      error: message.slice(0, LOGGED_CHARS_MAX),
+    });
   }
 }
+
+const isPowerOfTen = (count: number): boolean => Number.isInteger(Math.log10(count));
 
 const header = (key: string, text: string): RecordHeader => ({ key, value: Buffer.from(text) });
 

@@ -3,7 +3,7 @@ import type { ColumnType } from "../contract/columns.ts";
 import type { KeyValue } from "./types.ts";
 
 /** "same": the type of what it reads, known at the first value. */
-export type AggregateColumn = ColumnType | "same";
+type AggregateColumn = ColumnType | "same";
 
 /**
  * What is kept of the values of one key in one window, and what it gives. The state is made of numbers, bigints, strings, booleans, Dates,

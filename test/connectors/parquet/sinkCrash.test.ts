@@ -10,6 +10,7 @@ import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import { Random } from "../../../src/base/random.ts";
 import type { RowSchema } from "../../../src/stream/contract/columns.ts";
+import { MortalFileSystem } from "../../support/mortalFileSystem.ts";
 import type { SyncKind } from "../../support/simulatedFileSystem.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 import { query } from "./readers.ts";
@@ -53,13 +54,15 @@ describe("killed at any moment of the protocol, every row is there once", () => 
           at: killAt,
         });
         for (let ended = false; !ended; ) {
-          ended = await run.life(nodeFileSystem).then(
+          const mortal = new MortalFileSystem(nodeFileSystem);
+          ended = await run.life(mortal.fileSystem).then(
             () => true,
             (error: Error) => {
               if (error.message !== "killed") throw error;
               return false;
             },
           );
+          await mortal.die();
         }
         expect(kills).toBeGreaterThanOrEqual(3);
         const rows = await query(

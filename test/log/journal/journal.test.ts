@@ -5,12 +5,13 @@ import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { ByteBudget } from "../../../src/base/byteBudget.ts";
 import { systemClock } from "../../../src/base/clock.ts";
+import { crc32cRange } from "../../../src/base/crc32c.ts";
 import type { MillraceError } from "../../../src/base/errors.ts";
 import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
-import { fileHeaderBytes } from "../../../src/log/journal/format.ts";
+import { commitEntryBytes, EntryKind, fileHeaderBytes } from "../../../src/log/journal/format.ts";
 import { openJournal } from "../../../src/log/journal/openJournal.ts";
 import { Receipt } from "../../../src/record/receipt.ts";
 import { bundleChild } from "../../support/bundleChild.ts";
@@ -34,11 +35,11 @@ async function open(fileSystem: FileSystem, directory = "/journal", bytes = file
 }
 
 /** Of queue 1. */
-function append(journal: QueueJournal, offset: number, content: string, receipt?: Receipt, persistent = true): number {
+function append(journal: QueueJournal, offset: number, content: string | Buffer, receipt?: Receipt, persistent = true): number {
   const message = {
     address: Buffer.of(1, 65, 1, 66),
     contentFormat: 1,
-    content: Buffer.from(content),
+    content: Buffer.from(content as string),
     persistent,
     dedupeId: undefined,
     timestamp: 1,
@@ -249,6 +250,25 @@ describe("queue journal", () => {
     const where = (positions[1] as number) % fileBytes;
     await patch(fs, firstFile, where + 50, Buffer.from("!"));
     await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${firstFile} at byte ${where}` });
+  });
+
+  test("a torn end is no damage because a message in it looks like the journal's own commit", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    append(journal, 0, "before");
+    await journal.sync();
+    const forged = Buffer.alloc(commitEntryBytes);
+    forged.writeUInt32LE(commitEntryBytes, 0);
+    forged.writeUInt8(EntryKind.commit, 12);
+    forged.writeDoubleLE(1, 16); // in this file
+    forged.writeUInt32LE(fileBytes, 24); // all is synced
+    forged.writeUInt32LE(crc32cRange(forged, 8, commitEntryBytes), 4);
+    const position = append(journal, 1, forged);
+    await journal.close();
+    // the beginning of the last write did not reach the disk
+    await patch(fs, firstFile, (position % fileBytes) - commitEntryBytes, Buffer.alloc(commitEntryBytes + 16));
+    const { replayed } = await open(fs);
+    expect([...replayed.live.keys()]).toEqual(["1/0"]);
   });
 
   test("a message that is damaged while the node runs is an error, never other bytes", async () => {

@@ -9,6 +9,7 @@ const limits: Partial<AmqpLimits> = {
   consumerSocketBytesMax: 256 * kibi,
   replySocketBytesMax: 512 * kibi,
   channelUnackedMax: 100,
+  channelConsumersMax: 10,
   turnBytesMax: 64 * kibi,
   connectionAssemblyBytesMax: 1024 * kibi,
 };
@@ -136,5 +137,14 @@ test("half-received messages: connectionAssemblyBytesMax closes the connection",
     sly.send(frames.subarray(0, frames.length - 80 * kibi - 8));
   }
   expect((await sly.expect("connection.close")).replyCode).toBe(506);
+  await worksNormally("elsewhere");
+});
+
+test("a client that consumes without end: channelConsumersMax closes the connection", async () => {
+  const greedy = await client();
+  await greedy.declare("wanted");
+  for (let n = 0; n < 10; n++) await greedy.consume("wanted", { tag: `c${n}` });
+  await expect(greedy.consume("wanted", { tag: "one more" })).rejects.toThrow('"replyCode":530');
+  await until("none left", () => node.queue("wanted")?.consumers === 0);
   await worksNormally("elsewhere");
 });

@@ -144,6 +144,19 @@ test("a message tells its properties, headers, id and body, and keeps their byte
   expect(message.properties()).toEqual(properties);
 });
 
+test("message-ids that are no text are told apart", () => {
+  const idOf = (id: Buffer): string | undefined => {
+    const content = publish(1, "x", "key", Buffer.alloc(0), 3, Buffer.concat([Buffer.of(0, 0x80), Buffer.of(id.length), id]));
+    const message = new AmqpMessage(new Address("", ""));
+    message.reset(new Address("x", "key"), content.subarray(content.readUInt32BE(3) + 8));
+    return message.messageId();
+  };
+  expect(idOf(Buffer.from("grün"))).toBe("grün");
+  const ids = [...Array(256).keys()].map((octet) => Buffer.of(1, octet));
+  ids.push(Buffer.from("\ufffd"), Buffer.from("\u0001\ufffd"), Buffer.from("\ufffd0180"));
+  expect(new Set(ids.map(idOf)).size).toBe(ids.length);
+});
+
 test("broken properties are a clean error", () => {
   fc.assert(
     fc.property(fc.nat(), fc.integer({ min: 0, max: 255 }), (where, octet) => {

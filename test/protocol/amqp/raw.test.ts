@@ -1,5 +1,6 @@
 /** What only bytes can say: broken frames, frames of several channels mixed, methods that no client sends. */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { VirtualHost } from "../../../src/broker/contract.ts";
 import { encodeMethod } from "../../../src/protocol/amqp/codec/methodCodec.ts";
 import { methods } from "../../../src/protocol/amqp/codec/methods.ts";
 import { AmqpNode, until } from "./node.ts";
@@ -213,6 +214,27 @@ test("a delivery that nobody may have twice: get while the connection is lost gi
   await until("taken", () => node.queue("got")?.unacknowledged === 1);
   client.close();
   await until("given back", () => node.queue("got")?.ready === 1);
+});
+
+test("a lost connection's exclusive queues go, also where another part of giving back fails", async () => {
+  const client = await rawClient(node.port);
+  const declare = async (queue: string, exclusive: boolean, autoDelete: boolean): Promise<void> => {
+    const rest = { ticket: 0, passive: false, durable: false, nowait: false, arguments: {} };
+    client.method(1, "queue.declare", { ...rest, queue, exclusive, autoDelete });
+    await client.expect("queue.declare-ok");
+  };
+  await declare("theirs", true, false);
+  await declare("consumed", false, true);
+  await client.consume("consumed");
+  const host = node.broker.virtualHost("/") as VirtualHost;
+  const { cancel } = host;
+  host.cancel = () => Promise.reject(new Error("the disk is full"));
+  try {
+    client.close();
+    await until("gone", () => node.queue("theirs") === undefined);
+  } finally {
+    host.cancel = cancel;
+  }
 });
 
 test("no-wait: done, and no answer", async () => {

@@ -22,6 +22,8 @@ export const PropertyFlag = {
   userId: 1 << 4,
 } as const;
 
+/** What decoding puts in the place of bytes that are no UTF-8. */
+const notText = "\ufffd";
 const octets = (1 << 12) | (1 << 11); // delivery-mode, priority
 const timestampFlag = 1 << 6;
 const unusedFlags = 3;
@@ -87,8 +89,12 @@ export class AmqpMessage implements Message {
     return at;
   }
 
+  /** Different for different ids, also where they are no text: those are U+FFFD and their bytes in hex. */
   messageId(): string | undefined {
-    return this.shortStringAt(this.messageIdAt);
+    const at = this.messageIdAt;
+    const text = this.shortStringAt(at);
+    if (text === undefined || !text.includes(notText)) return text;
+    return notText + this.content.toString("hex", at + 1, at + 1 + (this.content[at] as number));
   }
 
   userId(): string | undefined {

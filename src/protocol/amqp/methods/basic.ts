@@ -27,6 +27,9 @@ export const basicHandlers: Handlers<BasicMethod> = {
     refuseArguments(args.arguments);
     const tag = args.consumerTag === "" ? generatedTag() : args.consumerTag;
     if (channel.consumers.has(tag)) throw new ProtocolError("NOT_ALLOWED", `attempt to reuse consumer tag '${tag}'`);
+    if (channel.consumers.size >= channel.consumersMax) {
+      throw new ProtocolError("NOT_ALLOWED", `reached maximum (${channel.consumersMax}) of consumers per channel`);
+    }
     const { noAck, exclusive } = args;
     const options = { tag, noAck, exclusive, owner: channel.owner, prefetch: channel.prefetch };
     const consumer = new AmqpConsumer(options, queueName, channel.deliveries, channel.consumerGone);
