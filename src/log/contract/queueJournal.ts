@@ -119,7 +119,7 @@ export interface QueueJournal {
   readonly stats: JournalStats;
 }
 
-export interface JournalStats {
+interface JournalStats {
   readonly files: number;
   readonly bytes: number;
   readonly syncs: number;
