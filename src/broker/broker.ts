@@ -60,6 +60,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   const { log, store, clock, logger, limits } = options;
   const shared: QueueSurroundings = {
     journal: undefined,
+    queues: new Map(),
     turns: new DeliveryTurns(),
     contentCache: new ContentCacheLimits(limits.queueCacheBytesMax, limits.queueCacheBytesMaxTotal),
     readAhead: new ContentCacheLimits(batchBytesMax, limits.readAheadBytesMaxTotal),
@@ -74,10 +75,8 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   restoreTopology(topology);
   const queues = [...topology.queues.values()];
   for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now(), limits.dedupeIdsMax);
-  const byId = new Map<QueueId, Queue>();
-  for (const queue of queues) if (queue.kind === "queue") byId.set(queue.id, queue);
-  shared.journal = await options.openJournal(queueFiller(byId));
-  await afterReplay(byId, store, shared.journal);
+  shared.journal = await options.openJournal(queueFiller(shared.queues));
+  await afterReplay(shared.queues, store, shared.journal);
   const dispatcher = new Dispatcher(shared);
   const randomName = options.randomName ?? (() => randomBytes(16).toString("base64url"));
   const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial(), randomName };

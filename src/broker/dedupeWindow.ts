@@ -5,7 +5,7 @@ export type DedupeLimit = { readonly kind: "count"; readonly idsMax: number } | 
 interface Remembered {
   readonly id: string;
   /** Where the original is kept; only its keeper knows what the number means. */
-  readonly position: number;
+  position: number;
   readonly timestamp: number;
 }
 
@@ -53,6 +53,19 @@ export class DedupeWindow {
       this.inOrder.pop();
       this.byId.delete(last.id);
     }
+  }
+
+  /** Without a look at the time: where the original of a remembered id is. */
+  positionOf(id: string): number | undefined {
+    return this.byId.get(id)?.position;
+  }
+
+  /** The original was moved. False: it is not remembered, or another is. */
+  move(id: string, from: number, to: number): boolean {
+    const remembered = this.byId.get(id);
+    if (remembered?.position !== from) return false;
+    remembered.position = to;
+    return true;
   }
 
   positions(): number[] {

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
-import type { QueueId, QueueJournal, ReplayedMessage } from "../log/contract/queueJournal.ts";
+import type { JournalPosition, KeptCopy, QueueId, QueueJournal, RememberedId, ReplayedMessage } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
@@ -16,6 +16,8 @@ import { ReadyMessages } from "./readyMessages.ts";
 export interface QueueSurroundings {
   /** Not there yet while it replays. */
   journal: QueueJournal | undefined;
+  /** Every queue that is there, by its number. */
+  readonly queues: Map<QueueId, Queue>;
   readonly turns: DeliveryTurns;
   readonly contentCache: ContentCacheLimits;
   readonly readAhead: ContentCacheLimits;
@@ -67,6 +69,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     dedupe: { readonly limit: DedupeLimit; readonly idsMax: number } | undefined,
     private readonly shared: QueueSurroundings,
   ) {
+    shared.queues.set(id, this);
     this.ready = new ReadyMessages(shared.contentCache);
     this.readAhead = new ReadAhead(
       (position) => this.journal.read(position),
@@ -201,10 +204,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.wake();
   }
 
-  /** It keeps its pin, so that its file stays for whoever wants to look. */
+  positionOf(offset: number): JournalPosition | undefined {
+    return this.ready.positionOf(offset);
+  }
+
+  /** Its pin goes as well: the journal puts a damaged file aside itself when it needs the space. */
   unreadable(offset: number): void {
-    if (this.ready.first()?.offset === offset) this.takeFirst();
-    else this.ready.delete(offset);
+    const copy = this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset);
+    if (copy !== undefined) this.journal.release(copy.position);
   }
 
   // ---- settling
@@ -238,9 +245,18 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     const belowOffset = this.nextOffset;
     const dropsAll = this.unacked.size === 0;
     // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
-    const dropped = dropsAll && this.durable ? durably((receipt) => this.journal.drop(this.id, belowOffset, receipt)) : undefined;
+    let drop: JournalPosition | undefined;
+    const dropped =
+      dropsAll && this.durable
+        ? durably((receipt) => {
+            drop = this.journal.drop(this.id, belowOffset, receipt);
+          })
+        : undefined;
+    const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy))).then(() => {
+      if (drop !== undefined) this.journal.release(drop);
+    });
     // together: the drop may fail while the slices still go on
-    await Promise.all([dropped, this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))]);
+    await Promise.all([dropped, released]);
     if (!dropsAll && this.durable) await this.journal.sync();
     return purged.length;
   }
@@ -248,6 +264,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   /** Its topology is gone already, durably: what is left of it in the journal belongs to nobody. */
   async delete(): Promise<number> {
     this.deleted = true;
+    this.shared.queues.delete(this.id);
     this.consumers.cancelAll();
     const left = this.ready;
     const unacked = [...this.unacked.values()];
@@ -262,12 +279,37 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return left.length;
   }
 
+  // ---- where its copies are
+
+  holds(offset: number): boolean {
+    return this.unacked.has(offset) || this.ready.positionOf(offset) !== undefined;
+  }
+
+  moved(offset: number, from: JournalPosition, to: JournalPosition): boolean {
+    const copy = this.unacked.get(offset);
+    if (copy === undefined) return this.ready.positionOf(offset) === from && this.ready.move(offset, to);
+    if (copy.position !== from) return false;
+    this.unacked.set(offset, { ...copy, position: to });
+    return true;
+  }
+
   /** Nothing happens by itself any more. */
   stop(): void {
     this.expiry?.cancel();
   }
 
   // ---- recovery
+
+  replayKept({ offset, position, contentBytes }: KeptCopy): void {
+    if (offset < this.nextOffset) return;
+    this.nextOffset = offset + 1;
+    this.ready.push(offset, position, contentBytes, true, undefined);
+  }
+
+  replayRemembered({ offset, dedupeId, position, timestamp }: RememberedId): void {
+    this.nextOffset = Math.max(this.nextOffset, offset + 1);
+    if (this.dedupe?.find(dedupeId, timestamp) === undefined) this.dedupe?.remember(dedupeId, position, timestamp);
+  }
 
   replayMessage(offset: number, message: ReplayedMessage): void {
     if (offset < this.nextOffset) return; // known already

@@ -12,18 +12,24 @@ const blockSize = 256;
 export class QueueIds {
   private next: QueueId;
   private reservedEnd: QueueId;
+  private reserving: Promise<void> | undefined;
 
   constructor(private readonly store: KeyedStore) {
     this.next = this.reservedEnd = (store.entries.get(key) as number | undefined) ?? 1;
   }
 
-  /** Not to be called again before it has resolved. */
   async take(): Promise<QueueId> {
-    if (this.next === this.reservedEnd) {
+    while (this.next === this.reservedEnd) await (this.reserving ??= this.reserve());
+    return this.next++;
+  }
+
+  private async reserve(): Promise<void> {
+    try {
       const reservedEnd = this.reservedEnd + blockSize;
       await this.store.change(new Map<string, Json>([[key, reservedEnd]]));
       this.reservedEnd = reservedEnd;
+    } finally {
+      this.reserving = undefined;
     }
-    return this.next++;
   }
 }

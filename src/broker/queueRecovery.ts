@@ -2,11 +2,17 @@ import type { JournalVisitor, QueueId } from "../log/contract/queueJournal.ts";
 import type { Queue } from "./queue.ts";
 
 /**
- * Fills the queues from the journal. What is for a queue that is not there any more (deleted, or never meant to outlive a restart)
+ * Fills the queues from the journal, and tells it later where what it holds belongs. What is for a queue that is not there any more (deleted, or never meant to outlive a restart)
  * is passed over: nobody pins it, so its file becomes free.
  */
 export function queueFiller(queues: ReadonlyMap<QueueId, Queue>): JournalVisitor {
   return {
+    kept(copy) {
+      queues.get(copy.queue)?.replayKept(copy);
+    },
+    remembered(id) {
+      queues.get(id.queue)?.replayRemembered(id);
+    },
     message(message) {
       if (!message.persistent) return;
       for (const { queue, offset } of message.destinations) queues.get(queue)?.replayMessage(offset, message);
@@ -17,5 +23,9 @@ export function queueFiller(queues: ReadonlyMap<QueueId, Queue>): JournalVisitor
     dropped(queue, belowOffset) {
       queues.get(queue)?.replayDropped(belowOffset);
     },
+    holds: (queue, offset) => queues.get(queue)?.holds(offset) === true,
+    remembers: (queue, dedupeId, position) => queues.get(queue)?.dedupe?.positionOf(dedupeId) === position,
+    moved: (queue, offset, from, to) => queues.get(queue)?.moved(offset, from, to) === true,
+    idMoved: (queue, dedupeId, from, to) => queues.get(queue)?.dedupe?.move(dedupeId, from, to) === true,
   };
 }

@@ -15,6 +15,8 @@ export interface ReadAheadSource {
   readonly queueName: string;
   /** The next ready copies, in order. */
   upcoming(): Iterable<Copy>;
+  /** Where a copy is now, if it is ready: it may have been moved, or have gone. */
+  positionOf(offset: number): JournalPosition | undefined;
   /** Content came: deliveries can go on. */
   arrived(): void;
   /** The copy can't be read, and never will be: out of the way with it. */
@@ -98,9 +100,10 @@ export class ReadAhead {
   private async lane(batch: Iterator<Copy>, generation: number): Promise<unknown> {
     for (let next = batch.next(); !next.done; next = batch.next()) {
       const copy = next.value;
-      if (!this.loaded.has(copy.offset)) continue; // its entry may be gone with it
+      const position = this.source.positionOf(copy.offset);
+      if (position === undefined || !this.loaded.has(copy.offset)) continue; // its entry may be gone with it
       try {
-        const content = await this.read(copy.position);
+        const content = await this.read(position);
         if (generation === this.generation && this.loaded.has(copy.offset)) {
           this.loaded.set(copy.offset, content);
           this.room.take(content);
@@ -109,7 +112,7 @@ export class ReadAhead {
         if (generation !== this.generation) return undefined;
         if (!this.loaded.has(copy.offset)) continue;
         if (!isDamage(error)) return error;
-        this.logger.error("a message in the journal is damaged and cannot be delivered; its file is kept", {
+        this.logger.error("a message in the journal is damaged and cannot be delivered", {
           queue: this.source.queueName,
           offset: copy.offset,
           error,

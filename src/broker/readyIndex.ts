@@ -6,7 +6,7 @@
 import { assert } from "../base/errors.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 
-const chunkEntriesFirst = 32; // an idle queue costs little
+const chunkEntriesFirst = 16; // an idle queue costs little
 const chunkEntriesMax = 2048;
 const gone = -1;
 
@@ -73,6 +73,34 @@ export class ReadyIndex {
 
   /** Removes one wherever it stands: recovery meets the acknowledgement after the message. */
   delete(offset: number): Copy | undefined {
+    const found = this.locate(offset);
+    if (found === undefined) return undefined;
+    const chunk = this.chunks[found.index] as Chunk;
+    const copy = copyAt(chunk, found.at);
+    this.remove(chunk, found.index, found.at);
+    return copy;
+  }
+
+  positionOf(offset: number): number | undefined {
+    const found = this.locate(offset);
+    return found === undefined ? undefined : (this.chunks[found.index] as Chunk).positions[found.at];
+  }
+
+  /** False: it is not here. */
+  move(offset: number, to: number): boolean {
+    const found = this.locate(offset);
+    if (found !== undefined) (this.chunks[found.index] as Chunk).positions[found.at] = to;
+    return found !== undefined;
+  }
+
+  /** In order; the index must not change meanwhile. */
+  *[Symbol.iterator](): Generator<Copy> {
+    for (const chunk of this.chunks) {
+      for (let at = chunk.begin; at < chunk.end; at++) if (chunk.positions[at] !== gone) yield copyAt(chunk, at);
+    }
+  }
+
+  private locate(offset: number): { readonly index: number; readonly at: number } | undefined {
     const index = lowerBound(this.chunks.length, (at) => {
       const chunk = this.chunks[at] as Chunk;
       return (chunk.offsets[chunk.end - 1] as number) >= offset;
@@ -81,16 +109,7 @@ export class ReadyIndex {
     if (chunk === undefined) return undefined;
     const at = lowerBound(chunk.end, (entry) => (chunk.offsets[entry] as number) >= offset);
     if (at < chunk.begin || chunk.offsets[at] !== offset || chunk.positions[at] === gone) return undefined;
-    const copy = copyAt(chunk, at);
-    this.remove(chunk, index, at);
-    return copy;
-  }
-
-  /** In order; the index must not change meanwhile. */
-  *[Symbol.iterator](): Generator<Copy> {
-    for (const chunk of this.chunks) {
-      for (let at = chunk.begin; at < chunk.end; at++) if (chunk.positions[at] !== gone) yield copyAt(chunk, at);
-    }
+    return { index, at };
   }
 
   private headChunk(): Chunk {

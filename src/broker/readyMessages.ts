@@ -48,6 +48,15 @@ export class ReadyMessages {
     return copy;
   }
 
+  positionOf(offset: number): number | undefined {
+    return this.index.positionOf(offset) ?? this.requeued.positionOf(offset);
+  }
+
+  /** Where the copy is has changed. False: it is not here. */
+  move(offset: number, to: number): boolean {
+    return this.index.move(offset, to) || this.requeued.move(offset, to);
+  }
+
   /** In order; nothing must change meanwhile. */
   *[Symbol.iterator](): Generator<Copy> {
     const again = this.requeued[Symbol.iterator]();

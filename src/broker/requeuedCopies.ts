@@ -41,9 +41,34 @@ export class RequeuedCopies {
     return copy;
   }
 
+  positionOf(offset: number): number | undefined {
+    return this.copies[this.indexOf(offset)]?.position;
+  }
+
+  /** False: it is not here. */
+  move(offset: number, to: number): boolean {
+    const at = this.indexOf(offset);
+    const copy = this.copies[at];
+    if (copy !== undefined) this.copies[at] = { ...copy, position: to };
+    return copy !== undefined;
+  }
+
   *[Symbol.iterator](): Generator<Copy> {
     this.sort();
     for (let at = this.head; at < this.copies.length; at++) yield this.copies[at] as Copy;
+  }
+
+  /** -1: it is not here. */
+  private indexOf(offset: number): number {
+    this.sort();
+    let low = this.head;
+    let high = this.copies.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.copies[middle] as Copy).offset < offset) low = middle + 1;
+      else high = middle;
+    }
+    return this.copies[low]?.offset === offset ? low : -1;
   }
 
   private sort(): void {

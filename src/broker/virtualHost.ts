@@ -44,6 +44,8 @@ export interface HostParts {
 
 export class Host implements VirtualHost {
   private closing = false;
+  /** Being written down. */
+  private readonly pending = { queues: 0, bindings: 0 };
 
   constructor(
     readonly name: string,
@@ -107,16 +109,19 @@ export class Host implements VirtualHost {
   // ---- queues
 
   declareQueue(name: string, options: QueueOptions, owner: Owner): Promise<QueueState> {
-    return this.change(async () => {
-      const present = name === "" ? undefined : this.topology.queues.get(name);
+    const wanted = name === "" ? `amq.gen-${this.parts.randomName()}` : name;
+    const declare = async (): Promise<QueueState> => {
+      const present = this.topology.queues.get(wanted);
       if (present !== undefined) {
         this.checkAccess(present, owner);
         checkSameQueue(present.options, options, this.whereQueue(name));
         return stateOf(present);
       }
       if (name !== "") checkNameIsFree("queue", name);
-      return stateOf(await this.createQueue(name === "" ? `amq.gen-${this.parts.randomName()}` : name, options, owner));
-    });
+      return stateOf(await this.createQueue(wanted, options, owner));
+    };
+    // a topic has files of its own, and takes its time
+    return options.arguments["x-queue-type"] === "stream" ? this.change(declare) : this.changeBeside(wanted, declare);
   }
 
   checkQueue(name: string, owner: Owner): QueueState {
@@ -148,7 +153,7 @@ export class Host implements VirtualHost {
   }
 
   bindQueue(queue: string, exchange: string, routingKey: string, args: Arguments, owner: Owner): Promise<void> {
-    return this.change(async () => {
+    return this.changeBeside(queue, async () => {
       this.checkAccess(this.queue(queue), owner);
       refuseDefault(exchange);
       await this.bind({ source: exchange, kind: "queue", destination: queue, routingKey, arguments: args });
@@ -226,7 +231,7 @@ export class Host implements VirtualHost {
 
   private async createQueue(name: string, options: QueueOptions, owner: Owner): Promise<Queue | TopicQueue> {
     const settings = queueSettings(options, this.parts.limits, `for ${this.whereQueue(name)}`);
-    this.checkLimit("queue", this.topology.queues.size, this.parts.limits.queuesMax);
+    this.checkLimit("queue", this.topology.queues.size + this.pending.queues, this.parts.limits.queuesMax);
     if (settings.kind === "topic") {
       const { partitions, sync } = settings;
       const asked = { ...(partitions !== undefined && { partitions }), ...(sync !== undefined && { sync }) };
@@ -235,11 +240,16 @@ export class Host implements VirtualHost {
         throw preconditionFailed(`cannot make the topic ${this.whereQueue(name)}: ${error.message}`, error.hint);
       });
     }
-    const declared = { id: await this.parts.queueIds.take(), options, owner: options.exclusive ? owner : undefined };
-    await this.topology.commit(
-      [{ kind: "queue", name, declared }],
-      settings.kind === "topic" ? withoutDeletion(this.topology, name) : undefined,
-    );
+    this.pending.queues++;
+    try {
+      const declared = { id: await this.parts.queueIds.take(), options, owner: options.exclusive ? owner : undefined };
+      await this.topology.commit(
+        [{ kind: "queue", name, declared }],
+        settings.kind === "topic" ? withoutDeletion(this.topology, name) : undefined,
+      );
+    } finally {
+      this.pending.queues--;
+    }
     return this.topology.queues.get(name) as Queue | TopicQueue;
   }
 
@@ -252,8 +262,13 @@ export class Host implements VirtualHost {
     const source = this.exchange(binding.source);
     if (this.topology.bindings.get(bindingKey(binding)) !== undefined) return;
     source.type.checkBinding?.(binding);
-    this.checkLimit("binding", this.topology.bindings.size, this.parts.limits.bindingsMax);
-    await this.topology.commit([{ kind: "binding", binding, present: true }]);
+    this.checkLimit("binding", this.topology.bindings.size + this.pending.bindings, this.parts.limits.bindingsMax);
+    this.pending.bindings++;
+    try {
+      await this.topology.commit([{ kind: "binding", binding, present: true }]);
+    } finally {
+      this.pending.bindings--;
+    }
   }
 
   private async unbind(wanted: Binding): Promise<void> {
@@ -263,6 +278,14 @@ export class Host implements VirtualHost {
 
   private change<T>(task: () => Promise<T>): Promise<T> {
     return this.parts.serial.run(() => {
+      if (this.closing) throw closed();
+      return task();
+    });
+  }
+
+  /** Beside those of other queues: many that are asked for at once share a sync. It takes nothing away that another one relies on. */
+  private changeBeside<T>(queue: string, task: () => Promise<T>): Promise<T> {
+    return this.parts.serial.runBeside(queue, () => {
       if (this.closing) throw closed();
       return task();
     });

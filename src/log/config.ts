@@ -25,6 +25,12 @@ export const logConfig = z.strictObject({
   maxMessageBytes: whole(KiB, 256 * MiB, 17 * MiB, "the largest batch, and so the largest record, that a topic takes"),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
   journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),
+  journalBytesMax: whole(
+    3 * MiB,
+    2 ** 40,
+    512 * MiB,
+    "of the journal's files together (three at least): what a start after a crash has to read",
+  ),
 });
 
 export type LogConfig = z.output<typeof logConfig>;
@@ -42,6 +48,9 @@ export function topicDefaults(config: LogConfig) {
   };
 }
 
-export function journalOptions({ journalFileBytes }: LogConfig): { readonly fileBytes: number } {
-  return { fileBytes: journalFileBytes };
+export function journalOptions({ journalFileBytes, journalBytesMax }: LogConfig): {
+  readonly fileBytes: number;
+  readonly bytesMax: number;
+} {
+  return { fileBytes: journalFileBytes, bytesMax: journalBytesMax };
 }

@@ -111,3 +111,18 @@ test("the cache of contents is limited, and given back: a queue that stays short
   expect(node.journal.reads).toBe(71);
   await node.stop();
 });
+
+test("an idle queue takes at most 4 KiB of memory: 10,000 that were declared at once, used, and started again", async () => {
+  const count = 10_000;
+  let node = await BrokerNode.start({ directory, journalFileBytes: 1 << 23 });
+  const before = await memoryInUse();
+  await Promise.all(Array.from({ length: count }, (_, n) => node.queue(`queue-${n}`)));
+  for (let n = 0; n < count; n++) node.host.publish(message({ key: `queue-${n}`, body: "x" }), undefined);
+  for (let n = 0; n < count; n++) await node.host.get(`queue-${n}`, true, node);
+  await node.journal.sync();
+  expect((await memoryInUse()) - before).toBeLessThan(count * 4096);
+  node = await node.restart();
+  expect((await memoryInUse()) - before).toBeLessThan(count * 4096);
+  expect(node.broker.status().queues).toHaveLength(count);
+  await node.stop();
+}, 60_000);

@@ -130,6 +130,29 @@ test("a window by time forgets what is older", async () => {
   await node.stop();
 });
 
+test("a window by time lets go of what it holds on the disk when nobody publishes any more", async () => {
+  let now = 1_000_000;
+  const waiting: (() => void)[] = [];
+  const after: Clock["after"] = (delayMs, then) => {
+    if (delayMs < 1000) return systemClock.after(delayMs, then);
+    waiting.push(then);
+    return { cancel: () => undefined };
+  };
+  const node = await BrokerNode.start({ clock: { ...systemClock, now: () => now, after } });
+  await node.queue("q", { "x-dedupe": "10 min" });
+  for (let n = 0; n < 10; n++) {
+    await publish(node, { key: "q", body: "b", id: `${n}` });
+    now += 60_000;
+  }
+  await bodies(node, "q");
+  expect(node.journal.pinned.size).toBe(10);
+  now += 5 * 60_000 + 1;
+  for (const then of waiting.splice(0)) then();
+  await turns();
+  expect(node.journal.pinned.size).toBe(4);
+  await node.stop();
+});
+
 const numbered = (n: number): MessageOptions => {
   const headers = n % 3 === 0 ? {} : { h: n % 5 };
   return { exchange: "x", key: `k${n % 7}`, body: String(n), id: String(n), headers };

@@ -19,6 +19,7 @@ export interface NodeOptions {
   readonly limits?: Partial<BrokerLimits>;
   readonly clock?: Clock;
   readonly journalFileBytes?: number;
+  readonly journalBytesMax?: number;
   /** On the real disk, in this folder; it cannot crash then. */
   readonly directory?: string;
 }
@@ -56,6 +57,7 @@ export class BrokerNode {
       fileSystem,
       directory: `${data}/journal`,
       fileBytes: options.journalFileBytes ?? 1 << 20,
+      bytesMax: options.journalBytesMax ?? 1 << 29,
       clock,
       logger,
       budget,
@@ -65,7 +67,13 @@ export class BrokerNode {
     const broker = await openBroker({
       log,
       openJournal: async (visitor) => {
-        journal = new PinCheck(await openJournal(journalOptions, visitor), options.directory === undefined);
+        journal = new PinCheck(
+          await openJournal(
+            journalOptions,
+            PinCheck.watching(visitor, () => journal as unknown as PinCheck),
+          ),
+          options.directory === undefined,
+        );
         return journal;
       },
       store,

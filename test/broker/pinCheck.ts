@@ -1,8 +1,9 @@
-import type { JournalPosition, QueueJournal } from "../../src/log/contract/queueJournal.ts";
+import type { JournalPosition, JournalVisitor, QueueJournal } from "../../src/log/contract/queueJournal.ts";
 
 /** A journal that watches its pins: none is released twice, and what is read is pinned. `pinned` is what is kept. */
 export class PinCheck implements QueueJournal {
   reads = 0;
+  moves = 0;
   /** A slow disk. */
   beforeRead: () => Promise<void> = async () => undefined;
   readonly pinned = new Map<JournalPosition, number>();
@@ -42,8 +43,23 @@ export class PinCheck implements QueueJournal {
     this.journal.pin(position);
   }
 
-  drop(...args: Parameters<QueueJournal["drop"]>): void {
-    this.journal.drop(...args);
+  drop(...args: Parameters<QueueJournal["drop"]>): JournalPosition {
+    const position = this.journal.drop(...args);
+    if (this.watches) this.pinned.set(position, 1);
+    return position;
+  }
+
+  /** The tenants as the journal sees them: what moves takes its pin along. */
+  static watching(visitor: JournalVisitor, check: () => PinCheck): JournalVisitor {
+    const pass = (moved: boolean, from: JournalPosition, to: JournalPosition): boolean => {
+      if (moved) check().repin(from, to);
+      return moved;
+    };
+    return {
+      ...visitor,
+      moved: (queue, offset, from, to) => pass(visitor.moved(queue, offset, from, to), from, to),
+      idMoved: (queue, id, from, to) => pass(visitor.idMoved(queue, id, from, to), from, to),
+    };
   }
 
   async read(position: JournalPosition): ReturnType<QueueJournal["read"]> {
@@ -59,6 +75,13 @@ export class PinCheck implements QueueJournal {
 
   close(): Promise<void> {
     return this.journal.close();
+  }
+
+  private repin(from: JournalPosition, to: JournalPosition): void {
+    if (!this.watches) return;
+    this.unpin(from);
+    this.pinned.set(to, (this.pinned.get(to) ?? 0) + 1);
+    this.moves++;
   }
 
   private unpin(position: JournalPosition): void {

@@ -34,7 +34,12 @@ export class QueueLife {
   }
 
   async live(steps: number): Promise<void> {
-    this.node = await BrokerNode.start({ seed: this.seed, limits, journalFileBytes: 1 << 12 });
+    this.node = await BrokerNode.start({
+      seed: this.seed,
+      limits,
+      journalFileBytes: 1 << 12,
+      journalBytesMax: (1 << 12) * (this.seed % 3 === 0 ? 40 : 3),
+    });
     await this.node.queue(queue);
     this.consume();
     const operations = [

@@ -28,15 +28,54 @@ export interface JournalMessage {
   readonly timestamp: number;
 }
 
-/** Where an entry is: a safe integer, greater for later entries. Only the journal looks into it. */
+/**
+ * Where an entry is: a safe integer, greater for later entries. Negative once it was moved out of the journal's files: of such a one only
+ * that it is durable. Only the journal looks into it.
+ */
 export type JournalPosition = number;
 
-/** Replay calls these in the order in which the changes happened. Idempotent by (queue, offset). */
-export interface JournalVisitor {
+/**
+ * Replay calls these: first what was moved out of the journal's files, by `kept` and `remembered`, for each queue in order of its offsets;
+ * then the rest in the order in which the changes happened. Idempotent by (queue, offset).
+ */
+export interface JournalVisitor extends JournalTenants {
+  kept(copy: KeptCopy): void;
+  remembered(id: RememberedId): void;
   message(message: ReplayedMessage): void;
   acknowledged(queue: QueueId, offset: number): void;
   /** Everything of the queue below `offset` is gone (purge), or all of it (deletion: offset = Infinity). */
   dropped(queue: QueueId, belowOffset: number): void;
+}
+
+/**
+ * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions. Asked at
+ * any time after the replay, never from within a call of the journal.
+ */
+export interface JournalTenants {
+  /** Does the queue still have this copy, ready or unacknowledged? */
+  holds(queue: QueueId, offset: number): boolean;
+  /** Does the queue still remember this id, as of the entry at `position`? */
+  remembers(queue: QueueId, dedupeId: string, position: JournalPosition): boolean;
+  /** The copy's pin is at `to` from now on. False: the queue does not have it there any more; its pin was or will be released where it was. */
+  moved(queue: QueueId, offset: number, from: JournalPosition, to: JournalPosition): boolean;
+  /** The same of a remembered id. */
+  idMoved(queue: QueueId, dedupeId: string, from: JournalPosition, to: JournalPosition): boolean;
+}
+
+/** A copy that was moved out of the journal's files. */
+export interface KeptCopy {
+  readonly queue: QueueId;
+  readonly offset: number;
+  readonly position: JournalPosition;
+  readonly contentBytes: number;
+}
+
+export interface RememberedId {
+  readonly queue: QueueId;
+  readonly offset: number;
+  readonly position: JournalPosition;
+  readonly dedupeId: string;
+  readonly timestamp: number;
 }
 
 export interface ReplayedMessage {
@@ -53,8 +92,8 @@ export interface QueueJournal {
   /**
    * Hot path: copies the message into the write buffer; the next group commit takes it. `pins` is the number of reasons to keep the
    * entry's file: one a destination, and one more for each destination that remembers its dedupe id. Persistent: `receipt` joins
-   * that commit. Never waits: the bytes count in the shared ByteBudget until they are durable. Throws MESSAGE_TOO_LARGE, or
-   * JOURNAL_FAILED after a failed write or sync.
+   * that commit. Never waits: the bytes count in the shared ByteBudget until they are durable. Throws MESSAGE_TOO_LARGE,
+   * JOURNAL_FULL while the disk has no room (later it may have), or JOURNAL_FAILED after a failed write or sync.
    */
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition;
   /** `receipt` joins what is not durable yet, if the entry at `position` is not. */
@@ -65,8 +104,11 @@ export interface QueueJournal {
   release(position: JournalPosition): void;
   /** Takes a pin in replay, one a reason, as `append` took them. */
   pin(position: JournalPosition): void;
-  /** Purge or deletion. The pins are the caller's to release. `receipt` joins the commit. */
-  drop(queue: QueueId, belowOffset: number, receipt: Receipt | undefined): void;
+  /**
+   * Purge or deletion. The pins are the caller's to release; and when it has released them, that of the returned position, which keeps
+   * this very entry until then. `receipt` joins the commit.
+   */
+  drop(queue: QueueId, belowOffset: number, receipt: Receipt | undefined): JournalPosition;
   /** The message again, checked by its CRC; also when it is still in the write buffer. JOURNAL_CORRUPT names file and position. */
   read(position: JournalPosition): Promise<{ readonly address: Buffer; readonly contentFormat: ContentFormat; readonly content: Buffer }>;
   /** Resolves when all that was appended so far is durable. */
@@ -74,5 +116,15 @@ export interface QueueJournal {
   /** Syncs and closes; appends are refused from the first moment on. */
   close(): Promise<void>;
   /** For operators: files in use, bytes in them, commits so far. */
-  readonly stats: { readonly files: number; readonly bytes: number; readonly syncs: number; readonly bytesWritten: number };
+  readonly stats: JournalStats;
+}
+
+interface JournalStats {
+  readonly files: number;
+  readonly bytes: number;
+  readonly syncs: number;
+  readonly bytesWritten: number;
+  /** What lived longer than the journal's files. */
+  readonly segments: number;
+  readonly segmentBytes: number;
 }

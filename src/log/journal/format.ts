@@ -39,7 +39,7 @@ export const journalIdBytes = 4;
 export const commitEntryBytes = entryHeadBytes + 20;
 export const endEntryBytes = entryHeadBytes;
 
-export const EntryKind = { message: 1, acknowledgements: 2, dropped: 3, commit: 4, end: 5 } as const;
+export const EntryKind = { message: 1, acknowledgements: 2, dropped: 3, commit: 4, end: 5, dedupeId: 6 } as const;
 export const EntryFlag = { persistent: 1, dedupe: 2 } as const;
 
 const magic = "MRJOURNL";

@@ -1,9 +1,12 @@
 import type { File } from "../../base/fileSystem.ts";
+import type { ReadSource } from "./journalReader.ts";
 
 /** A file of the journal and what keeps it. It can be planned for before it is there. */
-export class JournalFile {
+export class JournalFile implements ReadSource {
   /** Reasons not to reuse it: copies that live, dedupe ids that are remembered, reads under way. */
   pins = 0;
+  /** What lived in it has moved; the pins that are left are about to be released. */
+  moved = false;
   readonly ready: Promise<File>;
 
   constructor(
@@ -11,8 +14,23 @@ export class JournalFile {
     readonly headerCrc: number,
     readonly path: string,
     ready: Promise<File>,
+    /** Its last pin was released. */
+    private readonly unpinned: () => void,
   ) {
     this.ready = ready;
     ready.catch(() => undefined); // whoever needs the file gets the failure
+  }
+
+  unpin(): void {
+    if (--this.pins === 0) this.unpinned();
+  }
+
+  async use<T>(task: (handle: File) => Promise<T>): Promise<T> {
+    this.pins++;
+    try {
+      return await task(await this.ready);
+    } finally {
+      this.unpin();
+    }
   }
 }

@@ -1,5 +1,6 @@
 import path from "node:path";
-import { assert } from "../../base/errors.ts";
+import type { Clock } from "../../base/clock.ts";
+import { assert, MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { corrupt, decodeFileHeader, encodeFileHeader, type FileHeader, fileHeaderBytes } from "./format.ts";
@@ -7,9 +8,28 @@ import { JournalFile } from "./journalFile.ts";
 
 const fileName = /^(\d+)\.journal$/;
 const makingName = "next.spare";
+const retryAfterMs = 1000;
 const zeros = Buffer.alloc(1024 * 1024);
+const damagedSuffix = ".damaged";
 /** Files in which nothing lives any more and that are kept for reuse; more of them are removed. */
 const freeFilesMax = 2;
+
+/** What happens around the files, but not in them. */
+export interface JournalFilesHooks {
+  /** Before a file goes: what its entries said of the segments must be durable elsewhere. */
+  beforeFree(): Promise<void>;
+  /** The writer is in another file, or one more was planned: what lives in the oldest may have to move. */
+  changed(): void;
+}
+
+/** One is written, one is free for what comes next, and one is emptied meanwhile. */
+const filesMin = 3;
+
+export interface JournalLimits {
+  readonly fileBytes: number;
+  /** Of all files together; rounded to files, of which there are three at least. */
+  readonly bytesMax: number;
+}
 
 /** The journal's files from the oldest to the newest: gives the next one, reuses and removes the ones that are free. */
 export class JournalFiles {
@@ -21,18 +41,31 @@ export class JournalFiles {
   private work: Promise<unknown> = Promise.resolve();
   private stopped = false;
   private tidying = false;
+  private closing = false;
+  /** While something is moved out of a file, or from segment to segment, no file goes. */
+  private held = false;
+  private freeing: Promise<unknown> = Promise.resolve();
+  private roomWaiters: (() => void)[] = [];
+  /** Files on the disk. */
+  private made = 0;
+  /** What the disk has no room for: the next file, or the segment that would make room in the journal. */
+  private readonly lacking = new Set<"file" | "segment">();
+  hooks: JournalFilesHooks = { beforeFree: async () => undefined, changed: () => undefined };
   /** Files from this sequence on are not free, whatever their pins: the writer is there. -1: the replay is not over. */
-  private writingIn = -1;
+  writingIn = -1;
 
   private constructor(
     private readonly fileSystem: FileSystem,
     private readonly directory: string,
     readonly fileBytes: number,
+    /** So many there are at most; who needs one more waits until one is free. */
+    readonly filesMax: number,
+    private readonly clock: Clock,
     private readonly logger: Logger,
   ) {}
 
   /** Opens what is there; of another `fileBytes` than asked for the files on the disk are right, since they give the positions. */
-  static async open(fileSystem: FileSystem, directory: string, fileBytes: number, logger: Logger): Promise<JournalFiles> {
+  static async open(fileSystem: FileSystem, directory: string, limits: JournalLimits, clock: Clock, logger: Logger): Promise<JournalFiles> {
     const names = await fileSystem.list(directory);
     if (names.includes(makingName)) await fileSystem.removeFile(path.join(directory, makingName));
     const sequences = names.flatMap((name) => fileName.exec(name)?.[1] ?? []).map(Number);
@@ -49,10 +82,13 @@ export class JournalFiles {
       for (const { handle } of opened) await handle.close();
       throw error;
     }
-    const files = new JournalFiles(fileSystem, directory, opened[0]?.header.fileBytes ?? fileBytes, logger);
+    const fileBytes = opened[0]?.header.fileBytes ?? limits.fileBytes;
+    const filesMax = Math.max(filesMin, Math.floor(limits.bytesMax / fileBytes));
+    const files = new JournalFiles(fileSystem, directory, fileBytes, filesMax, clock, logger);
     for (const { handle, file, header } of opened) {
-      files.list.push(new JournalFile(header.sequence, header.crc, file, Promise.resolve(handle)));
+      files.list.push(new JournalFile(header.sequence, header.crc, file, Promise.resolve(handle), () => files.tidy()));
     }
+    files.made = opened.length;
     return files;
   }
 
@@ -60,14 +96,21 @@ export class JournalFiles {
     return this.list;
   }
 
+  /** On the disk; the next one may only be planned. */
   get count(): number {
-    return this.list.length + this.spares.length;
+    return this.made;
   }
 
-  at(sequence: number): JournalFile {
-    const file = this.list[sequence - (this.list[0]?.sequence ?? 0)];
-    if (file === undefined) assert(false, `journal file ${sequence} is in use`); // hot: no text before it is needed
+  /** Undefined: it was put aside. */
+  at(sequence: number): JournalFile | undefined {
+    const first = this.list[0]?.sequence ?? 0;
+    const file = this.list[sequence - first];
+    if (file === undefined && sequence >= first) assert(false, `journal file ${sequence} is in use`); // hot: no text before it is needed
     return file;
+  }
+
+  damagedPathOf(sequence: number): string {
+    return path.join(this.directory, nameOf(sequence) + damagedSuffix);
   }
 
   /** After the replay: these came after the one to go on in, and are empty. */
@@ -79,6 +122,7 @@ export class JournalFiles {
   next(): JournalFile {
     const file = this.spares.shift() ?? this.plan();
     this.list.push(file);
+    this.hooks.changed();
     return file;
   }
 
@@ -92,11 +136,59 @@ export class JournalFiles {
     if (sequence === this.writingIn) return;
     this.writingIn = sequence;
     this.tidy();
+    this.hooks.changed();
   }
 
-  unpin(file: JournalFile): void {
-    if (file.pins <= 0) assert(false, `journal file ${file.sequence} is released only as often as it was pinned`);
-    if (--file.pins === 0) this.tidy();
+  /** The oldest file, if what lives in it should move, so that there is room for what comes. */
+  get toMove(): JournalFile | undefined {
+    const oldest = this.list[0];
+    if (oldest === undefined || oldest.moved || oldest.pins === 0 || oldest.sequence >= this.writingIn) return undefined;
+    return this.list.length + 1 >= this.filesMax ? oldest : undefined;
+  }
+
+  /** From the resolution on no file goes, until `letGo`. */
+  async hold(): Promise<void> {
+    this.held = true;
+    await this.freeing;
+  }
+
+  letGo(): void {
+    this.held = false;
+    this.tidy();
+  }
+
+  /** Nothing but acknowledgements is to be written: what is left of the current file is for them. */
+  get outOfSpace(): boolean {
+    return this.lacking.size > 0;
+  }
+
+  foundFull(forWhat: "file" | "segment", cause: unknown): void {
+    const { directory } = this;
+    if (this.lacking.size === 0) this.logger.error("the disk is full: queues take no messages until there is room", { directory, cause });
+    this.lacking.add(forWhat);
+  }
+
+  foundRoom(forWhat: "file" | "segment"): void {
+    if (!this.lacking.delete(forWhat) || this.lacking.size > 0) return;
+    this.logger.info("there is room on the disk again: queues take messages", { directory: this.directory });
+  }
+
+  /** Nobody waits for room any more. */
+  giveUpWaiting(): void {
+    this.closing = true;
+    this.roomChanged();
+  }
+
+  /** While held: the oldest file has damage in it, and what could be saved was. It is put aside, for whoever wants to look. */
+  async putOldestAside(): Promise<void> {
+    const oldest = this.list[0] as JournalFile;
+    await this.hooks.beforeFree();
+    await this.fileSystem.rename(oldest.path, oldest.path + damagedSuffix);
+    await this.fileSystem.syncDirectory(this.directory);
+    this.list.shift();
+    this.made--;
+    const handle = await oldest.ready;
+    await handle.close();
   }
 
   async syncDirectory(): Promise<void> {
@@ -105,6 +197,7 @@ export class JournalFiles {
 
   async close(): Promise<void> {
     this.stopped = true;
+    this.giveUpWaiting();
     await this.work;
     for (const file of [...this.list, ...this.spares]) {
       const handle = await file.ready.catch(() => undefined);
@@ -118,12 +211,12 @@ export class JournalFiles {
     const file = path.join(this.directory, nameOf(sequence + 1));
     const ready = this.work.then(() => this.make(file, header));
     this.work = ready.catch(() => undefined);
-    return new JournalFile(sequence + 1, header.readUInt32LE(24), file, ready);
+    return new JournalFile(sequence + 1, header.readUInt32LE(24), file, ready, () => this.tidy());
   }
 
   private async make(file: string, header: Buffer): Promise<File> {
     const making = path.join(this.directory, makingName);
-    const handle = (await this.reuseOldest(making)) ?? (await this.create(making));
+    const handle = await this.reusedOrCreated(making);
     try {
       await handle.write(header, 0, header.length, 0);
       await handle.sync();
@@ -136,18 +229,51 @@ export class JournalFiles {
     }
   }
 
+  private async reusedOrCreated(making: string): Promise<File> {
+    for (;;) {
+      // before the look, so that what becomes free meanwhile is not missed
+      const room = new Promise<void>((resolve) => this.roomWaiters.push(resolve));
+      const reused = await this.reuseOldest(making);
+      if (reused !== undefined) {
+        this.foundRoom("file");
+        return reused;
+      }
+      // a replay that ends with a full file can't wait: what is free is known only after it
+      if (!this.closing && (this.made < this.filesMax || this.writingIn === -1)) {
+        const created = await this.createIfRoom(making);
+        if (created !== undefined) return created;
+      }
+      if (this.closing) throw new MillraceError("JOURNAL_CLOSED", "The queues' journal is closed.", { domain: "internal" });
+      await room;
+    }
+  }
+
   /** From the moment on that its old name is durably gone, its content is nobody's. */
   private async reuseOldest(making: string): Promise<File | undefined> {
-    const oldest = this.takeFree(1);
-    if (oldest === undefined) return undefined;
-    const handle = await oldest.ready;
+    return this.takeFree(1, async (oldest) => {
+      const handle = await oldest.ready;
+      try {
+        await this.fileSystem.rename(oldest.path, making);
+        await this.fileSystem.syncDirectory(this.directory);
+        return handle;
+      } catch (error) {
+        await handle.close();
+        throw error;
+      }
+    });
+  }
+
+  /** Undefined: the disk is full. The try that failed has left what it took, and that is all that may be left. */
+  private async createIfRoom(making: string): Promise<File | undefined> {
     try {
-      await this.fileSystem.rename(oldest.path, making);
-      await this.fileSystem.syncDirectory(this.directory);
-      return handle;
+      const created = await this.create(making);
+      this.foundRoom("file");
+      return created;
     } catch (error) {
-      await handle.close();
-      throw error;
+      if (!isDiskFull(error) || this.writingIn === -1) throw error;
+      this.foundFull("file", error);
+      this.clock.after(retryAfterMs, () => this.roomChanged());
+      return undefined;
     }
   }
 
@@ -157,6 +283,7 @@ export class JournalFiles {
       for (let at = 0; at < this.fileBytes; at += zeros.length) {
         await handle.write(zeros, 0, Math.min(zeros.length, this.fileBytes - at), at);
       }
+      this.made++;
       return handle;
     } catch (error) {
       await handle.close();
@@ -165,7 +292,12 @@ export class JournalFiles {
     }
   }
 
+  private roomChanged(): void {
+    for (const resolve of this.roomWaiters.splice(0)) resolve();
+  }
+
   private tidy(): void {
+    if (this.roomWaiters.length > 0) this.roomChanged();
     if (this.tidying || this.stopped || this.free(freeFilesMax + 1) === undefined) return;
     this.tidying = true;
     this.work = this.work
@@ -180,21 +312,30 @@ export class JournalFiles {
   }
 
   private async removeFree(): Promise<void> {
-    for (let file = this.takeFree(freeFilesMax + 1); file !== undefined; file = this.takeFree(freeFilesMax + 1)) {
+    const remove = async (file: JournalFile): Promise<true> => {
       await (await file.ready).close();
       await this.fileSystem.removeFile(file.path);
+      this.made--;
       await this.fileSystem.syncDirectory(this.directory);
-    }
+      return true;
+    };
+    while ((await this.takeFree(freeFilesMax + 1, remove)) !== undefined);
   }
 
-  private takeFree(atLeast: number): JournalFile | undefined {
-    const oldest = this.stopped ? undefined : this.free(atLeast);
-    if (oldest !== undefined) this.list.shift();
-    return oldest;
+  private async takeFree<T>(atLeast: number, then: (oldest: JournalFile) => Promise<T>): Promise<T | undefined> {
+    if (this.stopped || this.free(atLeast) === undefined) return undefined;
+    const freeing = this.hooks.beforeFree().then(() => {
+      // nobody pins a free file any more: it is still the one
+      const oldest = this.list.shift() as JournalFile;
+      return then(oldest);
+    });
+    this.freeing = freeing.catch(() => undefined);
+    return freeing;
   }
 
   /** The oldest file, if so many of the oldest ones in a row are free. */
   private free(atLeast: number): JournalFile | undefined {
+    if (this.held) return undefined;
     for (let n = 0; n < atLeast; n++) {
       const file = this.list[n];
       if (file === undefined || file.pins > 0 || file.sequence >= this.writingIn) return undefined;
@@ -202,6 +343,9 @@ export class JournalFiles {
     return this.list[0];
   }
 }
+
+/** Of the file system, or of the user's part of it. */
+export const isDiskFull = (error: unknown): boolean => ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
 
 function nameOf(sequence: number): string {
   return `${String(sequence).padStart(12, "0")}.journal`;

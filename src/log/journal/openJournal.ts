@@ -3,15 +3,18 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
 import { corrupt, fileHeaderBytes, journalIdBytes } from "./format.ts";
 import { JournalFiles } from "./journalFiles.ts";
+import { JournalReader } from "./journalReader.ts";
 import { FileQueueJournal, type JournalSettings, type JournalTail } from "./queueJournal.ts";
 import { scanFile, wasSynced } from "./recovery.ts";
+import { Segments } from "./segments.ts";
+import { WriteBehind } from "./writeBehind.ts";
 
 export interface JournalOptions extends JournalSettings {
   readonly fileSystem: FileSystem;
-  /** Made if it is not there; nothing but the journal is in it. */
-  readonly directory: string;
   /** Of a new journal; one that exists keeps the size that it has. */
   readonly fileBytes: number;
+  /** Of the files together, three of them at least: it bounds what a restart after a crash has to read. */
+  readonly bytesMax: number;
 }
 
 /**
@@ -19,16 +22,23 @@ export interface JournalOptions extends JournalSettings {
  * first commit on: the caller pins what it keeps before it appends, acknowledges or waits for anything.
  */
 export async function openJournal(options: JournalOptions, visitor: JournalVisitor): Promise<QueueJournal> {
-  const { fileSystem, directory, fileBytes, logger } = options;
+  const { fileSystem, directory, logger, clock } = options;
   await fileSystem.makeDirectory(directory);
-  const files = await JournalFiles.open(fileSystem, directory, fileBytes, logger);
+  const files = await JournalFiles.open(fileSystem, directory, options, clock, logger);
   try {
+    const reader = new JournalReader();
+    const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
+    const segments = await Segments.open(fileSystem, directory, begin, reader, logger);
+    await segments.replay(visitor);
     const { tail, journalId } = await replay(files, visitor);
     // what a killed process wrote may still be in the page cache only, and is relied upon from now on; of older files it was synced
     // before the next one was begun
     for (const file of files.all.slice(-2)) await (await file.ready).sync();
     await files.syncDirectory();
-    return new FileQueueJournal(options, files, tail, Buffer.concat([journalId ?? randomBytes(journalIdBytes), randomBytes(4)]));
+    const writeBehind = new WriteBehind(files, segments, visitor, clock, logger);
+    files.hooks = { beforeFree: () => writeBehind.saveDead(), changed: () => writeBehind.wake() };
+    const processId = Buffer.concat([journalId ?? randomBytes(journalIdBytes), randomBytes(4)]);
+    return new FileQueueJournal(options, files, segments, reader, writeBehind, tail, processId);
   } catch (error) {
     await files.close();
     throw error;

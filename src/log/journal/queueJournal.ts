@@ -8,6 +8,7 @@ import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJourna
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
   commitEntryBytes,
+  corrupt,
   decodeMessage,
   destinationBytes,
   endEntryBytes,
@@ -17,7 +18,9 @@ import {
 } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 import type { JournalFiles } from "./journalFiles.ts";
-import { JournalReader } from "./journalReader.ts";
+import type { JournalReader } from "./journalReader.ts";
+import type { Segments } from "./segments.ts";
+import type { WriteBehind } from "./writeBehind.ts";
 import { WriteBuffer, WriteChunk } from "./writeChunk.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
@@ -32,6 +35,8 @@ export interface JournalSettings {
   readonly budget: ByteBudget;
   /** The largest content that is taken. */
   readonly messageBytesMax: number;
+  /** Made if it is not there; nothing but the journal is in it. */
+  readonly directory: string;
 }
 
 /** Where the next chunk begins. */
@@ -49,7 +54,6 @@ export class FileQueueJournal implements QueueJournal {
   private readonly fileBytes: number;
   private readonly entryBytesMax: number;
   private readonly stage: AcknowledgementStage;
-  private readonly reader: JournalReader;
   private readonly buffers: WriteBuffer[] = [];
   /** Chunks that wait, in order; only the last one still grows. */
   private readonly waiting: WriteChunk[] = [];
@@ -69,23 +73,28 @@ export class FileQueueJournal implements QueueJournal {
   constructor(
     private readonly settings: JournalSettings,
     private readonly files: JournalFiles,
+    private readonly segments: Segments,
+    private readonly reader: JournalReader,
+    private readonly writeBehind: WriteBehind,
     private tail: JournalTail,
     private readonly processId: Uint8Array,
   ) {
     this.fileBytes = files.fileBytes;
     this.entryBytesMax = files.fileBytes - fileHeaderBytes - commitEntryBytes - endEntryBytes;
     this.stage = new AcknowledgementStage(this.entryBytesMax - entryHeadBytes);
-    this.reader = new JournalReader(files);
     this.written = this.syncedBelow = tail.file.sequence * this.fileBytes + tail.offset;
   }
 
   get stats(): QueueJournal["stats"] {
     const files = this.files.count;
-    return { files, bytes: files * this.fileBytes, syncs: this.syncs, bytesWritten: this.bytesWritten };
+    const { all, bytes: segmentBytes } = this.segments;
+    const { syncs, bytesWritten } = this;
+    return { files, bytes: files * this.fileBytes, syncs, bytesWritten, segments: all.length, segmentBytes };
   }
 
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition {
     if (this.refusal !== undefined) throw this.refusal;
+    if (this.files.outOfSpace) throw this.diskFull();
     const dedupeBytes = message.dedupeId === undefined ? 0 : Buffer.byteLength(message.dedupeId);
     const contentBytes = message.content.length;
     const length = messageHeadBytes + destinations.length * destinationBytes + message.address.length + dedupeBytes + contentBytes;
@@ -131,29 +140,32 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   release(position: JournalPosition): void {
-    this.files.unpin(this.fileOf(position));
+    if (position < 0) return this.writeBehind.release(position);
+    const file = this.fileOf(position);
+    if (file === undefined) return;
+    if (file.pins <= 0) assert(false, `journal file ${file.sequence} is released only as often as it was pinned`);
+    file.unpin();
   }
 
   pin(position: JournalPosition): void {
-    this.fileOf(position).pins++;
+    if (position < 0) return this.segments.pin(position);
+    const file = this.fileOf(position);
+    if (file !== undefined) file.pins++;
   }
 
-  drop(queue: QueueId, belowOffset: number, receipt: Receipt | undefined): void {
+  drop(queue: QueueId, belowOffset: number, receipt: Receipt | undefined): JournalPosition {
     if (this.refusal !== undefined) throw this.refusal;
     const chunk = this.roomFor(entryHeadBytes + destinationBytes);
+    const position = this.position(chunk) + chunk.used;
     chunk.dropped(queue, belowOffset);
+    chunk.file.pins++;
     if (receipt !== undefined) chunk.join(receipt);
     if (!this.due) this.commitSoon();
+    return position;
   }
 
   async read(position: JournalPosition): Promise<{ address: Buffer; contentFormat: ContentFormat; content: Buffer }> {
-    const chunk = this.chunkAt(position);
-    const offset = position % this.fileBytes;
-    const file = this.fileOf(position);
-    const found =
-      chunk === undefined
-        ? await this.reader.read(file.sequence, offset, this.writtenEndOf(file))
-        : decodeMessage(chunk.buffer.bytes, offset - chunk.fileOffset);
+    const found = await (position < 0 ? this.segments.read(position) : this.readFile(position));
     return found as typeof found & { contentFormat: ContentFormat };
   }
 
@@ -177,10 +189,14 @@ export class FileQueueJournal implements QueueJournal {
 
   private async finish(): Promise<void> {
     try {
+      if (this.files.outOfSpace) this.files.giveUpWaiting();
       if (!this.failed) await this.sync();
     } finally {
       await this.running;
+      this.writeBehind.stop();
+      await this.writeBehind.stopped;
       await this.files.close();
+      await this.segments.close();
     }
   }
 
@@ -271,7 +287,18 @@ export class FileQueueJournal implements QueueJournal {
     return chunk.file.sequence * this.fileBytes + chunk.fileOffset;
   }
 
-  private fileOf(position: JournalPosition): JournalFile {
+  private async readFile(position: JournalPosition): Promise<ReturnType<typeof decodeMessage>> {
+    const chunk = this.chunkAt(position);
+    const offset = position % this.fileBytes;
+    if (chunk !== undefined) return decodeMessage(chunk.buffer.bytes, offset - chunk.fileOffset);
+    const file = this.fileOf(position);
+    if (file !== undefined) return this.reader.message(file, offset, this.writtenEndOf(file));
+    const damaged = this.files.damagedPathOf(Math.floor(position / this.fileBytes));
+    throw corrupt(`${damaged} at byte ${offset}`, "the message could not be saved from a damaged file");
+  }
+
+  /** Undefined: it was put aside as damaged. */
+  private fileOf(position: JournalPosition): JournalFile | undefined {
     return this.files.at(Math.floor(position / this.fileBytes));
   }
 
@@ -294,6 +321,15 @@ export class FileQueueJournal implements QueueJournal {
     const start = file.sequence * this.fileBytes;
     assert(this.written > start, "a message that is not in memory is written");
     return Math.min(this.fileBytes, this.written - start);
+  }
+
+  private diskFull(): MillraceError {
+    return new MillraceError("JOURNAL_FULL", "The disk has no room for the queues' next messages; consuming and acknowledging go on.", {
+      domain: "external",
+      retryable: true,
+      where: this.settings.directory,
+      hint: "Free some space, or consume what is there: publishing goes on by itself then.",
+    });
   }
 
   private tooLarge(entryBytes: number): MillraceError {

@@ -15,6 +15,7 @@ const journal = await openJournal(
     fileSystem: nodeFileSystem,
     directory,
     fileBytes: 256 * 1024,
+    bytesMax: 2 ** 40,
     clock: systemClock,
     logger: silentLogger,
     budget: new ByteBudget("journal", 1024 * 1024),
@@ -25,8 +26,14 @@ const journal = await openJournal(
       positions.push(position);
       number = Math.max(number, ...destinations.map(({ offset }) => offset));
     },
+    kept: ignore,
+    remembered: ignore,
     acknowledged: ignore,
     dropped: ignore,
+    holds: () => true,
+    remembers: () => false,
+    moved: () => true,
+    idMoved: () => false,
   },
 );
 for (const position of positions) journal.pin(position);

@@ -30,7 +30,7 @@ interface Opened {
 async function open(fileSystem: FileSystem, directory = "/journal", bytes = fileBytes): Promise<Opened> {
   const replayed = new Replayed();
   const budget = new ByteBudget("journal", 1024 * 1024);
-  const settings = { clock: systemClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes: bytes };
+  const settings = { clock: systemClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes: bytes, bytesMax: 2 ** 40 };
   return { journal: await openJournal({ fileSystem, directory, ...settings }, replayed), replayed, budget };
 }
 
@@ -53,6 +53,15 @@ function settled(join: (receipt: Receipt) => void): Promise<MillraceError | unde
     join(receipt);
     receipt.seal();
   });
+}
+
+async function isRefused(journal: QueueJournal): Promise<boolean> {
+  try {
+    append(journal, 1000, "");
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 async function patch(fs: FileSystem, file: string, at: number, bytes: Buffer): Promise<void> {
@@ -166,16 +175,52 @@ describe("queue journal", () => {
     },
   );
 
-  test("a full disk, met when the next file is made, is a failure and not a crash", async () => {
+  test("while the disk is full messages are refused, acknowledgements are kept, and then it goes on by itself", async () => {
     const fs = new SimulatedFileSystem({ seed: 1 });
     const { journal } = await open(fs);
     fs.failNext({ op: "write", path: ".spare", code: "ENOSPC", times: Number.POSITIVE_INFINITY });
-    const failures = await Promise.all(
-      Array.from({ length: 40 }, (_, n) => settled((receipt) => append(journal, n, "x".repeat(400), receipt))),
-    );
-    expect(failures[0]).toBeUndefined();
-    expect(failures.at(-1)).toMatchObject({ code: "JOURNAL_FAILED", cause: { code: "ENOSPC" } });
-    await journal.close();
+    const confirmed: number[] = [];
+    let refused: unknown;
+    while (refused === undefined) {
+      try {
+        confirmed.push(append(journal, confirmed.length, "x".repeat(400)));
+        await journal.sync();
+      } catch (error) {
+        refused = error;
+      }
+    }
+    expect(refused).toMatchObject({ code: "JOURNAL_FULL", retryable: true, where: "/journal" });
+    const used = (confirmed.at(-1) as number) - (confirmed[0] as number);
+    expect(used).toBeLessThan(fileBytes); // refused while there is still room for acknowledgements
+    journal.acknowledge(1, 0, confirmed[0] as number);
+    await journal.sync();
+    expect((await journal.read(confirmed[1] as number)).content.toString()).toBe("x".repeat(400));
+    expect((await fs.list("/journal")).length).toBe(1); // what the try took was given back
+    fs.heal();
+    for (let again = true; again; ) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      try {
+        append(journal, confirmed.length, "after");
+        again = false;
+      } catch (error) {
+        expect(error).toMatchObject({ code: "JOURNAL_FULL" });
+      }
+    }
+    await journal.sync();
+    const { replayed } = await open(fs.crash());
+    const offsets = [...replayed.live.keys()].map((key) => Number(key.slice(2)));
+    expect(offsets).toEqual(Array.from({ length: confirmed.length }, (_, n) => n + 1)); // all but the acknowledged one, and the last
+  });
+
+  test("a journal that is closed while the disk is full and messages wait for it says that they are lost", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    fs.failNext({ op: "write", path: ".spare", code: "ENOSPC", times: Number.POSITIVE_INFINITY });
+    const outcomes = Array.from({ length: 40 }, (_, n) => settled((receipt) => append(journal, n, "x".repeat(400), receipt)));
+    expect(await outcomes[0]).toBeUndefined();
+    while (!(await isRefused(journal))) await new Promise((resolve) => setImmediate(resolve));
+    await expect(journal.close()).rejects.toMatchObject({ code: "JOURNAL_FAILED" });
+    expect(await outcomes.at(-1)).toMatchObject({ code: "JOURNAL_FAILED" });
   });
 
   test("damage in an earlier file is an error with file and position, in the last file the end is cut", async () => {

@@ -1,11 +1,17 @@
 import { describe, expect, test } from "vitest";
-import { type IgnoreSync, JournalLife } from "./journalLife.ts";
+import { type Branch, type IgnoreSync, JournalLife, noBranches } from "./journalLife.ts";
 
 const processes = 6;
 
 describe("the journal beside a model, through losses of power, kills and restarts", () => {
   test("what was confirmed is there, what was surely acknowledged is not, and nothing else is", async () => {
-    for (let seed = 0; seed < 150; seed++) expect(await new JournalLife(seed).run(processes)).toBeUndefined();
+    const met: Record<Branch, number> = { ...noBranches };
+    for (let seed = 0; seed < 150; seed++) {
+      const life = new JournalLife(seed);
+      expect(await life.run(processes)).toBeUndefined();
+      for (const branch of Object.keys(met) as Branch[]) met[branch] += life.met[branch];
+    }
+    for (const [branch, count] of Object.entries(met)) expect(count, branch).toBeGreaterThan(0);
   });
 
   /** Each sync that the journal makes, by where it stands in the code. */
@@ -16,12 +22,17 @@ describe("the journal beside a model, through losses of power, kills and restart
     "of the folder when a file gets its name": (_path, kind, change) => kind === "directory" && /^rename .*spare .*journal$/.test(change),
     "of the folder before a file is reused": (_path, kind, change) => kind === "directory" && /^rename .*journal .*spare$/.test(change),
     "of the folder after a file was removed": (_path, kind, change) => kind === "directory" && /^remove .*journal$/.test(change),
+    "of a segment before it gets its name": (path, kind) => kind === "file" && path.endsWith(".segment-making"),
+    "of the folder when a segment gets its name": (_path, kind, change) => kind === "directory" && /^rename .*segment-making /.test(change),
+    "of a list of what is gone": (path, kind) => kind === "file" && path.endsWith(".dead-making"),
+    "of the folder when such a list gets its name": (_path, kind, change) => kind === "directory" && /^rename .*dead-making /.test(change),
+    "of the folder after a segment was removed": (_path, kind, change) => kind === "directory" && /^remove .*segment$/.test(change),
     "of the folder at the start": (path, kind, _, opening) => kind === "directory" && opening && path === "/journal",
   };
 
   test.each(Object.entries(syncs))("without the sync %s it finds a loss", async (_, ignoreSync) => {
     let found: string | undefined;
-    for (let seed = 0; seed < 400 && found === undefined; seed++) found = await new JournalLife(seed, ignoreSync).run(processes);
+    for (let seed = 0; seed < 1000 && found === undefined; seed++) found = await new JournalLife(seed, ignoreSync).run(processes);
     expect(found).toBeDefined();
   });
 });

@@ -1,26 +1,40 @@
 import { ByteBudget } from "../../../src/base/byteBudget.ts";
-import type { Clock } from "../../../src/base/clock.ts";
-import type { FileSystem } from "../../../src/base/fileSystem.ts";
+import type { Clock, Timer } from "../../../src/base/clock.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { Random } from "../../../src/base/random.ts";
-import type { JournalVisitor, QueueJournal } from "../../../src/log/contract/queueJournal.ts";
+import type { JournalTenants, JournalVisitor, QueueJournal } from "../../../src/log/contract/queueJournal.ts";
 import { openJournal } from "../../../src/log/journal/openJournal.ts";
+import { parseSegmentFileName } from "../../../src/log/journal/segmentFormat.ts";
 import { Address } from "../../../src/record/address.ts";
 import { Receipt } from "../../../src/record/receipt.ts";
 import { SimulatedFileSystem, type SyncKind } from "../../support/simulatedFileSystem.ts";
 import { copyKey, judge, type ModelMessage, Replayed } from "./journalModel.ts";
 
 const fileBytes = 4096;
+/** A life has one of these: with many files none of them is emptied, they become free by themselves. */
+const filesMax = [3, 4, 4, 40];
 const address = new Address("orders", "eu.new");
 
-/** Time passes with the turns of the loop. */
-const turnClock: Clock = {
-  now: () => 0,
-  monotonicMs: () => 0,
-  after(delayMs, then) {
+/** Time passes with the turns of the loop; after `stop` it stands still. */
+class TurnClock implements Clock {
+  private stopped = false;
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  now(): number {
+    return 0;
+  }
+
+  monotonicMs(): number {
+    return 0;
+  }
+
+  after(delayMs: number, then: () => void): Timer {
     let cancelled = false;
     const wait = (turns: number): void => {
-      if (cancelled) return;
+      if (cancelled || this.stopped) return;
       if (turns === 0) then();
       else setImmediate(wait, turns - 1);
     };
@@ -30,33 +44,46 @@ const turnClock: Clock = {
         cancelled = true;
       },
     };
-  },
-};
-
-export function openTestJournal(fileSystem: FileSystem, visitor: JournalVisitor, directory = "/journal"): Promise<QueueJournal> {
-  const budget = new ByteBudget("journal", 1024 * 1024);
-  const settings = { clock: turnClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes };
-  return openJournal({ fileSystem, directory, ...settings }, visitor);
+  }
 }
 
 export type IgnoreSync = (path: string, kind: SyncKind, lastNameChange: string, opening: boolean) => boolean;
 
+/** What must have happened at least once in all lives together. */
+export type Branch = keyof typeof noBranches;
+export const noBranches = {
+  "a file's content moved to a segment": 0,
+  "segments merged, or rewritten": 0,
+  "a segment removed": 0,
+  "a restart that finds a segment": 0,
+  "a restart that finds a list of what is gone": 0,
+  "a restart that finds the journal file and its segment": 0,
+  "a restart that finds a segment and the one that replaces it": 0,
+  "a restart that finds a file in the making": 0,
+  "a restart that finds a segment in the making": 0,
+};
+
 /** One journal from its first start on through crashes, kills and closings, on a simulated disk. */
 export class JournalLife {
   private readonly random: Random;
+  private readonly filesMax: number;
   private fs: SimulatedFileSystem;
   private messages: ModelMessage[] = [];
   private readonly nextOffset = new Map<number, number>();
   private nextId = 0;
   private opening = true;
+  private clock = new TurnClock();
   /** What settles after the end of a process is not heard. */
   private process = 0;
+  readonly met: Record<Branch, number> = { ...noBranches };
+  private segmentsSeen: string[] = [];
 
   constructor(
     private readonly seed: number,
     ignoreSync?: IgnoreSync,
   ) {
     this.random = new Random(seed);
+    this.filesMax = this.random.pick(filesMax);
     const ignore = ignoreSync && ((path: string, kind: SyncKind, change: string) => ignoreSync(path, kind, change, this.opening));
     this.fs = new SimulatedFileSystem(ignore === undefined ? { seed } : { seed, ignoreSync: ignore });
   }
@@ -70,10 +97,24 @@ export class JournalLife {
     return undefined;
   }
 
+  private open(visitor: JournalVisitor): Promise<QueueJournal> {
+    const budget = new ByteBudget("journal", 1024 * 1024);
+    const settings = {
+      clock: this.clock,
+      logger: silentLogger,
+      budget,
+      messageBytesMax: 100_000,
+      fileBytes,
+      bytesMax: fileBytes * this.filesMax,
+    };
+    return openJournal({ fileSystem: this.fs, directory: "/journal", ...settings }, visitor);
+  }
+
   private async oneProcess(): Promise<string | undefined> {
     this.opening = true;
-    const replayed = new Replayed();
-    const opened = openTestJournal(this.fs, replayed);
+    await this.lookAtDisk();
+    const replayed = new Replayed(this.tenants());
+    const opened = this.open(replayed);
     if (this.random.below(8) === 0) {
       opened.catch(() => undefined);
       await this.turns(this.random.below(12));
@@ -90,30 +131,79 @@ export class JournalLife {
     this.opening = false;
     const wrong = this.replayed(journal, replayed) ?? (await this.readAll(journal));
     if (wrong !== undefined) return wrong;
+    const death = this.random.below(3) === 0 ? this.deathAtRename() : new Promise<never>(() => undefined);
     for (let steps = this.random.below(60); steps > 0; steps--) {
-      const failure = await this.step(journal);
+      const failure = await Promise.race([this.step(journal), death]);
+      if (failure === "dead") return this.end("power");
       if (failure !== undefined) return failure;
     }
     if (this.random.below(5) === 0) {
-      await journal.close();
-      for (const message of this.messages) this.durable(message, new Set(message.live));
+      if ((await Promise.race([journal.close(), death])) === "dead") return this.end("power");
+      for (const message of this.messages) this.durable(message, new Set(message.live.keys()));
     }
-    this.end();
-    return undefined;
+    return this.end();
   }
 
-  private end(): void {
-    this.fs = this.random.below(3) === 0 ? this.fs.kill() : this.fs.crash();
+  /** The power goes between the renaming of a file that is to be reused and the sync of that, best after a list of what is gone. */
+  private deathAtRename(): Promise<"dead"> {
+    const { fs } = this;
+    const rename = fs.rename.bind(fs);
+    let listed = false;
+    return new Promise((resolve) => {
+      fs.rename = async (from, to) => {
+        await rename(from, to);
+        if (fs !== this.fs) return;
+        if (from.endsWith(".dead-making")) listed = true;
+        if (!from.endsWith(".journal") || this.random.below(listed ? 1 : 6) > 0) return;
+        resolve("dead");
+        await new Promise<never>(() => undefined);
+      };
+    });
+  }
+
+  private async lookAtDisk(): Promise<void> {
+    if (this.process === 0) return;
+    const names: string[] = await this.fs.list("/journal").catch(() => []);
+    const segments = names.flatMap((name) => parseSegmentFileName(name) ?? []);
+    const files = new Set(names.flatMap((name) => /^(\d+)\.journal$/.exec(name)?.[1] ?? []).map(Number));
+    const saw = (branch: Branch, seen: boolean): void => {
+      if (seen) this.met[branch]++;
+    };
+    const isReplaced = (one: (typeof segments)[number]): boolean =>
+      segments.some((other) => other.generation > one.generation && other.first <= one.first && other.last >= one.last);
+    saw("a restart that finds a segment", segments.length > 0);
+    saw(
+      "segments merged, or rewritten",
+      segments.some(({ generation }) => generation > 0),
+    );
+    saw(
+      "a restart that finds a list of what is gone",
+      names.some((name) => name.endsWith(".dead")),
+    );
+    saw(
+      "a restart that finds the journal file and its segment",
+      segments.some(({ last }) => files.has(last)),
+    );
+    saw("a restart that finds a segment and the one that replaces it", segments.some(isReplaced));
+    saw("a restart that finds a file in the making", names.includes("next.spare"));
+    saw("a restart that finds a segment in the making", names.includes("next.segment-making"));
+    const missed = this.segmentsSeen.filter((one) => !names.includes(one));
+    saw("a file's content moved to a segment", segments.length > 0);
+    saw("a segment removed", missed.length > 0);
+    this.segmentsSeen = names.filter((name) => name.endsWith(".segment"));
+  }
+
+  private end(how: "power" | "any" = "any"): undefined {
+    this.clock.stop();
+    this.clock = new TurnClock();
+    this.fs = how === "any" && this.random.below(3) === 0 ? this.fs.kill() : this.fs.crash();
   }
 
   private replayed(journal: QueueJournal, replayed: Replayed): string | undefined {
     const verdict = judge(this.messages, replayed);
     if (typeof verdict === "string") return verdict;
     this.messages = verdict;
-    for (const message of verdict) {
-      for (let pins = message.live.size; pins > 0; pins--) journal.pin(message.position);
-      if (message.remembered) for (const _ of message.destinations) journal.pin(message.position);
-    }
+    for (const { live, remembered } of verdict) for (const position of [...live.values(), ...remembered.values()]) journal.pin(position);
     this.nextOffset.clear();
     for (const [queue, offset] of replayed.nextOffset) this.nextOffset.set(queue, offset);
     return undefined;
@@ -121,14 +211,14 @@ export class JournalLife {
 
   private async readAll(journal: QueueJournal): Promise<string | undefined> {
     for (const message of this.messages) {
-      const wrong = message.live.size > 0 || message.remembered ? await this.read(journal, message) : undefined;
+      const wrong = message.live.size > 0 ? await this.read(journal, message) : undefined;
       if (wrong !== undefined) return wrong;
     }
     return undefined;
   }
 
   private async read(journal: QueueJournal, message: ModelMessage): Promise<string | undefined> {
-    const found = await journal.read(message.position);
+    const found = await journal.read(this.random.pick([...message.live.values()]));
     const same = found.content.equals(message.content) && found.address.equals(address.encoded) && found.contentFormat === 1;
     return same ? undefined : `message ${message.id} is read with other bytes`;
   }
@@ -158,11 +248,10 @@ export class JournalLife {
     });
     const id = this.nextId++;
     const content = Buffer.alloc(this.random.below(this.random.below(10) === 0 ? 3500 : 300), `content ${id} `);
-    const remembered = this.random.below(6) === 0;
-    const dedupeId = remembered ? `ü ${id}` : undefined;
+    const remembers = this.random.below(6) === 0;
+    const dedupeId = remembers ? `ü ${id}` : undefined;
     const persistent = this.random.below(6) > 0;
-    const live = new Set(destinations.map(copyKey));
-    const message = {
+    const message: ModelMessage = {
       id,
       destinations,
       dedupeId,
@@ -170,16 +259,20 @@ export class JournalLife {
       content,
       position: 0,
       confirmed: false,
-      live,
-      goneForSure: new Set<string>(),
-      remembered,
+      live: new Map(),
+      goneForSure: new Set(),
+      remembered: new Map(),
     };
     const receipt = this.receipt(() => {
       message.confirmed = true;
     });
-    const pins = destinations.length * (remembered ? 2 : 1);
+    const pins = destinations.length * (remembers ? 2 : 1);
     const input = { address: address.encoded, contentFormat: 1, content, persistent, dedupeId, timestamp: 1e12 + id } as const;
     message.position = journal.append(input, destinations, pins, receipt);
+    for (const destination of destinations) {
+      message.live.set(copyKey(destination), message.position);
+      if (remembers) message.remembered.set(destination.queue, message.position);
+    }
     receipt.seal();
     this.messages.push(message);
   }
@@ -187,41 +280,51 @@ export class JournalLife {
   private acknowledge(journal: QueueJournal): void {
     const message = this.someLive();
     if (message === undefined) return;
-    const key = this.random.pick([...message.live]);
+    const [key, position] = this.random.pick([...message.live]);
     message.live.delete(key);
     const [queue, offset] = key.split("/").map(Number) as [number, number];
-    journal.acknowledge(queue, offset, message.position);
+    journal.acknowledge(queue, offset, position);
   }
 
   /** An id leaves the window. */
   private forget(journal: QueueJournal): void {
-    const message = this.messages.find(({ remembered }) => remembered);
+    const message = this.messages.find(({ remembered }) => remembered.size > 0);
     if (message === undefined) return;
-    message.remembered = false;
-    for (const _ of message.destinations) journal.release(message.position);
+    const positions = [...message.remembered.values()];
+    message.remembered.clear();
+    for (const position of positions) journal.release(position);
   }
 
   private drop(journal: QueueJournal): void {
     const queue = 1 + this.random.below(4);
     const below = this.nextOffset.get(queue) ?? 0;
     const dropped: [ModelMessage, string][] = [];
+    const positions: number[] = [];
     for (const message of this.messages) {
-      for (const key of message.live) {
+      for (const [key, position] of message.live) {
         if (!key.startsWith(`${queue}/`)) continue;
         message.live.delete(key);
-        journal.release(message.position);
+        positions.push(position);
         dropped.push([message, key]);
       }
     }
     const receipt = this.receipt(() => {
       for (const [message, key] of dropped) message.goneForSure.add(key);
     });
-    journal.drop(queue, this.random.below(2) === 0 ? below : Number.POSITIVE_INFINITY, receipt);
+    positions.push(journal.drop(queue, this.random.below(2) === 0 ? below : Number.POSITIVE_INFINITY, receipt));
     receipt.seal();
+    // some of them later, as a broker does with a long queue
+    const process = this.process;
+    const release = (all: readonly number[]): void => {
+      for (const position of all) if (process === this.process) journal.release(position);
+    };
+    const later = this.random.below(positions.length + 1);
+    release(positions.slice(0, later));
+    void this.turns(this.random.below(30)).then(() => release(positions.slice(later)));
   }
 
   private async sync(journal: QueueJournal): Promise<void> {
-    const before = this.messages.map((message) => [message, new Set(message.live)] as const);
+    const before = this.messages.map((message) => [message, new Set(message.live.keys())] as const);
     await journal.sync();
     for (const [message, live] of before) this.durable(message, live);
   }
@@ -239,6 +342,24 @@ export class JournalLife {
     });
     journal.joinPending(message.position, receipt);
     receipt.seal();
+  }
+
+  private tenants(): JournalTenants {
+    const process = this.process;
+    const current = <T>(value: T): T | false => (process === this.process ? value : false);
+    const find = (queue: number, offset: number): ModelMessage | undefined =>
+      this.messages.find(({ live }) => live.has(copyKey({ queue, offset })));
+    const findId = (queue: number, id: string, position: number): ModelMessage | undefined =>
+      this.messages.find(({ dedupeId, remembered }) => dedupeId === id && remembered.get(queue) === position);
+    return {
+      holds: (queue, offset) => current(find(queue, offset) !== undefined),
+      remembers: (queue, id, position) => current(findId(queue, id, position) !== undefined),
+      moved: (queue, offset, from, to) => {
+        const live = find(queue, offset)?.live;
+        return current(live?.get(copyKey({ queue, offset })) === from && live.set(copyKey({ queue, offset }), to) !== undefined);
+      },
+      idMoved: (queue, id, from, to) => current(findId(queue, id, from)?.remembered.set(queue, to) !== undefined),
+    };
   }
 
   private receipt(settled: () => void): Receipt {

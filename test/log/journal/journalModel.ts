@@ -2,7 +2,14 @@
  * What a journal must still know, beside the journal itself. A copy is (queue, offset); a message has one or more copies. The
  * model knows for each what was confirmed, acknowledged and dropped, and of these what surely reached the disk.
  */
-import type { Destination, JournalVisitor, ReplayedMessage } from "../../../src/log/contract/queueJournal.ts";
+import type {
+  Destination,
+  JournalTenants,
+  JournalVisitor,
+  KeptCopy,
+  RememberedId,
+  ReplayedMessage,
+} from "../../../src/log/contract/queueJournal.ts";
 
 export interface ModelMessage {
   readonly id: number;
@@ -10,30 +17,54 @@ export interface ModelMessage {
   readonly dedupeId: string | undefined;
   readonly persistent: boolean;
   readonly content: Buffer;
+  /** Where it was written first. */
   position: number;
   /** Its receipt was settled, or a start has shown it. */
   confirmed: boolean;
-  /** Copies that are not acknowledged and not dropped, as far as the broker knows. */
-  readonly live: Set<string>;
+  /** Copies that are not acknowledged and not dropped, as far as the broker knows, and where they are. */
+  readonly live: Map<string, number>;
   /** Copies that are gone, surely also after a crash. */
   readonly goneForSure: Set<string>;
-  /** Dedupe ids are remembered: one more pin a destination. */
-  remembered: boolean;
+  /** Queues that remember its id, and where that is. */
+  readonly remembered: Map<number, number>;
 }
 
 export const copyKey = ({ queue, offset }: Destination): string => `${queue}/${offset}`;
 
+interface Found {
+  readonly position: number;
+  readonly contentBytes: number;
+  readonly timestamp: number;
+  readonly dedupeId: string | undefined;
+}
+
+const nobody: JournalTenants = { holds: () => false, remembers: () => false, moved: () => false, idMoved: () => false };
+
 /** Applies a replay as a broker would. */
 export class Replayed implements JournalVisitor {
   readonly messages: ReplayedMessage[] = [];
-  readonly live = new Map<string, ReplayedMessage>();
+  readonly copies: KeptCopy[] = [];
+  readonly live = new Map<string, Found>();
+  readonly ids = new Map<string, number>();
   readonly nextOffset = new Map<number, number>();
+
+  constructor(private readonly tenants: JournalTenants = nobody) {}
+
+  kept(copy: KeptCopy): void {
+    this.copies.push(copy);
+    if (this.passed(copy)) this.live.set(copyKey(copy), { ...copy, timestamp: 0, dedupeId: undefined });
+  }
+
+  remembered({ queue, dedupeId, position }: RememberedId): void {
+    this.ids.set(`${queue}/${dedupeId}`, position);
+  }
 
   message(message: ReplayedMessage): void {
     this.messages.push(message);
     for (const destination of message.destinations) {
+      if (!this.passed(destination)) continue;
       this.live.set(copyKey(destination), message);
-      this.passed(destination);
+      if (message.dedupeId !== undefined) this.ids.set(`${destination.queue}/${message.dedupeId}`, message.position);
     }
   }
 
@@ -49,16 +80,25 @@ export class Replayed implements JournalVisitor {
     }
   }
 
-  private passed({ queue, offset }: Destination): void {
-    this.nextOffset.set(queue, Math.max(this.nextOffset.get(queue) ?? 0, offset + 1));
+  holds = (queue: number, offset: number): boolean => this.tenants.holds(queue, offset);
+  remembers = (queue: number, dedupeId: string, position: number): boolean => this.tenants.remembers(queue, dedupeId, position);
+  moved = (queue: number, offset: number, from: number, to: number): boolean => this.tenants.moved(queue, offset, from, to);
+  idMoved = (queue: number, id: string, from: number, to: number): boolean => this.tenants.idMoved(queue, id, from, to);
+
+  /** False: it is known already. */
+  private passed({ queue, offset }: Destination): boolean {
+    const next = this.nextOffset.get(queue) ?? 0;
+    this.nextOffset.set(queue, Math.max(next, offset + 1));
+    return offset >= next;
   }
 }
 
 /** @returns what the replay got wrong, if anything; and what the broker goes on with */
 export function judge(before: readonly ModelMessage[], replayed: Replayed): string | ModelMessage[] {
-  const matches = new Map<ReplayedMessage, ModelMessage>();
-  const unmatched = new Set(before);
   const byPosition = new Map(before.map((one) => [one.position, one]));
+  // an offset is given again after a restart, once nothing in the journal tells of it any more: the younger one counts
+  const byAge = [...before].sort((a, b) => a.id - b.id);
+  const byCopy = new Map(byAge.flatMap((one) => one.destinations.map((destination) => [copyKey(destination), one] as const)));
   for (const found of replayed.messages) {
     const match = byPosition.get(found.position);
     if (match === undefined) return `a message at ${found.position} that nobody published there`;
@@ -66,22 +106,40 @@ export function judge(before: readonly ModelMessage[], replayed: Replayed): stri
     const [wanted, got] = [match, found].map(({ destinations, dedupeId }) => JSON.stringify([destinations, dedupeId]));
     if (wanted !== got) return `message ${match.id} went to ${wanted} and came back with ${got}`;
     if (found.contentBytes !== match.content.length) return `message ${match.id} came back with another size`;
-    unmatched.delete(match);
-    matches.set(found, match);
   }
-  for (const lost of unmatched) {
-    if (lost.confirmed && lost.persistent && (lost.live.size > 0 || lost.remembered)) return `the confirmed message ${lost.id} is lost`;
+  for (const copy of replayed.copies) {
+    const match = byCopy.get(copyKey(copy));
+    if (match === undefined) return `copy ${copyKey(copy)}, that nobody published, was moved`;
+    if (!match.persistent) return `the transient message ${match.id} came back from a segment`;
+    if (copy.contentBytes !== match.content.length) return `message ${match.id} came back from a segment with another size`;
   }
-  for (const [found, match] of matches) {
-    for (const key of match.destinations.map(copyKey)) {
-      const present = replayed.live.get(key) === found;
-      if (match.live.has(key) && !present && match.confirmed) return `copy ${key} of the confirmed message ${match.id} is lost`;
-      if (match.goneForSure.has(key) && present) return `copy ${key} of message ${match.id}, acknowledged for sure, came back`;
+  const shown = new Set<ModelMessage>(replayed.messages.map((found) => byPosition.get(found.position) as ModelMessage));
+  for (const copy of replayed.copies) shown.add(byCopy.get(copyKey(copy)) as ModelMessage);
+  for (const message of before) {
+    for (const key of message.destinations.map(copyKey)) {
+      if (byCopy.get(key) !== message) continue;
+      const present = replayed.live.has(key);
+      if (message.confirmed && message.persistent && message.live.has(key) && !present) {
+        return `copy ${key} of the confirmed message ${message.id} is lost`;
+      }
+      if (message.goneForSure.has(key) && present) return `copy ${key} of message ${message.id}, acknowledged for sure, came back`;
+    }
+    for (const queue of message.remembered.keys()) {
+      if (replayed.ids.has(`${queue}/${message.dedupeId}`)) shown.add(message);
+      else if (message.confirmed && message.persistent)
+        return `the id of the confirmed message ${message.id} is forgotten by queue ${queue}`;
     }
   }
-  return [...matches].map(([found, match]) => {
-    const keys = match.destinations.map(copyKey);
-    const live = new Set(keys.filter((key) => replayed.live.get(key) === found));
-    return { ...match, confirmed: true, live, goneForSure: new Set(keys.filter((key) => !live.has(key))) };
-  });
+  return [...shown].map((message) => goneOnWith(message, byCopy, replayed));
+}
+
+function goneOnWith(message: ModelMessage, byCopy: ReadonlyMap<string, ModelMessage>, replayed: Replayed): ModelMessage {
+  const keys = message.destinations.map(copyKey).filter((key) => byCopy.get(key) === message);
+  const live = new Map(keys.flatMap((key) => (replayed.live.has(key) ? [[key, (replayed.live.get(key) as Found).position] as const] : [])));
+  const remembered = new Map<number, number>();
+  for (const queue of message.remembered.keys()) {
+    const position = replayed.ids.get(`${queue}/${message.dedupeId}`);
+    if (position !== undefined) remembered.set(queue, position);
+  }
+  return { ...message, confirmed: true, live, goneForSure: new Set(keys.filter((key) => !live.has(key))), remembered };
 }

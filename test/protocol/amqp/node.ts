@@ -45,7 +45,10 @@ export class AmqpNode {
     const broker = await openBroker({
       log,
       openJournal: (visitor) =>
-        openJournal({ fileSystem, directory: journal, fileBytes: 1 << 26, messageBytesMax: 1 << 25, clock, logger, budget }, visitor),
+        openJournal(
+          { fileSystem, directory: journal, fileBytes: 1 << 26, bytesMax: 1 << 29, messageBytesMax: 1 << 25, clock, logger, budget },
+          visitor,
+        ),
       store: await open("topology"),
       clock,
       logger,

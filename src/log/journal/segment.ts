@@ -1,0 +1,67 @@
+import { assert } from "../../base/errors.ts";
+import type { SegmentHeader, SegmentName } from "./segmentFormat.ts";
+
+/** Items of a segment have positions of their own: negative, so that they are before everything that the journal holds. */
+const itemsMax = 2 ** 28;
+
+export const serialOf = (position: number): number => Math.floor((-2 - position) / itemsMax);
+export const ordinalOf = (position: number): number => (-2 - position) % itemsMax;
+
+/** A segment file and which of its items live. */
+export class Segment {
+  /** A bit an item. */
+  readonly alive: Uint8Array;
+  aliveCount = 0;
+  /** So many are gone according to its `dead` file. */
+  savedDeadCount = 0;
+  /** A damaged entry was met: it is not rewritten. */
+  damaged = false;
+
+  constructor(
+    /** In this process; with the item's number it makes the position. */
+    readonly serial: number,
+    readonly name: SegmentName,
+    readonly path: string,
+    readonly header: SegmentHeader,
+  ) {
+    assert(header.items <= itemsMax, "a segment's items can be numbered");
+    this.alive = new Uint8Array(Math.ceil(header.items / 8));
+  }
+
+  get deadPath(): string {
+    return `${this.path}.dead`;
+  }
+
+  get items(): number {
+    return this.header.items;
+  }
+
+  get deadCount(): number {
+    return this.items - this.aliveCount;
+  }
+
+  /** What the living items take, taking all for equally large. */
+  get aliveBytesAbout(): number {
+    return this.items === 0 ? 0 : (this.header.indexAt * this.aliveCount) / this.items;
+  }
+
+  positionOf(ordinal: number): number {
+    return -2 - (this.serial * itemsMax + ordinal);
+  }
+
+  isAlive(ordinal: number): boolean {
+    return ((this.alive[ordinal >>> 3] as number) & (1 << (ordinal & 7))) !== 0;
+  }
+
+  revive(ordinal: number): void {
+    if (this.isAlive(ordinal)) assert(false, `item ${ordinal} of ${this.path} is pinned once`);
+    (this.alive[ordinal >>> 3] as number) |= 1 << (ordinal & 7);
+    this.aliveCount++;
+  }
+
+  end(ordinal: number): void {
+    if (!this.isAlive(ordinal)) assert(false, `item ${ordinal} of ${this.path} is released once`);
+    (this.alive[ordinal >>> 3] as number) &= ~(1 << (ordinal & 7));
+    this.aliveCount--;
+  }
+}
