@@ -38,7 +38,7 @@ test("the disk fails while a long queue is purged: who asked is told, and the no
   const node = await BrokerNode.start({ journalFileBytes: 1 << 22 });
   await node.queue("long");
   await publish(node, "long", 20_000);
-  diskOf(node).failNext({ op: "sync", code: "EIO", path: "journal" });
+  diskOf(node).failNext({ op: "sync", code: "EIO", path: "journal", times: 10 });
   await expect(node.host.purgeQueue("long", node)).rejects.toMatchObject({ code: "JOURNAL_FAILED" });
   await turns();
   expect(unhandled).toEqual([]);
