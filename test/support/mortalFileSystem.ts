@@ -15,7 +15,7 @@ export class MortalFileSystem {
 
   async die(): Promise<void> {
     this.dead = true;
-    await Promise.allSettled([...this.underWay]);
+    await Promise.allSettled(this.underWay);
   }
 
   private mortal<T extends object>(target: T, wrap: (name: string | symbol, result: unknown) => unknown = (_, result) => result): T {
