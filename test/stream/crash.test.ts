@@ -96,7 +96,8 @@ const everything = async (world: World) => ({
 
 describe("random crashes", () => {
   for (let run = 0; run < 20; run++) {
-    const seed = Math.floor(Math.random() * 2 ** 31);
+    // the first one: two partitions that are equally far behind just where a read ends
+    const seed = run === 0 ? 1_076_432_558 : Math.floor(Math.random() * 2 ** 31);
     test(`change nothing: rows, topics, late and dead records (seed ${seed})`, async () => {
       const [calm, stormy] = [await worldWith(seed), await worldWith(seed)];
       await runTask(sound(calm), calm.host()).drain();

@@ -46,7 +46,7 @@ export class Inputs {
         bytes += behind.cursor.valueBytes;
         const goOn = push(behind);
         if (!goOn || ++records >= recordsMax || bytes >= bytesMax) return;
-      } while (behind.hasRecord && behind.watermark <= nextWatermark);
+      } while (behind.hasRecord && behind.watermark < nextWatermark); // equal ones: the first, wherever a read ended
       if (behind.hungry) return;
     }
   }
