@@ -113,9 +113,10 @@ describe("an index with wrong bytes in it", () => {
         const bad = Buffer.from(bytes);
         const entryBytes = name.endsWith(".timeindex") ? 12 : 8;
         if (round % 3 === 0) for (let n = 0; n < 2_000; n++) bad[random.below(bad.length)] = random.below(256);
-        // whole entries of another place: each looks good
         if (round % 3 === 1) bad.copy(bad, 0, random.below(bad.length / entryBytes) * entryBytes);
-        if (round % 3 === 2) bad.writeInt32BE(bad.readInt32BE(bad.length - 4) + random.below(9) - 4, bad.length - 4);
+        // each entry leads to where the next one should: all of them ascend
+        for (let end = 2 * entryBytes; round % 3 === 2 && end <= bad.length; end += entryBytes)
+          bad.copy(bad, end - entryBytes - 4, end - 4, end);
         await writeFile(path.join(folder, name), round === 0 ? bytes : bad);
       }
       const reader = await log.openReader(topic.description.partitions[0] as never);

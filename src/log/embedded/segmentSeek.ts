@@ -50,7 +50,13 @@ async function seekFromEntry(file: File, entry: OffsetEntry, offset: number, lim
 }
 
 /** @param goesOn is asked about each batch's last offset. */
-async function seekFrom(file: File, from: number, offset: number, limit: number, goesOn = (_: number): boolean => true): Promise<Found> {
+async function seekFrom(
+  file: File,
+  from: number,
+  offset: number,
+  limit: number,
+  goesOn: (lastOffset: number) => boolean = () => true,
+): Promise<Found> {
   const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at) => {
     const lastOffset = lastOffsetAt(bytes, at);
     return goesOn(lastOffset) && lastOffset < offset ? undefined : "stop";
