@@ -55,8 +55,13 @@ export class Appending {
     const fate = failures[codeOf(failure)];
     if (fate === undefined || !this.explained(codeOf(failure))) throw unexpected(`append ${append.id} to ${model.where}`, failure);
     this.world.note(`an append fails with ${codeOf(failure)}`);
+    this.failed(append, alone ? fate : "unknown");
+  }
+
+  private failed(append: Appended, fate: "refused" | "unknown"): void {
     if (append.fate === "kept" || append.fate === "gone") return;
-    append.fate = alone ? fate : "unknown";
+    append.unclear ||= fate === "unknown";
+    append.fate = append.unclear ? "unknown" : "refused";
   }
 
   private explained(code: string): boolean {
@@ -75,7 +80,7 @@ export class Appending {
   }
 
   private make(id: number, values: readonly Buffer[], timestamps: (number | undefined)[], sequenced: Sequenced | undefined): Appended {
-    return { id, values, timestamps, sequenced, base: undefined, fate: "open", durable: false, keptAt: this.world.now() };
+    return { id, values, timestamps, sequenced, base: undefined, fate: "open", unclear: false, durable: false, keptAt: this.world.now() };
   }
 
   private batch(topic: TopicModel, producer?: ProducerModel): Appended {
@@ -104,7 +109,12 @@ export class Appending {
     for (let count = 1 + this.world.random.below(8); count > 0; count--) {
       const id = this.world.nextId();
       const { random } = this.world;
-      const append = this.make(id, [valueOf(id, 0, random.below(random.below(8) === 0 ? 1500 : 120))], this.timestamps(topic, 1), undefined);
+      const append = this.make(
+        id,
+        [valueOf(id, 0, random.below(random.below(8) === 0 ? 1500 : 120))],
+        this.timestamps(topic, 1),
+        undefined,
+      );
       const receipt = new Receipt((failure) => this.later(life, () => this.settled(model, append, failure)));
       try {
         append.base = log.append(partition, this.recordsOf(append)[0] as NewRecord, receipt);
@@ -168,6 +178,7 @@ export class Appending {
       place.model.sent(append);
     } else {
       this.world.note("a batch that failed is sent again");
+      append.unclear ||= append.fate === "unknown";
       append.fate = "open";
     }
     await this.wait(this.send(place, producer, append));
@@ -197,7 +208,11 @@ export class Appending {
     const producer = place && this.producerOf(place);
     if (place === undefined || producer === undefined || producer.epoch === 0 || producer.history[0]?.fate !== "kept") return;
     const append = this.batch(place.topic);
-    const old = { ...append, sequenced: { producer: producer.name, epoch: producer.epoch - 1, firstSequence: 0 }, fate: "refused" as const };
+    const old = {
+      ...append,
+      sequenced: { producer: producer.name, epoch: producer.epoch - 1, firstSequence: 0 },
+      fate: "refused" as const,
+    };
     place.model.sent(old);
     const outcome = await this.world.until(this.call(place, producer, old));
     if (outcome === undefined) return;
@@ -219,32 +234,49 @@ export class Appending {
         throw unexpected(`${producer.name} sends its last batch again to ${model.where} after a start`, outcome?.error);
       }
       const end = log.endOffset(partition);
-      demand(outcome.value === undefined || outcome.value === last.base, () => `a batch at ${last.base} in ${model.where} is answered with offset ${outcome.value}`);
-      demand(model.holder(end - 1) !== undefined || end === model.startOffset, () => `a batch that is there was kept twice in ${model.where}`);
+      demand(
+        outcome.value === undefined || outcome.value === last.base,
+        () => `a batch at ${last.base} in ${model.where} is answered with offset ${outcome.value}`,
+      );
+      demand(
+        model.holder(end - 1) !== undefined || end === model.startOffset,
+        () => `a batch that is there was kept twice in ${model.where}`,
+      );
     }
   }
 
-  private producerOf({ topic, partition }: Place): ProducerModel | undefined {
+  private producerOf({ topic, partition, model }: Place): ProducerModel | undefined {
     const all = topic.producers[partition] ?? [];
-    // what is appended by name has no offset before it is read, and retention may be faster
-    return this.world.random.pick(topic.hasRetention ? all.filter(({ id }) => id !== undefined) : all);
+    if (topic.hasRetention) return undefined;
+    const producer = this.world.random.pick(all);
+    // of what was deleted nobody knows whether it is remembered
+    if (producer.history.some((append) => !model.appends.has(append.id))) producer.nextEpoch();
+    return producer;
   }
 
   private send(place: Place, producer: ProducerModel, append: Appended): Promise<void> {
     const { model } = place;
     const { life } = this.world;
     const before = producer.history.slice(0, producer.history.indexOf(append));
+    this.world.trace(
+      () => `${producer.name} ${JSON.stringify(append.sequenced)} ${append.values.length} append ${append.id} to ${model.where}`,
+    );
     return this.call(place, producer, append).then(
       (base) =>
         this.later(life, () => {
+          this.world.trace(() => `append ${append.id} is kept at ${base}`);
           if (base !== undefined) model.place(append, base);
           model.kept(append, this.world.now());
         }),
       (error: unknown) =>
         this.later(life, () => {
+          this.world.trace(() => `append ${append.id} fails with ${codeOf(error)}`);
           if (codeOf(error) !== "OUT_OF_ORDER_SEQUENCE") return this.settled(model, append, error);
-          demand(before.some(({ fate }) => fate !== "kept"), () => `append ${append.id} to ${model.where} is out of order: ${String(error)}`);
-          if (append.fate !== "kept") append.fate = "refused";
+          demand(
+            before.some(({ fate }) => fate !== "kept"),
+            () => `append ${append.id} to ${model.where} is out of order: ${String(error)}`,
+          );
+          this.failed(append, "refused");
         }),
     );
   }

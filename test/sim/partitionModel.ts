@@ -27,6 +27,8 @@ export interface Appended {
   /** The offset of the first record, as soon as it is known. */
   base: number | undefined;
   fate: Fate;
+  /** One of several tries may have come through. */
+  unclear: boolean;
   /** It outlives a loss of power, whatever the policy. */
   durable: boolean;
   keptAt: Moment;
@@ -84,7 +86,10 @@ export class PartitionModel {
     append.base = base;
     for (let i = 0; i < append.values.length; i++) {
       const other = this.at.get(base + i);
-      demand(other === undefined || other === append, () => `offset ${base + i} belongs to ${this.name(append)} and to ${this.name(other as Appended)}`);
+      demand(
+        other === undefined || other === append,
+        () => `offset ${base + i} belongs to ${this.name(append)} and to ${this.name(other as Appended)}`,
+      );
       this.at.set(base + i, append);
     }
   }
@@ -99,6 +104,10 @@ export class PartitionModel {
       for (let i = 0; i < append.values.length; i++) this.at.delete(base + i);
       append.base = undefined;
       if (append.fate === "kept" || append.fate === "open") append.fate = "unknown";
+    }
+    // of those nobody has read yet where they are
+    for (const append of this.appends.values()) {
+      if (append.base === undefined && append.fate === "kept" && !append.durable) append.fate = "unknown";
     }
   }
 
@@ -118,7 +127,7 @@ export class PartitionModel {
 
   /**
    * Checks all that a started log holds against all that was promised, and goes on from what is there.
-   * @param powerLost since the last start that came to its end.
+   * @param powerLost since the last start that came to its end; or what was not synced was cut, which is as good.
    */
   started(found: readonly StoredRecord[], startOffset: number, end: number, powerLost: boolean, now: Moment, saidCut: () => boolean): void {
     demand(startOffset >= this.startOffset, () => `${this.where} begins at ${startOffset}; ${this.startOffset} was deleted up to`);
@@ -139,11 +148,15 @@ export class PartitionModel {
     }
     for (const append of there) {
       const base = append.base as number;
-      demand(base + append.values.length <= end, () => `${this.name(append)} is there with ${end - base} of ${append.values.length} records`);
+      demand(
+        base + append.values.length <= end,
+        () => `${this.name(append)} is there with ${end - base} of ${append.values.length} records`,
+      );
     }
     for (const append of lost) this.checkLoss(append, powerLost, now, saidCut);
     this.appends.clear();
-    for (const append of lost) this.appends.set(append.id, Object.assign(append, { fate: append.fate === "refused" ? "refused" : "gone", base: undefined }));
+    for (const append of lost)
+      this.appends.set(append.id, Object.assign(append, { fate: append.fate === "refused" ? "refused" : "gone", base: undefined }));
     for (const append of there) this.appends.set(append.id, Object.assign(append, { fate: "kept", durable: true }));
     this.startOffset = this.askedStart = startOffset;
     this.mayBeCut = false;
@@ -181,13 +194,24 @@ export class PartitionModel {
   }
 
   /** Checks the answer to a search by time, as far as it is known what lies where. */
-  foundTimestamp(timestamp: number, found: { readonly offset: number; readonly timestamp: number } | undefined, start: number, end: number): void {
+  foundTimestamp(
+    timestamp: number,
+    found: { readonly offset: number; readonly timestamp: number } | undefined,
+    start: number,
+    end: number,
+  ): void {
     for (let offset = start; offset < (found?.offset ?? end); offset++) {
       const known = this.timestampAt(offset);
-      demand(known === undefined || known < timestamp, () => `${this.where}: offset ${offset} has ${known}; for ${timestamp} ${found?.offset} was found`);
+      demand(
+        known === undefined || known < timestamp,
+        () => `${this.where}: offset ${offset} has ${known}; for ${timestamp} ${found?.offset} was found`,
+      );
     }
     const known = found && this.timestampAt(found.offset);
-    demand(known === undefined || (known >= timestamp && known === found?.timestamp), () => `${this.where}: for ${timestamp} offset ${found?.offset} was found, of ${known}`);
+    demand(
+      known === undefined || (known >= timestamp && known === found?.timestamp),
+      () => `${this.where}: for ${timestamp} offset ${found?.offset} was found, of ${known}`,
+    );
   }
 
   private timestampAt(offset: number): number | undefined {
@@ -202,7 +226,8 @@ export class PartitionModel {
     demand(powerLost, () => `${what()} without a loss of power`);
     demand(!append.durable, () => `${what()}, and was surely on the disk`);
     if (this.sync.kind === "never") return;
-    const overdue = this.sync.kind === "interval" && now.ms - append.keptAt.ms > this.sync.ms && now.turn - append.keptAt.turn > syncTurnsMax;
+    const overdue =
+      this.sync.kind === "interval" && now.ms - append.keptAt.ms > this.sync.ms && now.turn - append.keptAt.turn > syncTurnsMax;
     demand(this.sync.kind === "interval" && !overdue, () => `${what()}, although ${this.sync.kind} promised more`);
   }
 
@@ -211,10 +236,19 @@ export class PartitionModel {
     const match = valuePattern.exec(value === null ? "" : Buffer.from(value.subarray(0, 24)).toString("latin1"));
     const append = match === null ? undefined : this.appends.get(Number(match[1]));
     const index = Number(match?.[2]);
-    demand(append !== undefined && index < append.values.length, () => `${this.where} holds at offset ${record.offset} what nobody appended: ${match?.[0]}`);
-    demand((append.values[index] as Buffer).equals(value as Uint8Array), () => `${this.name(append)} has other bytes at offset ${record.offset}`);
+    demand(
+      append !== undefined && index < append.values.length,
+      () => `${this.where} holds at offset ${record.offset} what nobody appended: ${match?.[0]}`,
+    );
+    demand(
+      (append.values[index] as Buffer).equals(value as Uint8Array),
+      () => `${this.name(append)} has other bytes at offset ${record.offset}`,
+    );
     const timestamp = append.timestamps[index];
-    demand(timestamp === undefined || timestamp === record.timestamp, () => `${this.name(append)} has timestamp ${record.timestamp} and not ${timestamp}`);
+    demand(
+      timestamp === undefined || timestamp === record.timestamp,
+      () => `${this.name(append)} has timestamp ${record.timestamp} and not ${timestamp}`,
+    );
     append.timestamps[index] = record.timestamp;
     return append;
   }

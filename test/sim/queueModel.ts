@@ -68,7 +68,17 @@ export class QueueModel {
       if (this.remembers(id) === "yes") return undefined;
       this.ids = [...this.ids.filter((one) => one.id !== id), { id, certain: true }].slice(-idsKept);
     }
-    const copy: Copy = { message, id, content, persistent, fate: "open", taken: "no", held: false, everDelivered: false, offset: undefined };
+    const copy: Copy = {
+      message,
+      id,
+      content,
+      persistent,
+      fate: "open",
+      taken: "no",
+      held: false,
+      everDelivered: false,
+      offset: undefined,
+    };
     this.copies.push(copy);
     return copy;
   }
@@ -93,7 +103,10 @@ export class QueueModel {
     demand(!copy.everDelivered || delivery.redelivered, () => `${this.nameOf(copy)} is delivered again without being marked so`);
     for (const other of inOrder && this.fetching === 0 && !this.mayBeDamaged ? this.copies : []) {
       if (other === copy) break;
-      demand(other.taken !== "no" || other.held || other.fate === "refused" || other.fate === "gone", () => `${this.nameOf(copy)} is delivered before ${this.nameOf(other)}`);
+      demand(
+        other.taken !== "no" || other.held || other.fate === "refused" || other.fate === "gone",
+        () => `${this.nameOf(copy)} is delivered before ${this.nameOf(other)}`,
+      );
     }
     copy.held = true;
     copy.everDelivered = true;
@@ -127,7 +140,9 @@ export class QueueModel {
     }
     this.forgetLostIds(there);
     const ids = new Set(this.ids.map(({ id }) => id));
-    const kept = this.copies.filter((copy) => there.has(copy) || (copy.id !== undefined && ids.has(copy.id)) || copy.fate === "refused" || copy.fate === "gone");
+    const kept = this.copies.filter(
+      (copy) => there.has(copy) || (copy.id !== undefined && ids.has(copy.id)) || copy.fate === "refused" || copy.fate === "gone",
+    );
     for (const copy of kept) {
       if (there.has(copy)) Object.assign(copy, { fate: "kept", taken: "no", everDelivered: true });
       else if (copy.fate !== "refused") Object.assign(copy, copy.taken === "no" ? { fate: "gone" } : { taken: "surely" });

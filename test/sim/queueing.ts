@@ -12,7 +12,16 @@ import { codeOf, type Operation, unexpected, type World } from "./world.ts";
 
 /** A publish that throws one of these has left nothing in any queue. */
 const refusals = ["JOURNAL_FULL", "JOURNAL_FAILED"];
-const ofTheDisk = ["JOURNAL_FULL", "JOURNAL_FAILED", "LOG_FAILED", "LOG_DISK_FULL", "KEYED_STORE_FAILED", "JOURNAL_CORRUPT", "EIO", "ENOSPC"];
+const ofTheDisk = [
+  "JOURNAL_FULL",
+  "JOURNAL_FAILED",
+  "LOG_FAILED",
+  "LOG_DISK_FULL",
+  "KEYED_STORE_FAILED",
+  "JOURNAL_CORRUPT",
+  "EIO",
+  "ENOSPC",
+];
 const exchange = "many";
 const streamIdsMax = 20;
 
@@ -183,7 +192,10 @@ export class Queueing {
     });
     const appends = streams.map((stream) => this.toStream(stream, message, id));
     const destinations = { copies, appends };
-    this.world.trace(() => `publish ${message} id ${id} ${persistent} to ${copies.map(({ queue, isNew }) => `${queue.name}${isNew ? "" : " (known)"}`)} ${appends.map(({ model, isNew }) => `${model.where}${isNew ? "" : " (known)"}`)}`);
+    this.world.trace(
+      () =>
+        `publish ${message} id ${id} ${persistent} to ${copies.map(({ queue, isNew }) => `${queue.name}${isNew ? "" : " (known)"}`)} ${appends.map(({ model, isNew }) => `${model.where}${isNew ? "" : " (known)"}`)}`,
+    );
     const receipt = new Receipt((failure) => {
       if (life !== this.world.life) return;
       try {
@@ -192,10 +204,19 @@ export class Queueing {
         this.world.report(error);
       }
     });
+    const ends = streams.map((stream) => node.log.topic(stream.name)?.endOffset(0) ?? 0);
     try {
       node.host.publish(messageOf(key, id, message, content, persistent), receipt);
     } catch (error) {
       return this.refused(destinations, error);
+    }
+    for (const [i, { model, append, isNew }] of appends.entries()) {
+      const end = node.log.topic(streams[i]?.name as string)?.endOffset(0) ?? 0;
+      demand(
+        end === (ends[i] as number) + (isNew ? 1 : 0),
+        () => `message ${message} with id ${id} ${isNew ? "is" : "is not"} new to ${model.where}, whose end went from ${ends[i]} to ${end}`,
+      );
+      if (isNew) model.place(append, end - 1);
     }
     receipt.seal();
   }
@@ -212,7 +233,10 @@ export class Queueing {
   }
 
   private confirmed({ copies, appends }: Destinations, failure: unknown): void {
-    this.world.trace(() => `confirmed ${copies.map(({ copy }) => copy.message)} ${appends.map(({ append }) => append.id)}: ${failure === undefined ? "ok" : codeOf(failure)}`);
+    this.world.trace(
+      () =>
+        `confirmed ${copies.map(({ copy }) => copy.message)} ${appends.map(({ append }) => append.id)}: ${failure === undefined ? "ok" : codeOf(failure)}`,
+    );
     if (failure !== undefined && !(this.world.troubled && ofTheDisk.includes(codeOf(failure)))) throw unexpected("a publish", failure);
     if (failure !== undefined) this.world.note(`a publish fails with ${codeOf(failure)}`);
     for (const { copy } of copies) {
@@ -388,7 +412,11 @@ export class Queueing {
   async started(clean: boolean, saidDamaged: () => boolean): Promise<void> {
     this.held = [];
     this.consumers = [];
-    for (const [stream, ids] of this.streamIds) this.streamIds.set(stream, ids.filter(({ append }) => append.fate !== "gone"));
+    for (const [stream, ids] of this.streamIds)
+      this.streamIds.set(
+        stream,
+        ids.filter(({ append }) => append.fate !== "gone"),
+      );
     for (const queue of this.queues) await this.look(queue, clean, saidDamaged);
   }
 
@@ -402,7 +430,9 @@ export class Queueing {
     for (let turn = 0; turn < 5000 && this.readyCount(queue) > 0; turn++) await this.world.turns(1);
     demand(this.readyCount(queue) === 0, () => `queue ${queue.name} does not deliver the last ${this.readyCount(queue)} of its messages`);
     await node.host.cancel(queue.name, consumer);
-    this.world.trace(() => `found ${found.map(({ delivery }) => delivery.content.subarray(1, 9).toString().split(" ")[0])} in ${queue.name}`);
+    this.world.trace(
+      () => `found ${found.map(({ delivery }) => delivery.content.subarray(1, 9).toString().split(" ")[0])} in ${queue.name}`,
+    );
     queue.started(
       found.map(({ delivery }) => delivery),
       clean,

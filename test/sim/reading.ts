@@ -18,7 +18,7 @@ interface OpenReader {
 const readersMax = 6;
 const deletedWhile = ["TOPIC_DELETED", "LOG_CLOSED"];
 /** A disk that fails, or is full, explains these. */
-const ofTheDisk = ["LOG_FAILED", "LOG_DISK_FULL", "LOG_READ_FAILED", "KEYED_STORE_FAILED", "EIO", "ENOSPC"];
+const ofTheDisk = ["LOG_FAILED", "LOG_DISK_FULL", "LOG_CORRUPT", "LOG_READ_FAILED", "KEYED_STORE_FAILED", "EIO", "ENOSPC"];
 
 export class Reading {
   private open: OpenReader[] = [];
@@ -133,7 +133,10 @@ export class Reading {
     demand(found.length > 0 || from >= end, () => `${model.where}: nothing is read at ${from}, below the end at ${end}`);
     if (found.length === 0) return;
     const [first] = found as [StoredRecord];
-    demand(first.offset <= from && (found.at(-1) as StoredRecord).offset >= from, () => `${model.where}: ${from} was asked for and ${first.offset} read`);
+    demand(
+      first.offset <= from && (found.at(-1) as StoredRecord).offset >= from,
+      () => `${model.where}: ${from} was asked for and ${first.offset} read`,
+    );
     const kept = found.filter(({ offset }) => offset >= Math.max(from, model.startOffset));
     model.read(kept, this.world.now());
     one.next = (found.at(-1) as StoredRecord).offset + 1;
@@ -168,6 +171,7 @@ export class Reading {
     if (deletedWhile.includes(code) && topic.existence !== "there") return this.forget(one);
     if (deletedWhile.includes(code) && this.world.node.log.topic(topic.name) !== undefined) return this.forget(one); // made again since
     if (code === "OFFSET_OUT_OF_RANGE" && from !== undefined && (from < reader.startOffset() || from > reader.highWatermark())) return;
+    if (code === "LOG_CORRUPT" && this.world.troubled && model.sync.kind !== "always") return; // cut, and nobody was told yet
     if (code === "LOG_READ_FAILED" && this.world.troubled) return this.world.note("a read fails and says so");
     throw unexpected(`reading ${model.where} at ${from}`, error);
   }
@@ -234,7 +238,10 @@ export class Reading {
       for (let i = 0; i < values.length && base + i < start; i++) {
         if (base + i < model.askedStart) continue;
         const timestamp = timestamps[i];
-        demand(timestamp === undefined || timestamp + retentionMs < this.world.now().ms, () => `offset ${base + i} of ${model.where} went too early`);
+        demand(
+          timestamp === undefined || timestamp + retentionMs < this.world.now().ms,
+          () => `offset ${base + i} of ${model.where} went too early`,
+        );
       }
     }
   }

@@ -65,6 +65,8 @@ export function textOf(value: unknown): string {
     .join(" ");
 }
 
+const limits = brokerLimitsSchema.parse({});
+const users = new Users(authSchema.parse({}));
 const messageBytesMax = 3000;
 const segmentBytes = 3000;
 const maintenanceIntervalMs = 5000;
@@ -109,8 +111,8 @@ export class SimulatedNode {
           journal = await openJournal(journalOptions, visitor);
           return journal;
         },
-        limits: { ...brokerLimitsSchema.parse({}), queueCacheBytesMax },
-        users: new Users(authSchema.parse({})),
+        limits: { ...limits, queueCacheBytesMax },
+        users,
       });
       closers.unshift(() => broker.close());
       return new SimulatedNode(log, broker, journal as unknown as QueueJournal, closers);

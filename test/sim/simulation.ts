@@ -68,6 +68,8 @@ class Simulation implements World {
   private powerLost = false;
   private isSetUp = false;
   private diedAt: Moment = { ms: beginMs, turn: 0 };
+  /** It may have been about to cut what was not synced. */
+  private diedInTrouble = false;
   /** Nothing was delivered since a stop that came to its end. */
   private stopped = false;
   private readonly settings: NodeSettings;
@@ -107,6 +109,7 @@ class Simulation implements World {
     ];
     const parts = [this.appending, this.reading, lives, this.queueing, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];
+    for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
   }
 
@@ -165,6 +168,7 @@ class Simulation implements World {
   }
 
   note(what: string): void {
+    if (what.startsWith("fault: E")) this.trace(() => what);
     this.counters.set(what, (this.counters.get(what) ?? 0) + 1);
   }
 
@@ -239,7 +243,10 @@ class Simulation implements World {
     const outcome = await this.until(SimulatedNode.start(surroundings, this.settings, new LogLines()), endTurnsMax);
     const code = codeOf(outcome?.error);
     if (code === "DATA_DIRECTORY_LOCKED") {
-      demand((outcome?.error as Error).message.includes(String(this.pid)), () => `a second process is refused without the first one's pid: ${textOf(outcome?.error)}`);
+      demand(
+        (outcome?.error as Error).message.includes(String(this.pid)),
+        () => `a second process is refused without the first one's pid: ${textOf(outcome?.error)}`,
+      );
       return this.note("fault: a second process on the directory is refused");
     }
     if (this.troubled && ["EIO", "ENOSPC"].includes(code)) return;
@@ -253,7 +260,8 @@ class Simulation implements World {
   }
 
   private processes(ownPid: number) {
-    const identity = async (pid: number): Promise<string | undefined> => (pid === this.pid || pid === ownPid ? `process ${pid}` : undefined);
+    const identity = async (pid: number): Promise<string | undefined> =>
+      pid === this.pid || pid === ownPid ? `process ${pid}` : undefined;
     return { ownPid, identity };
   }
 
@@ -271,13 +279,13 @@ class Simulation implements World {
   }
 
   private async stop(): Promise<void> {
+    this.stopped = true; // a part of it may come to its end, and say so
     const outcome = await this.until(this.node.stop(), endTurnsMax);
     if (outcome === undefined) throw new Violation("a stop does not come to an end");
     if (outcome.error !== undefined) {
       if (!this.troubled) throw unexpected("a clean stop", outcome.error);
       return this.note("a stop fails and says so");
     }
-    this.stopped = true;
     if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
     for (const topic of this.topics.values()) for (const model of topic.partitions) model.stopped();
     this.queueing.stopped();
@@ -286,7 +294,10 @@ class Simulation implements World {
   private die(how: "kill" | "power"): void {
     this.life++;
     this.trace(() => `end by ${how}`);
-    if (this.running !== undefined) this.diedAt = this.now();
+    if (this.running !== undefined) {
+      this.diedAt = this.now();
+      this.diedInTrouble = this.troubled;
+    }
     this.running = undefined;
     this.clock = this.clock.next();
     if (how === "power") this.powerLost = true;
@@ -326,7 +337,10 @@ class Simulation implements World {
     const names = new Set(this.node.log.topicNames());
     for (const topic of this.topics.values()) {
       const isThere = names.delete(topic.name);
-      demand(topic.existence === "unknown" || isThere === (topic.existence === "there"), () => `topic ${topic.name} is ${topic.existence}, and ${isThere ? "there" : "not there"}`);
+      demand(
+        topic.existence === "unknown" || isThere === (topic.existence === "there"),
+        () => `topic ${topic.name} is ${topic.existence}, and ${isThere ? "there" : "not there"}`,
+      );
       topic.existence = isThere ? "there" : "gone";
       if (!isThere) topic.empty();
       for (const [partition, model] of topic.partitions.entries()) if (isThere) await this.lookAt(topic, partition, model);
@@ -342,7 +356,14 @@ class Simulation implements World {
     const found = await this.mustEnd(this.reading.readAll(topic.name, partition), `reading all of ${model.where}`);
     const start = log.startOffset(partition);
     this.reading.checkRetention(topic, model, start);
-    model.started(found, start, log.endOffset(partition), this.powerLost, this.diedAt, () => false);
+    model.started(
+      found,
+      start,
+      log.endOffset(partition),
+      this.powerLost || (this.diedInTrouble && model.sync.kind !== "always"),
+      this.diedAt,
+      () => false,
+    );
     if (topic.isStream) return;
     for (const producer of topic.producers[partition] ?? []) {
       const kept = model.ofProducer(producer.name);
@@ -350,7 +371,11 @@ class Simulation implements World {
       const last = kept.at(-1);
       if (producer.id !== undefined || last === undefined) continue;
       const state = await this.mustEnd(this.node.log.producerState(producer.name, topic.name, partition), "asking where a producer stands");
-      demand(state?.epoch === producer.epoch && state.nextSequence === producer.nextSequence, () => `producer ${producer.name} of ${model.where} stands at ${JSON.stringify(state)} and not at ${producer.epoch}/${producer.nextSequence}`);
+      demand(
+        state?.epoch === producer.epoch && state.nextSequence === producer.nextSequence,
+        () =>
+          `producer ${producer.name} of ${model.where} stands at ${JSON.stringify(state)} and not at ${producer.epoch}/${producer.nextSequence}`,
+      );
     }
     if (this.random.below(4) === 0) await this.appending.checkRecognised(topic, partition);
   }

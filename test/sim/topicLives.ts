@@ -1,5 +1,5 @@
-import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { Random } from "../../src/base/random.ts";
+import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { Reading } from "./reading.ts";
 import { TopicModel } from "./topicModel.ts";
 import type { Operation, World } from "./world.ts";

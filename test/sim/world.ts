@@ -26,9 +26,12 @@ export interface World {
   nextId(): number;
 }
 
-export type Settled<T> = { readonly value: T; readonly error?: undefined } | { readonly value?: undefined; readonly error: NonNullable<unknown> };
+export type Settled<T> =
+  | { readonly value: T; readonly error?: undefined }
+  | { readonly value?: undefined; readonly error: NonNullable<unknown> };
 
 export const codeOf = (error: unknown): string => {
+  if (error === undefined) return "no error";
   const { code } = error as { code?: unknown };
   return typeof code === "string" ? code : String(error);
 };

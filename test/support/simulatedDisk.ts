@@ -42,6 +42,8 @@ export class FileNode {
   readonly current = new Content();
   private readonly durable = new Content();
   private unsynced: Change[] = [];
+  /** A sync failed: what is on the disk is another than what the page cache shows. */
+  private forgot = false;
 
   change(change: Change): void {
     this.current.apply(change);
@@ -58,8 +60,23 @@ export class FileNode {
    * which works, proves nothing.
    */
   failSync(random: Random): void {
+    this.forgot = true;
     for (const change of this.unsynced) if (random.below(2) === 0) this.durable.apply(change);
     this.unsynced = [];
+  }
+
+  /**
+   * The process that saw a sync fail is dead, and what the system forgot then is read from the disk again. (It may stay in the page cache
+   * longer, where a next process would take it for good and sync it in vain; nobody can tell.)
+   */
+  evict(): void {
+    if (!this.forgot) return;
+    this.forgot = false;
+    const { size } = this.current;
+    this.current.apply({ kind: "truncate", bytes: 0 });
+    this.current.apply({ kind: "write", position: 0, bytes: this.durable.bytes });
+    for (const change of this.unsynced) this.current.apply(change);
+    this.current.apply({ kind: "truncate", bytes: size });
   }
 
   /** The bits of `mask` in one byte change, wherever that byte is kept. */
@@ -141,6 +158,11 @@ export class SimulatedDisk {
     });
   }
 
+  /** The process is dead: see FileNode. */
+  evict(): void {
+    evictIn(this.root);
+  }
+
   /** Of all files that have a name; what a removed one held is free at once. */
   usedBytes(): number {
     return usedBytesIn(this.root, new Set());
@@ -153,6 +175,13 @@ export class SimulatedDisk {
       else met("power loss: an unsynced name change is dropped");
     }
     return new SimulatedDisk(survivingDirectory(this.root, random, met));
+  }
+}
+
+function evictIn(directory: DirectoryNode): void {
+  for (const node of directory.current.values()) {
+    if (node instanceof DirectoryNode) evictIn(node);
+    else node.evict();
   }
 }
 
