@@ -186,7 +186,7 @@ export class PartitionModel {
   startMoved(startOffset: number): void {
     demand(startOffset >= this.startOffset, () => `the start of ${this.where} went back from ${this.startOffset} to ${startOffset}`);
     this.startOffset = startOffset;
-    for (const append of [...this.appends.values()]) {
+    for (const append of this.appends.values()) {
       if (append.base === undefined || append.base + append.values.length > startOffset) continue;
       for (let i = 0; i < append.values.length; i++) this.at.delete(append.base + i);
       this.appends.delete(append.id);

@@ -11,8 +11,8 @@ import { demand } from "./violation.ts";
 import { codeOf, type Operation, unexpected, type World } from "./world.ts";
 
 /** A publish that throws one of these has left nothing in any queue. */
-const refusals = ["JOURNAL_FULL", "JOURNAL_FAILED"];
-const ofTheDisk = [
+const refusals = new Set(["JOURNAL_FULL", "JOURNAL_FAILED"]);
+const ofTheDisk = new Set([
   "JOURNAL_FULL",
   "JOURNAL_FAILED",
   "LOG_FAILED",
@@ -21,7 +21,7 @@ const ofTheDisk = [
   "JOURNAL_CORRUPT",
   "EIO",
   "ENOSPC",
-];
+]);
 const exchange = "many";
 const streamIdsMax = 20;
 
@@ -237,7 +237,7 @@ export class Queueing {
       () =>
         `confirmed ${copies.map(({ copy }) => copy.message)} ${appends.map(({ append }) => append.id)}: ${failure === undefined ? "ok" : codeOf(failure)}`,
     );
-    if (failure !== undefined && !(this.world.troubled && ofTheDisk.includes(codeOf(failure)))) throw unexpected("a publish", failure);
+    if (failure !== undefined && !(this.world.troubled && ofTheDisk.has(codeOf(failure)))) throw unexpected("a publish", failure);
     if (failure !== undefined) this.world.note(`a publish fails with ${codeOf(failure)}`);
     for (const { copy } of copies) {
       if (copy.fate === "open" || copy.fate === "unknown") copy.fate = failure === undefined ? "kept" : "unknown";
@@ -249,10 +249,10 @@ export class Queueing {
   }
 
   private refused({ copies, appends }: Destinations, error: unknown): void {
-    if (!(this.world.troubled && ofTheDisk.includes(codeOf(error)))) throw unexpected("a publish", error);
+    if (!(this.world.troubled && ofTheDisk.has(codeOf(error)))) throw unexpected("a publish", error);
     this.world.note(`a publish is refused with ${codeOf(error)}`);
     // the journal comes before the topics: what it refuses is nowhere
-    const fate = refusals.includes(codeOf(error)) ? "refused" : "unknown";
+    const fate = refusals.has(codeOf(error)) ? "refused" : "unknown";
     for (const { queue, copy, isNew } of copies) {
       if (!isNew) continue;
       copy.fate = fate;
@@ -398,7 +398,7 @@ export class Queueing {
   }
 
   private ofDisk(what: string, error: unknown): void {
-    if (!this.world.troubled || !ofTheDisk.includes(codeOf(error))) throw unexpected(what, error);
+    if (!this.world.troubled || !ofTheDisk.has(codeOf(error))) throw unexpected(what, error);
     this.world.note(`${what.split(" ")[0]} fails and says so`);
   }
 

@@ -18,7 +18,7 @@ interface OpenReader {
 const readersMax = 6;
 const deletedWhile = ["TOPIC_DELETED", "LOG_CLOSED"];
 /** A disk that fails, or is full, explains these. */
-const ofTheDisk = ["LOG_FAILED", "LOG_DISK_FULL", "LOG_CORRUPT", "LOG_READ_FAILED", "KEYED_STORE_FAILED", "EIO", "ENOSPC"];
+const ofTheDisk = new Set(["LOG_FAILED", "LOG_DISK_FULL", "LOG_CORRUPT", "LOG_READ_FAILED", "KEYED_STORE_FAILED", "EIO", "ENOSPC"]);
 
 export class Reading {
   private open: OpenReader[] = [];
@@ -189,7 +189,7 @@ export class Reading {
     const read = await this.world.until(this.readAll(topic.name, partition)); // so that it is known what goes
     if (read === undefined || this.cuts.get(model) !== cuts || topic.existence !== "there") return;
     if (read.error !== undefined) {
-      if (this.world.troubled && ofTheDisk.includes(codeOf(read.error))) return;
+      if (this.world.troubled && ofTheDisk.has(codeOf(read.error))) return;
       throw unexpected(`reading all of ${model.where}`, read.error);
     }
     model.read(read.value, this.world.now());
@@ -260,7 +260,7 @@ export class Reading {
   }
 
   ofDisk(what: string, error: unknown): void {
-    if (this.world.troubled && ofTheDisk.includes(codeOf(error))) return this.world.note(`${what.split(" ")[0]} fails and says so`);
+    if (this.world.troubled && ofTheDisk.has(codeOf(error))) return this.world.note(`${what.split(" ")[0]} fails and says so`);
     throw unexpected(what, error);
   }
 }

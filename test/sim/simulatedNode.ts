@@ -95,8 +95,16 @@ export class SimulatedNode {
       const { openMax, diskReserveBytes } = settings;
       const defaults = { segmentBytes, maxMessageBytes: 1 << 16 };
       const log = await openEmbeddedLog({
-        ...{ fileSystem, clock, logger, budget, catalog, defaults, openMax, diskReserveBytes, maintenanceIntervalMs },
+        fileSystem,
         directory: topicsDirectory,
+        clock,
+        logger,
+        budget,
+        catalog,
+        defaults,
+        openMax,
+        diskReserveBytes,
+        maintenanceIntervalMs,
       });
       closers.unshift(() => log.close());
       const topology = await store("topology", 1);
@@ -106,7 +114,11 @@ export class SimulatedNode {
       const journalOptions = { fileSystem, clock, logger, budget, messageBytesMax, fileBytes, bytesMax, directory: journalDirectory };
       let journal: QueueJournal | undefined;
       const broker = await openBroker({
-        ...{ log, clock, logger, store: topology, publishBudget: budget },
+        log,
+        store: topology,
+        clock,
+        logger,
+        publishBudget: budget,
         openJournal: async (visitor) => {
           journal = await openJournal(journalOptions, visitor);
           return journal;

@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../../src/base/clock.ts";
 
 interface Waiting {
   readonly atMs: number;
-  readonly then: () => void;
+  readonly due: () => void;
 }
 
 /** Time passes when it is told to. What a timer does comes in the order of the times, and of the calls where these are equal. */
@@ -21,7 +21,7 @@ export class SimulatedClock implements Clock {
   }
 
   after(delayMs: number, then: () => void): Timer {
-    const waiting = { atMs: this.nowMs + Math.max(0, delayMs), then };
+    const waiting = { atMs: this.nowMs + Math.max(0, delayMs), due: then };
     if (!this.stopped) this.timers.push(waiting);
     return {
       cancel: () => {
@@ -35,7 +35,7 @@ export class SimulatedClock implements Clock {
     for (let next = this.nextUntil(until); next !== undefined; next = this.nextUntil(until)) {
       this.nowMs = Math.max(this.nowMs, next.atMs);
       this.timers.splice(this.timers.indexOf(next), 1);
-      next.then();
+      next.due();
     }
     this.nowMs = until;
   }

@@ -127,9 +127,7 @@ export class SimulatedFileSystem implements FileSystem {
 
   /** The one that the disk is used through now. */
   private successor(): SimulatedFileSystem {
-    let at: SimulatedFileSystem = this;
-    while (at.nextOne !== undefined) at = at.nextOne;
-    return at;
+    return this.nextOne === undefined ? this : this.nextOne.successor();
   }
 
   async open(file: string, mode: "read" | "write" | "create"): Promise<File> {
