@@ -98,7 +98,7 @@ describe("values", () => {
     const error = refusal({ file: file("users: [{ name: ann, password: a, password-file: ./secret }]") });
     expect(error).toMatchObject({
       code: "CONFIG_INVALID",
-      where: "conf/millrace.yaml:1:35",
+      where: "conf/millrace.yaml:1:50",
       message: "'users.0.password-file' and 'users.0.password' are both there",
     });
   });
