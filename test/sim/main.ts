@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { bundleSimulation } from "./bundle.ts";
 import { Counters } from "./counters.ts";
 import { runSeeds } from "./pool.ts";
+import { runMutants } from "./runMutants.ts";
 
 const { values } = parseArgs({
   options: {
@@ -20,6 +21,9 @@ const { values } = parseArgs({
     ops: { type: "string", default: "1000" },
     workers: { type: "string", default: String(os.availableParallelism()) },
     trace: { type: "boolean", default: false },
+    mutants: { type: "boolean", default: false },
+    /** Those mutants whose name has this in it. */
+    only: { type: "string" },
     /** Too few seeds to meet everything. */
     "no-zeros": { type: "boolean", default: false },
   },
@@ -73,4 +77,7 @@ async function runAll(): Promise<boolean> {
 
 const seedsUpTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
-process.exitCode = (await runAll()) ? 0 : 1;
+const passed = values.mutants
+  ? await runMutants(Number(values.seeds), Number(values.ops), Number(values.workers), values.only)
+  : await runAll();
+process.exitCode = passed ? 0 : 1;

@@ -2,6 +2,7 @@
  * What a partition must hold, beside the partition itself. The unit is what was appended as one: a record, or a batch. Every record says in
  * its value which append it belongs to, so whatever is read is known for what it is, or for what nobody wrote.
  */
+import type { Random } from "../../src/base/random.ts";
 import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import { demand } from "./violation.ts";
@@ -59,8 +60,6 @@ export class PartitionModel {
   startOffset = 0;
   /** Somebody asked for it and does not know whether it came to it. */
   askedStart = 0;
-  /** A bit was flipped where a start cannot tell it from a torn end: the end may be lost, if the log said so. */
-  mayBeCut = false;
 
   constructor(
     readonly where: string,
@@ -159,7 +158,18 @@ export class PartitionModel {
       this.appends.set(append.id, Object.assign(append, { fate: append.fate === "refused" ? "refused" : "gone", base: undefined }));
     for (const append of there) this.appends.set(append.id, Object.assign(append, { fate: "kept", durable: true }));
     this.startOffset = this.askedStart = startOffset;
-    this.mayBeCut = false;
+  }
+
+  /** Checks that what is read is right, and returns the offsets between which something kept is missing. */
+  checkServed(found: readonly StoredRecord[]): readonly [from: number | undefined, to: number | undefined] {
+    const missing = new Set([...this.at.keys()].filter((offset) => offset >= this.startOffset && this.at.get(offset)?.fate === "kept"));
+    for (const record of found) {
+      const append = this.recognised(record);
+      const base = record.offset - indexOf(record);
+      demand(append.base === undefined || append.base === base, () => `${this.name(append)} is read at offset ${base}`);
+      missing.delete(record.offset);
+    }
+    return missing.size === 0 ? [undefined, undefined] : [Math.min(...missing), Math.max(...missing)];
   }
 
   /** Everything that is kept now is on the disk. */
@@ -214,6 +224,12 @@ export class PartitionModel {
     );
   }
 
+  /** Of something that is there, if it is known. */
+  someTimestamp(random: Random): number {
+    const offsets = [...this.at.keys()];
+    return offsets.length === 0 ? 0 : (this.timestampAt(random.pick(offsets)) ?? 0);
+  }
+
   private timestampAt(offset: number): number | undefined {
     const append = this.at.get(offset);
     return append?.timestamps[offset - (append.base as number)];
@@ -221,7 +237,7 @@ export class PartitionModel {
 
   private checkLoss(append: Appended, powerLost: boolean, now: Moment, saidCut: () => boolean): void {
     if (append.fate !== "kept") return;
-    if (this.mayBeCut && saidCut()) return;
+    if (saidCut()) return;
     const what = (): string => `${this.name(append)} is lost`;
     demand(powerLost, () => `${what()} without a loss of power`);
     demand(!append.durable, () => `${what()}, and was surely on the disk`);

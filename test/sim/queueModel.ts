@@ -47,8 +47,8 @@ export class QueueModel {
   ids: RememberedId[] = [];
   /** What is next in line is not known while somebody fetches one by itself. */
   fetching = 0;
-  /** A message in it may be damaged on the disk: one that does not come is forgiven if the log said so. */
-  mayBeDamaged = false;
+  /** Settled for good, and only looked at again if what says so was damaged. */
+  private readonly past = new Map<number, Copy>();
 
   constructor(
     readonly name: string,
@@ -60,6 +60,7 @@ export class QueueModel {
     this.copies = [];
     this.ids = [];
     this.fetching = 0;
+    this.past.clear();
   }
 
   /** Undefined: the queue has it already. */
@@ -101,7 +102,7 @@ export class QueueModel {
     demand(copy.taken === "no", () => `${this.nameOf(copy)} was settled, and is delivered again`);
     demand(!copy.held, () => `${this.nameOf(copy)} is delivered while a consumer has it`);
     demand(!copy.everDelivered || delivery.redelivered, () => `${this.nameOf(copy)} is delivered again without being marked so`);
-    for (const other of inOrder && this.fetching === 0 && !this.mayBeDamaged ? this.copies : []) {
+    for (const other of inOrder && this.fetching === 0 ? this.copies : []) {
       if (other === copy) break;
       demand(
         other.taken !== "no" || other.held || other.fate === "refused" || other.fate === "gone",
@@ -116,18 +117,22 @@ export class QueueModel {
 
   /**
    * Checks all that a started queue holds, in its order, against all that was promised, and goes on from there.
-   * @param saidDamaged was it logged that something is damaged?
+   * @param damage a bit is flipped in the journal now, or it was, and the log said so.
+   * @returns is something missing that should be there?
    */
-  started(found: readonly Delivery[], clean: boolean, saidDamaged: () => boolean): void {
+  started(found: readonly Delivery[], clean: boolean, damage: "none" | "now" | "was"): boolean {
+    const damaged = damage !== "none";
+    let missing = false;
     for (const copy of this.copies) Object.assign(copy, { held: false, offset: undefined });
     const there = new Set<Copy>();
     let last = -1;
+    if (damaged) this.remember(found);
     for (const delivery of found) {
       const copy = this.recognised(delivery);
       demand(!there.has(copy), () => `${this.nameOf(copy)} is there twice`);
       demand(copy.persistent, () => `${this.nameOf(copy)} is transient, and outlived a restart`);
-      demand(copy.taken !== "surely" || (this.mayBeDamaged && saidDamaged()), () => `${this.nameOf(copy)} was surely settled, and is back`);
-      demand(copy.fate !== "refused" && copy.fate !== "gone", () => `${this.nameOf(copy)} is back`);
+      demand(copy.taken !== "surely" || damaged, () => `${this.nameOf(copy)} was surely settled, and is back`);
+      demand(copy.fate !== "refused" && (copy.fate !== "gone" || damaged), () => `${this.nameOf(copy)} is back`);
       demand(delivery.redelivered || (clean && !copy.everDelivered), () => `${this.nameOf(copy)} is not marked as redelivered`);
       const place = this.copies.indexOf(copy);
       demand(place > last, () => `${this.nameOf(copy)} comes out of order`);
@@ -136,8 +141,10 @@ export class QueueModel {
     }
     for (const copy of this.copies) {
       if (there.has(copy) || copy.taken !== "no" || copy.fate !== "kept" || !copy.persistent) continue;
-      demand(this.mayBeDamaged && saidDamaged(), () => `${this.nameOf(copy)} is lost`);
+      demand(damaged, () => `${this.nameOf(copy)} is lost`);
+      missing = true;
     }
+    if (damage === "now") return missing; // once the bit is as it was, all must be there again
     this.forgetLostIds(there);
     const ids = new Set(this.ids.map(({ id }) => id));
     const kept = this.copies.filter(
@@ -147,8 +154,9 @@ export class QueueModel {
       if (there.has(copy)) Object.assign(copy, { fate: "kept", taken: "no", everDelivered: true });
       else if (copy.fate !== "refused") Object.assign(copy, copy.taken === "no" ? { fate: "gone" } : { taken: "surely" });
     }
+    for (const copy of this.copies) if (!kept.includes(copy) && copy.taken !== "no") this.past.set(copy.message, { ...copy, taken: "surely" });
     this.copies = kept;
-    this.mayBeDamaged = false;
+    return missing;
   }
 
   /** What settled so far is on the disk now. */
@@ -176,6 +184,17 @@ export class QueueModel {
       if (copy.taken !== "no") return [{ ...id, certain: false }];
       return [];
     });
+  }
+
+  /** What was settled long ago and is found again. */
+  private remember(found: readonly Delivery[]): void {
+    for (const { content } of found) {
+      const message = Number(contentPattern.exec(content.subarray(0, 16).toString("latin1"))?.[1]);
+      const copy = this.past.get(message);
+      if (copy === undefined) continue;
+      this.past.delete(message);
+      this.copies = [...this.copies, { ...copy, offset: undefined }].sort((a, b) => a.message - b.message);
+    }
   }
 
   private recognised({ content, offset }: Delivery): Copy {

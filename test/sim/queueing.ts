@@ -4,6 +4,7 @@ import { Address } from "../../src/record/address.ts";
 import { ContentFormat, type Message } from "../../src/record/message.ts";
 import { Receipt } from "../../src/record/receipt.ts";
 import type { Appending } from "./appending.ts";
+import type { BitFlip } from "./bitFlips.ts";
 import { type Appended, type PartitionModel, valueOf } from "./partitionModel.ts";
 import { type Copy, contentOf, QueueModel } from "./queueModel.ts";
 import { TopicModel } from "./topicModel.ts";
@@ -22,6 +23,7 @@ const ofTheDisk = new Set([
   "EIO",
   "ENOSPC",
 ]);
+const ofTheJournal: ReadonlySet<string> = new Set([".journal", ".segment", ".dead"]);
 const exchange = "many";
 const streamIdsMax = 20;
 
@@ -409,7 +411,7 @@ export class Queueing {
   }
 
   /** Looks at all that is there, and puts it back. */
-  async started(clean: boolean, saidDamaged: () => boolean): Promise<void> {
+  async started(clean: boolean, flip: BitFlip | undefined, isFlipped: boolean): Promise<boolean> {
     this.held = [];
     this.consumers = [];
     for (const [stream, ids] of this.streamIds)
@@ -417,10 +419,13 @@ export class Queueing {
         stream,
         ids.filter(({ append }) => append.fate !== "gone"),
       );
-    for (const queue of this.queues) await this.look(queue, clean, saidDamaged);
+    const inJournal = flip !== undefined && ofTheJournal.has(flip.kind);
+    let missing = false;
+    for (const queue of this.queues) missing = (await this.look(queue, clean, !inJournal ? "none" : isFlipped ? "now" : "was")) || missing;
+    return missing;
   }
 
-  private async look(queue: QueueModel, clean: boolean, saidDamaged: () => boolean): Promise<void> {
+  private async look(queue: QueueModel, clean: boolean, damage: "none" | "now" | "was"): Promise<boolean> {
     const { node, random } = this.world;
     queue.fetching = 0;
     if (queue.existence === "unknown") await this.decide(queue);
@@ -433,12 +438,13 @@ export class Queueing {
     this.world.trace(
       () => `found ${found.map(({ delivery }) => delivery.content.subarray(1, 9).toString().split(" ")[0])} in ${queue.name}`,
     );
-    queue.started(
+    const missing = queue.started(
       found.map(({ delivery }) => delivery),
       clean,
-      saidDamaged,
+      damage,
     );
     while (found.length > 0) handle.requeue((found.splice(random.below(found.length), 1)[0] as (typeof found)[number]).delivery.offset);
+    return missing;
   }
 
   /** The deletion, or the declaration after it, was under way: either is fine, whole. */

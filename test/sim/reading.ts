@@ -155,6 +155,20 @@ export class Reading {
     model.foundTimestamp(timestamp, outcome.value, reader.startOffset(), end);
   }
 
+  /** With nothing else going on. */
+  async searchSome(topic: string, partition: number, model: PartitionModel): Promise<void> {
+    const descriptor = this.world.node.log.topic(topic)?.description.partitions[partition];
+    if (descriptor === undefined) return;
+    const reader = await this.world.node.log.openReader(descriptor);
+    for (let n = 0; n < 2; n++) {
+      const timestamp = model.someTimestamp(this.world.random) + this.world.random.below(3) - 1;
+      const found = await this.world.until(reader.offsetForTimestamp(timestamp));
+      if (found?.error !== undefined) throw unexpected(`searching ${model.where} by time`, found.error);
+      if (found !== undefined) model.foundTimestamp(timestamp, found.value, reader.startOffset(), reader.highWatermark());
+    }
+    await reader.close();
+  }
+
   private async outOfRange(): Promise<void> {
     const one = await this.reader();
     if (one === undefined) return;

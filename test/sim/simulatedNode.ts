@@ -40,19 +40,27 @@ export interface NodeSurroundings {
 export class LogLines implements Logger {
   readonly lines: string[] = [];
 
+  constructor(private readonly trace: (line: () => string) => void = () => undefined) {}
+
   debug(): void {}
   info(): void {}
 
   warn(message: string, fields: LogFields = {}): void {
-    this.lines.push(`${message} ${textOf(fields)}`);
+    this.say(message, fields);
   }
 
   error(message: string, fields: LogFields = {}): void {
-    this.lines.push(`${message} ${textOf(fields)}`);
+    this.say(message, fields);
   }
 
   child(): Logger {
     return this;
+  }
+
+  private say(message: string, fields: LogFields): void {
+    const line = `${message} ${textOf(fields)}`;
+    this.lines.push(line);
+    this.trace(() => `log: ${line.replaceAll("\n", " ")}`);
   }
 }
 

@@ -6,6 +6,7 @@ import { Random } from "../../src/base/random.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { Appending } from "./appending.ts";
+import { type BitFlip, checkDamaged, flipSomeBit } from "./bitFlips.ts";
 import { Faults } from "./faults.ts";
 import type { Ending, Moment, PartitionModel } from "./partitionModel.ts";
 import { Queueing } from "./queueing.ts";
@@ -56,7 +57,7 @@ const textWithStack = (error: unknown): string => (error instanceof Error ? (err
 class Simulation implements World {
   readonly random: Random;
   readonly counters = new Map<string, number>();
-  log = new LogLines();
+  log = new LogLines((line) => this.trace(line));
   life = 0;
   done = 0;
   current = "start";
@@ -71,6 +72,11 @@ class Simulation implements World {
   /** Since the last start that came to its end. */
   private powerLost = false;
   private isSetUp = false;
+  /** What is flipped now, and what the log said of it since. */
+  private flip: BitFlip | undefined;
+  /** What was flipped and said; what it took along is forgiven. */
+  private forgive: BitFlip | undefined;
+  private saidOfFlip = false;
   private diedAt: Moment = { ms: beginMs, turn: 0 };
   /** It may have been about to cut what was not synced. */
   private diedInTrouble = false;
@@ -110,6 +116,7 @@ class Simulation implements World {
       { name: "wait for long", weight: 1, run: () => this.waitLong() },
       { name: "restart", weight: 4, run: () => this.restart() },
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
+      { name: "a flipped bit", weight: 2, run: () => this.flipBit() },
     ];
     const parts = [this.appending, this.reading, lives, this.queueing, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];
@@ -253,6 +260,33 @@ class Simulation implements World {
     throw unexpected("a second process on the directory", outcome?.error ?? new Error("it was let in"));
   }
 
+  /** A bit flips; the process ends, another one starts, or refuses to; then the bit is as it was, and everything must be there again. */
+  private async flipBit(): Promise<void> {
+    this.flip = flipSomeBit(this.fileSystem, this.random);
+    if (this.flip === undefined) return;
+    const { kind, file, position } = this.flip;
+    this.note(`fault: a flipped bit in ${kind}`);
+    this.trace(() => `a bit is flipped in ${file} at byte ${position}`);
+    this.troubled = true;
+    await this.restart();
+    this.followFlip();
+    this.flip?.undo();
+    const flipped = this.flip;
+    this.flip = undefined;
+    this.forgive = this.saidOfFlip ? flipped : undefined;
+    this.die("kill");
+    await this.start();
+    this.forgive = undefined;
+    this.saidOfFlip = false;
+  }
+
+  private followFlip(): void {
+    const { flip } = this;
+    if (flip === undefined || this.saidOfFlip) return;
+    this.saidOfFlip = this.log.lines.some((line) => line.includes(flip.file));
+    if (this.saidOfFlip) this.note(`a flipped bit in ${flip.kind} is found and named`);
+  }
+
   // ---- starts and ends
 
   private get pid(): number {
@@ -292,6 +326,7 @@ class Simulation implements World {
   }
 
   private die(how: "kill" | "power"): void {
+    this.followFlip();
     this.life++;
     this.trace(() => `end by ${how}`);
     if (this.running !== undefined) {
@@ -305,7 +340,7 @@ class Simulation implements World {
     this.faults.heal();
     this.troubled = false;
     this.restartIn = Number.POSITIVE_INFINITY;
-    this.log = new LogLines();
+    this.log = new LogLines((line) => this.trace(line));
   }
 
   /** Starts until one comes to its end: some are killed on their way, and on some the disk fails. */
@@ -323,6 +358,7 @@ class Simulation implements World {
       else {
         if (outcome === undefined) demand(disturbed && !this.troubled, () => "a start does not come to an end");
         else if (textOf(outcome.error).includes("comes before it")) throw new KnownWeakness();
+        else if (this.flip !== undefined && textOf(outcome.error).includes(this.flip.file)) this.refusedForFlip(this.flip);
         else if (!this.troubled) throw unexpected("a start", outcome.error);
         this.note(outcome === undefined ? "a start is killed on its way" : "a start fails and says so");
         this.die(this.random.below(2) === 0 ? "power" : "kill");
@@ -332,6 +368,13 @@ class Simulation implements World {
     this.troubled = false;
     if (this.isSetUp) await this.look();
     this.stopped = false;
+  }
+
+  /** The operator puts the right file back. */
+  private refusedForFlip(flip: BitFlip): void {
+    this.note(`a start is refused for a flipped bit in ${flip.kind}`);
+    flip.undo();
+    this.flip = undefined;
   }
 
   private async look(): Promise<void> {
@@ -348,13 +391,21 @@ class Simulation implements World {
       for (const [partition, model] of topic.partitions.entries()) if (isThere) await this.lookAt(topic, partition, model);
     }
     demand(names.size === 0, () => `there are topics that nobody created: ${[...names].join(", ")}`);
-    await this.queueing.started(this.stopped, () => false);
+    const missing = await this.queueing.started(this.stopped, this.flip ?? this.forgive, this.flip !== undefined);
+    this.followFlip();
+    demand(
+      !missing || this.saidOfFlip || this.forgive !== undefined,
+      () => `messages are missing, and nobody says that ${this.flip?.file} is damaged`,
+    );
     this.powerLost = false;
   }
 
   private async lookAt(topic: TopicModel, partition: number, model: PartitionModel): Promise<void> {
     const log = this.node.log.topic(topic.name);
     if (log === undefined) return;
+    if (this.flip?.kind === ".log" && this.flip.file.includes(`/${topic.name}-${partition}/`)) {
+      return this.lookAtDamaged(topic, partition, model, this.flip);
+    }
     const found = await this.mustEnd(this.reading.readAll(topic.name, partition), `reading all of ${model.where}`);
     const start = log.startOffset(partition);
     this.reading.checkRetention(topic, model, start);
@@ -364,8 +415,9 @@ class Simulation implements World {
       log.endOffset(partition),
       this.powerLost || (this.diedInTrouble && model.sync.kind !== "always"),
       this.diedAt,
-      () => false,
+      () => this.isForgiven(topic, partition),
     );
+    await this.reading.searchSome(topic.name, partition, model);
     if (topic.isStream) return;
     for (const producer of topic.producers[partition] ?? []) {
       const kept = model.ofProducer(producer.name);
@@ -380,5 +432,24 @@ class Simulation implements World {
       );
     }
     if (this.random.below(4) === 0) await this.appending.checkRecognised(topic, partition);
+  }
+
+  private isForgiven(topic: TopicModel, partition: number): boolean {
+    return this.forgive?.file.includes(`/${topic.name}-${partition}/`) === true;
+  }
+
+  private async lookAtDamaged(topic: TopicModel, partition: number, model: PartitionModel, flip: BitFlip): Promise<void> {
+    const refusals: string[] = [];
+    const found = await this.mustEnd(
+      this.reading.readAll(topic.name, partition, (error) => {
+        if (codeOf(error) !== "LOG_CORRUPT") return false;
+        refusals.push(textOf(error));
+        return true;
+      }),
+      `reading all of ${model.where}`,
+    );
+    this.followFlip();
+    if (refusals.length > 0) this.note("a damaged batch is refused, and the rest served");
+    checkDamaged(model, flip, found, refusals, this.saidOfFlip || this.powerLost);
   }
 }

@@ -111,6 +111,18 @@ export class SimulatedFileSystem implements FileSystem {
     return node instanceof FileNode ? node.current.bytes : undefined;
   }
 
+  /** All files below a folder, as processes see them. */
+  files(folder: string): string[] {
+    const found: string[] = [];
+    const node = this.find(folder);
+    if (!(node instanceof DirectoryNode)) return found;
+    for (const [name, child] of node.current) {
+      if (child instanceof FileNode) found.push(path.join(folder, name));
+      else found.push(...this.files(path.join(folder, name)));
+    }
+    return found.sort();
+  }
+
   private fileNode(file: string): FileNode {
     const node = this.find(file);
     if (!(node instanceof FileNode)) throw systemError("ENOENT", "flip", file);

@@ -49,10 +49,11 @@ export class PartitionTrouble {
     this.over ||= damaged;
     partition.stop(failure, damaged);
     this.surroundings.logger.error("a partition takes nothing for now", { partition: partition.where, error: failure.toText() });
+    const published = partition.published.offset;
     await this.repair();
-    // a full disk that let a part of a write through and not be cut again: what was refused could yet be there at the next start
-    const isUnclear = partition.files.broken && failure.code === "LOG_DISK_FULL";
-    partition.giveUp(isUnclear ? failedError(partition.where, cause) : failure);
+    // a full disk may let a part through: what could not be cut again, or was synced before a roll that failed, is not refused for sure
+    const isUnclear = partition.files.broken || partition.files.end.offset > published;
+    partition.giveUp(isUnclear && failure.code === "LOG_DISK_FULL" ? failedError(partition.where, cause) : failure);
     if (partition.files.broken || failure.code === "LOG_DISK_FULL") this.retryLater();
     else this.current = undefined;
   }

@@ -1,0 +1,71 @@
+import type { Random } from "../../src/base/random.ts";
+import type { StoredRecord } from "../../src/record/record.ts";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import type { PartitionModel } from "./partitionModel.ts";
+import { dataDirectory } from "./simulatedNode.ts";
+import { demand } from "./violation.ts";
+
+/** By where the file's name ends. */
+const kinds = [".log", ".index", ".timeindex", ".snapshot", "/catalog", "/topology", ".journal", ".segment", ".dead"] as const;
+type Kind = (typeof kinds)[number];
+
+export interface BitFlip {
+  readonly kind: Kind;
+  readonly file: string;
+  readonly position: number;
+  /** Where the bit still is as it was flipped. */
+  undo(): void;
+}
+
+const keyedStoreMarker = Buffer.from([0xff, 0xfe, 0xc0, 0xf5]);
+const journalHeaderBytes = 32;
+const journalCommit = 4;
+
+/** A bit somewhere on the disk, but not where a flipped one and a torn write are the same to everybody. Undefined: there is no such file. */
+export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): BitFlip | undefined {
+  const kind = random.pick(kinds);
+  const files = fileSystem.files(dataDirectory).filter((file) => file.endsWith(kind));
+  if (files.length === 0) return undefined;
+  const file = random.pick(files);
+  const bytes = fileSystem.peek(file) as Buffer;
+  const isNewest = file === files.toSorted().at(-1);
+  const end = tellableEnd(kind, bytes, isNewest);
+  if (end <= 0) return undefined;
+  const position = random.below(end);
+  const undo = fileSystem.flip(file, position, 1 << random.below(8));
+  return { kind, file, position, undo };
+}
+
+/** What the last write left looks the same, flipped or torn; and the one before it is the last if that gets lost. */
+function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
+  if (kind === "/catalog" || kind === "/topology") return bytes.lastIndexOf(keyedStoreMarker, bytes.lastIndexOf(keyedStoreMarker) - 1);
+  if (kind !== ".journal") return bytes.length;
+  const commits: number[] = [];
+  let at = journalHeaderBytes;
+  for (let length = 0; at + 16 <= bytes.length; at += length) {
+    length = bytes.readUInt32LE(at);
+    if (length < 16 || length > bytes.length - at) break;
+    if (bytes[at + 12] === journalCommit) commits.push(at);
+  }
+  return isNewest ? (commits.at(-3) ?? 0) : at;
+}
+
+/**
+ * A partition in which a bit is flipped: what it serves is right, what it does not serve is in the damaged segment, and said to be damaged.
+ * @param refusals what the reads said that failed.
+ */
+export function checkDamaged(
+  model: PartitionModel,
+  flip: BitFlip,
+  found: readonly StoredRecord[],
+  refusals: readonly string[],
+  saidCut: boolean,
+): void {
+  for (const refusal of refusals)
+    demand(refusal.includes(flip.file), () => `${refusal} does not name ${flip.file}, where a bit was flipped`);
+  const [base, next] = model.checkServed(found);
+  demand(
+    refusals.length > 0 || saidCut || base === undefined,
+    () => `${model.where} does not serve offset ${base} to ${next}, and does not say why`,
+  );
+}

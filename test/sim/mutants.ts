@@ -1,0 +1,121 @@
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+import type { Plugin } from "esbuild";
+
+/** A way to break the code on purpose, so that it shows that the simulation finds what it is for. */
+export interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  /** Must be in the file exactly once: whoever moves it looks what has become of the mutant. */
+  readonly from: string;
+  readonly to: string;
+}
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: "an append with `always` is acknowledged without its sync",
+    file: "src/log/embedded/partitionFiles.ts",
+    from: "if (sync) await writer.sync();",
+    to: "if (sync) void 0;",
+  },
+  {
+    name: "recovery does not cut the torn tail",
+    file: "src/log/embedded/recovery.ts",
+    from: "await file.truncate(end);",
+    to: "",
+  },
+  {
+    name: "recovery does not sync what a killed process left in the page cache",
+    file: "src/log/embedded/recovery.ts",
+    from: "    await file.sync();\n",
+    to: "",
+  },
+  {
+    name: "recovery takes bad bytes in the middle for a torn tail, and cuts there",
+    file: "src/log/embedded/recovery.ts",
+    from: "const tornTail = nextBase === undefined && offset >= syncedOffset;",
+    to: "const tornTail = true;",
+  },
+  {
+    name: "the producers are not read from the batches behind the last snapshot",
+    file: "src/log/embedded/recovery.ts",
+    from: "if (offset >= snapshot.offset) snapshot.state.applyBatch(bytes, at);",
+    to: "",
+  },
+  {
+    name: "a new segment's name is not synced",
+    file: "src/log/embedded/segmentWriter.ts",
+    from: "    await this.fileSystem.syncDirectory(this.folder);\n    await this.active.close();",
+    to: "    await this.active.close();",
+  },
+  {
+    name: "a segment is not synced before the next one is begun",
+    file: "src/log/embedded/segmentWriter.ts",
+    from: "    await this.sync();\n    await this.active.syncIndexes();\n    await writeSnapshot",
+    to: "    this.syncedEnd = this.end;\n    await this.active.syncIndexes();\n    await writeSnapshot",
+  },
+  {
+    name: "after a failure the file is not cut",
+    file: "src/log/embedded/partitionRepair.ts",
+    from: "await file.truncate(synced.bytes);",
+    to: "",
+  },
+  {
+    name: "the keyed store does not sync its entries",
+    file: "src/log/keyedStore.ts",
+    from: "        await this.handle.sync();\n        this.end += entry.length;",
+    to: "        this.end += entry.length;",
+  },
+  {
+    name: "the journal's replay does not check the chain",
+    file: "src/log/journal/recovery.ts",
+    from: "if (length < entryHeadBytes || window.bytes.readUInt32LE(here - window.start + 8) !== chain) return broken;",
+    to: "if (length < entryHeadBytes) return broken;",
+  },
+  {
+    name: "the journal's replay passes over acknowledgements",
+    file: "src/broker/queueRecovery.ts",
+    from: "queues.get(queue)?.replayAcknowledged(offset);",
+    to: "",
+  },
+  {
+    name: "a segment of the journal gets its name before it is synced",
+    file: "src/log/journal/segmentWriter.ts",
+    from: "await handle.sync();",
+    to: "",
+  },
+  {
+    name: "a file of the journal is used again before its new name is synced",
+    file: "src/log/journal/journalFiles.ts",
+    from: "        await this.fileSystem.rename(oldest.path, making);\n        await this.fileSystem.syncDirectory(this.directory);",
+    to: "        await this.fileSystem.rename(oldest.path, making);",
+  },
+  {
+    name: "a requeued copy is looked for in the list as it was before it was sorted",
+    file: "src/broker/requeuedCopies.ts",
+    from: "const at = this.indexOf(offset); // first",
+    to: "const before = this.copies; if (!this.sorted) return before[this.indexOf(offset)]?.position; const at = this.indexOf(offset); // first",
+  },
+];
+
+/** Replaces the text while the file is bundled. */
+export function mutating({ file, from, to }: Mutant): Plugin {
+  const wanted = path.resolve(file);
+  return {
+    name: "mutant",
+    setup(setup) {
+      let met = false;
+      setup.onLoad({ filter: /\.ts$/ }, async ({ path: loaded }) => {
+        if (loaded !== wanted) return undefined;
+        const source = await readFile(loaded, "utf8");
+        const count = source.split(from).length - 1;
+        if (count !== 1) throw new Error(`${file} has ${count} times what the mutant replaces: ${from}`);
+        met = true;
+        return { contents: source.replace(from, () => to), loader: "ts" };
+      });
+      setup.onEnd(() => {
+        if (!met) throw new Error(`${file} is not in the bundle`);
+      });
+    },
+  };
+}
