@@ -97,13 +97,17 @@ export interface Cut {
   readonly countsTo: number;
 }
 
-/** The cut that the file with this sequence begins with, if it does. @param begin the file's first bytes behind its header */
-export function decodeCut(begin: Buffer, sequence: number): Cut | undefined {
+/**
+ * The cut that the file with this sequence begins with, if it does. `first`: it is the one that the chain begins with; else that one is
+ * broken, and this the other.
+ * @param begin the file's first bytes behind its header
+ */
+export function decodeCut(begin: Buffer, sequence: number): (Cut & { readonly first: boolean }) | undefined {
   for (let at = 0; at < 2 * cutEntryBytes; at += cutEntryBytes) {
     if (!isEntry(begin, at, Math.min(begin.length, at + cutEntryBytes)) || begin[at + 12] !== EntryKind.cut) continue;
     const body = at + entryHeadBytes;
     if (begin.readDoubleLE(body) !== sequence) continue;
-    return { sequence: begin.readDoubleLE(body + 8), countsTo: begin.readUInt32LE(body + 16) };
+    return { sequence: begin.readDoubleLE(body + 8), countsTo: begin.readUInt32LE(body + 16), first: at === 0 };
   }
   return undefined;
 }

@@ -152,14 +152,15 @@ export class JournalFiles {
     return this.list.at(-1)?.sequence ?? 0;
   }
 
-  /** What was begun after that file failed too, and counts for nobody: it goes at once, as far as the disk lets it. */
+  /** What was begun after that file failed too, and counts for nobody: it goes at once, or in its turn if the disk does not let it. */
   async giveUpAfter(sequence: number): Promise<void> {
-    const keep = this.list.findIndex((file) => file.sequence > sequence);
-    for (const file of keep === -1 ? [] : this.list.splice(keep).reverse()) {
+    for (const file of this.list.filter((one) => one.sequence > sequence).reverse()) {
       try {
         await this.remove(file);
+        this.list.splice(this.list.indexOf(file), 1);
       } catch (error) {
-        this.logger.warn("could not remove a file of the journal that failed; the next start will", { file: file.path, error });
+        file.countsTo = fileHeaderBytes;
+        this.logger.warn("could not remove a file of the journal that failed; trying again later", { file: file.path, error });
       }
     }
   }
@@ -293,10 +294,13 @@ export class JournalFiles {
     for (;;) {
       const reused = await this.takeFree(1, async (oldest) => {
         if (oldest.damaged) return this.putAside(oldest);
-        await this.giveName(oldest, making);
+        // a try that failed has taken its name already
+        if ((await this.fileSystem.stat(oldest.path)) === undefined) return this.remove(oldest);
+        await this.fileSystem.rename(oldest.path, making);
+        await this.fileSystem.syncDirectory(this.directory);
         return oldest.ready;
       });
-      if (reused !== "put aside") return reused;
+      if (reused !== "gone") return reused;
     }
   }
 
@@ -340,7 +344,7 @@ export class JournalFiles {
   }
 
   private async removeFree(): Promise<void> {
-    const leave = (file: JournalFile): Promise<unknown> => (file.damaged ? this.putAside(file) : this.remove(file).then(() => true));
+    const leave = (file: JournalFile): Promise<unknown> => (file.damaged ? this.putAside(file) : this.remove(file));
     while ((await this.takeFree(freeFilesMax + 1, leave)) !== undefined);
   }
 
@@ -352,32 +356,25 @@ export class JournalFiles {
       const oldest = this.list[0] as JournalFile;
       const left = await leave(oldest);
       this.list.shift();
+      this.hooks.changed(); // the next oldest may have to move
       return left;
     });
     this.freeing = freeing.catch(() => undefined);
     return freeing;
   }
 
-  private async remove(file: JournalFile): Promise<void> {
+  private async remove(file: JournalFile): Promise<"gone"> {
     const handle = await file.ready;
     await removeIfThere(this.fileSystem, file.path);
     await this.fileSystem.syncDirectory(this.directory);
     this.made--;
     await handle.close().catch(() => undefined);
+    return "gone";
   }
 
-  private async putAside(file: JournalFile): Promise<"put aside"> {
-    await this.giveName(file, file.path + damagedSuffix);
-    const handle = await file.ready;
-    this.made--;
-    await handle.close().catch(() => undefined);
-    return "put aside";
-  }
-
-  /** A second time after it failed, when the name may be given already. */
-  private async giveName(file: JournalFile, name: string): Promise<void> {
-    if ((await this.fileSystem.stat(file.path)) !== undefined) await this.fileSystem.rename(file.path, name);
-    await this.fileSystem.syncDirectory(this.directory);
+  private async putAside(file: JournalFile): Promise<"gone"> {
+    if ((await this.fileSystem.stat(file.path)) !== undefined) await this.fileSystem.rename(file.path, file.path + damagedSuffix);
+    return this.remove(file);
   }
 
   /** The oldest file, if so many of the oldest ones in a row are free. */

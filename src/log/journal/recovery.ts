@@ -1,7 +1,6 @@
 import type { Destination, JournalVisitor } from "../contract/queueJournal.ts";
 import { FileWindow } from "./fileWindow.ts";
 import {
-  type Cut,
   commitEntryBytes,
   cutEntryBytes,
   decodeCut,
@@ -66,11 +65,17 @@ export async function scanFile(
   }
 }
 
-/** What the file says of an earlier one that failed. */
-export async function cutIn(file: JournalFile): Promise<Cut | undefined> {
-  const begin = Buffer.alloc(2 * cutEntryBytes);
+/** How the file begins: what it says of an earlier one that failed, and what the commits of this journal have in common. */
+export async function beginOf(file: JournalFile): Promise<{ cut: ReturnType<typeof decodeCut>; journalId: Buffer | undefined }> {
+  const begin = Buffer.alloc(2 * cutEntryBytes + commitEntryBytes);
   const handle = await file.ready;
-  return decodeCut(begin.subarray(0, await handle.read(begin, 0, begin.length, fileHeaderBytes)), file.sequence);
+  const bytes = begin.subarray(0, await handle.read(begin, 0, begin.length, fileHeaderBytes));
+  let journalId: Buffer | undefined;
+  for (const at of [0, 2 * cutEntryBytes]) {
+    if (!isEntry(bytes, at, bytes.length) || bytes[at + 12] !== EntryKind.commit) continue;
+    if (bytes.readDoubleLE(at + entryHeadBytes) === file.sequence) journalId ??= Buffer.from(journalIdAt(bytes, at));
+  }
+  return { cut: decodeCut(bytes, file.sequence), journalId };
 }
 
 /** Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. */

@@ -4,7 +4,7 @@ import { type Cut, cutEntryBytes, fileHeaderBytes } from "./format.ts";
 import type { JournalFile, JournalTail } from "./journalFile.ts";
 import type { JournalFiles } from "./journalFiles.ts";
 import { entryAfter } from "./journalMessages.ts";
-import { type ChainPlace, cutIn, readWhole, scanFile, wasSynced, writeAgain } from "./recovery.ts";
+import { beginOf, type ChainPlace, readWhole, scanFile, wasSynced, writeAgain } from "./recovery.ts";
 
 /** Goes through the files from the oldest on; tells what was cut off, a torn end and damage apart. */
 export class Replay {
@@ -12,6 +12,7 @@ export class Replay {
   private readonly found: readonly JournalFile[];
   private readonly fileBytes: number;
   /** Where entries were last, and from where on they may not be synced. */
+  private readonly cuts = new Map<JournalFile, Cut>();
   private last: { readonly file: JournalFile; readonly syncedBelow: number; readonly end: number } | undefined;
 
   constructor(
@@ -67,12 +68,14 @@ export class Replay {
   /** Is what broke the chain more than a torn end? */
   private async isDamage(file: JournalFile, at: number, later: readonly JournalFile[]): Promise<boolean> {
     if (at < file.countsTo && file.countsTo < this.fileBytes) return true;
-    for (const after of later) {
-      const { entries } = await scanFile(after, this.fileBytes, { at: fileHeaderBytes, chain: after.headerCrc }, undefined);
-      if (entries > 0 || (await this.cutOf(after)) !== undefined) return true;
-    }
+    for (const after of later) if (this.cuts.has(after) || (await this.hasEntries(after))) return true;
     const { journalId } = this.files;
     return journalId !== undefined && wasSynced(file, this.fileBytes, at, journalId);
+  }
+
+  private async hasEntries(file: JournalFile): Promise<boolean> {
+    const begin = { at: fileHeaderBytes, chain: file.headerCrc };
+    return (await scanFile(file, this.fileBytes, begin, undefined)).entries > 0;
   }
 
   private async passOver(file: JournalFile, at: number): Promise<ChainPlace | undefined> {
@@ -93,32 +96,39 @@ export class Replay {
 
   /** Newest first: what a later one cut off does not say anything any more. */
   private async applyCuts(): Promise<void> {
-    const cuts: { readonly from: number; readonly to: number }[] = [];
-    for (const file of this.found.toReversed()) {
-      const cut = await this.cutOf(file);
-      if (cut === undefined) continue;
-      cuts.push({ from: cut.sequence, to: file.sequence });
-      for (const earlier of this.found) {
-        if (earlier.sequence >= file.sequence || earlier.sequence < cut.sequence) continue;
+    const begins = new Map<JournalFile, Awaited<ReturnType<typeof beginOf>>>();
+    for (const file of this.found) {
+      const begin = await beginOf(file);
+      begins.set(file, begin);
+      this.files.journalId ??= begin.journalId;
+    }
+    for (const [index, file] of [...this.found.entries()].reverse()) {
+      const cut = begins.get(file)?.cut;
+      if (cut === undefined || file.countsTo < fileHeaderBytes + 2 * cutEntryBytes) continue;
+      // half of it may be torn: then nothing behind it counts, nor does it
+      if (!cut.first && !(await this.isDamage(file, fileHeaderBytes, this.found.slice(index + 1)))) continue;
+      this.cuts.set(file, cut);
+      for (const earlier of this.found.slice(0, index)) {
+        if (earlier.sequence < cut.sequence) continue;
         const countsTo = earlier.sequence === cut.sequence ? cut.countsTo : fileHeaderBytes;
         earlier.countsTo = Math.min(earlier.countsTo, countsTo);
       }
     }
-    await this.reportGaps(cuts);
-  }
-
-  private async cutOf(file: JournalFile): Promise<Cut | undefined> {
-    return file.countsTo < fileHeaderBytes + 2 * cutEntryBytes ? undefined : cutIn(file);
+    await this.reportGaps();
   }
 
   /** A file that is not there, and was not given up. */
-  private async reportGaps(cuts: readonly { readonly from: number; readonly to: number }[]): Promise<void> {
+  private async reportGaps(): Promise<void> {
+    // a file of which nothing counts may never have been made
+    const cuts = Array.from(this.cuts, ([{ sequence }, cut]) => ({
+      from: cut.countsTo === fileHeaderBytes ? cut.sequence - 1 : cut.sequence,
+      to: sequence,
+    }));
     for (const [index, file] of this.found.entries()) {
       const before = this.found[index - 1];
       if (before === undefined || file.sequence === before.sequence + 1) continue;
       if (cuts.some(({ from, to }) => from <= before.sequence && file.sequence <= to)) continue;
-      const { entries } = await scanFile(file, this.fileBytes, { at: fileHeaderBytes, chain: file.headerCrc }, undefined);
-      if (entries === 0) continue;
+      if (!(await this.hasEntries(file))) continue;
       this.damagedEntries++;
       this.logger.error("files of the journal are missing: what was in them is lost", {
         file: file.path,
