@@ -118,7 +118,8 @@ export class JournalFiles {
   /** After the replay: so many came after the one to go on in, and are empty. What is behind a gap would look like a loss later. */
   async setAside(count: number): Promise<void> {
     const empty = this.list.splice(this.list.length - count);
-    this.lastSequence = this.list.at(-1)?.sequence ?? 0;
+    // the numbers only ever grow: segments are named after them
+    this.lastSequence = this.list.at(-1)?.sequence ?? (empty[0]?.sequence ?? 1) - 1;
     const gap = empty.findIndex((file, n) => file.damaged || file.sequence !== this.lastSequence + 1 + n);
     const superfluous = gap === -1 ? [] : empty.splice(gap);
     this.spares.push(...empty);
@@ -152,16 +153,19 @@ export class JournalFiles {
     return this.list.at(-1)?.sequence ?? 0;
   }
 
-  /** What was begun after that file failed too, and counts for nobody: it goes at once, or in its turn if the disk does not let it. */
+  /**
+   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without the
+   * cut before it. What the disk does not let go does in its turn.
+   */
   async giveUpAfter(sequence: number): Promise<void> {
-    for (const file of this.list.filter((one) => one.sequence > sequence).reverse()) {
+    for (let file = this.list.at(-1); file !== undefined && file.sequence > sequence; file = this.list.at(-1)) {
       try {
         await this.remove(file);
-        this.list.splice(this.list.indexOf(file), 1);
       } catch (error) {
-        file.countsTo = fileHeaderBytes;
         this.logger.warn("could not remove a file of the journal that failed; trying again later", { file: file.path, error });
+        return;
       }
+      this.list.pop();
     }
   }
 

@@ -42,7 +42,9 @@ export class Replay {
     for (const [index, file] of this.found.entries()) {
       const end = await this.applyFile(file, this.found.slice(index + 1));
       if (end === undefined) continue;
-      await this.files.setAside(this.found.length - index - 1);
+      const isNew = end.at === fileHeaderBytes;
+      await this.files.setAside(this.found.length - index - (isNew ? 0 : 1));
+      if (isNew) break; // if it is in its place, it is the next one
       return { file, offset: end.at, chain: end.chain };
     }
     const file = this.files.next();
