@@ -124,7 +124,7 @@ export class JournalFiles {
     const superfluous = gap === -1 ? [] : empty.splice(gap);
     this.spares.push(...empty);
     this.lastSequence += empty.length;
-    for (const file of superfluous.reverse()) await this.remove(file);
+    for (const file of superfluous.toReversed()) await this.remove(file);
   }
 
   /** The next file to write in; it may not be ready yet. */

@@ -104,7 +104,7 @@ export class Replay {
       begins.set(file, begin);
       this.files.journalId ??= begin.journalId;
     }
-    for (const [index, file] of [...this.found.entries()].reverse()) {
+    for (const [index, file] of [...this.found.entries()].toReversed()) {
       const cut = begins.get(file)?.cut;
       if (cut === undefined || file.countsTo < fileHeaderBytes + 2 * cutEntryBytes) continue;
       // half of it may be torn: then nothing behind it counts, nor does it
