@@ -50,17 +50,23 @@ export class Rescue {
   begin = 0;
 
   constructor(
-    readonly held: readonly HeldBytes[],
+    /** In order. */
+    private readonly held: readonly HeldBytes[],
     readonly cut: Cut,
     private readonly files: JournalFiles,
     private readonly budget: ByteBudget,
   ) {}
 
   at(position: number): HeldBytes | undefined {
-    return this.held.find((one) => {
-      const begin = one.file.sequence * this.files.fileBytes + one.fileOffset;
-      return position >= begin && position < begin + one.bytes.length;
-    });
+    let [low, high] = [0, this.held.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const one = this.held[middle] as HeldBytes;
+      if (this.beginOf(one) + one.bytes.length <= position) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.held[low];
+    return found !== undefined && this.beginOf(found) <= position ? found : undefined;
   }
 
   /** Again, from the beginning, after it failed: into yet another file. @returns where to go on, with all of it synced */
@@ -95,8 +101,9 @@ export class Rescue {
   async tellTenants(tenants: JournalTenants, dropMoved: (from: number, to: number) => boolean): Promise<void> {
     let told = 0;
     let place = 0;
-    for (const { file, fileOffset, bytes } of this.held) {
-      const begin = file.sequence * this.files.fileBytes + fileOffset;
+    for (const one of this.held) {
+      const { file, bytes } = one;
+      const begin = this.beginOf(one);
       for (let at = 0, length = 0; at < bytes.length; at += length) {
         length = bytes.readUInt32LE(at);
         const kind = bytes[at + 12];
@@ -107,6 +114,10 @@ export class Rescue {
         if (++told % tenantsPerSliceMax === 0) await nextTurn();
       }
     }
+  }
+
+  private beginOf({ file, fileOffset }: HeldBytes): number {
+    return file.sequence * this.files.fileBytes + fileOffset;
   }
 
   private movePins(from: JournalFile, to: number, pins: number): void {

@@ -2,9 +2,11 @@ import { describe, expect, test } from "vitest";
 import { type Branch, type FaultBranch, type IgnoreSync, JournalLife, noBranches, noFaultBranches } from "./journalLife.ts";
 
 const processes = 6;
+/** Against a hang, not for speed: another machine is several times as slow. */
+const timeout = 180_000;
 
 describe("the journal beside a model, through losses of power, kills and restarts", () => {
-  test("what was confirmed is there, what was surely acknowledged is not, and nothing else is", async () => {
+  test("what was confirmed is there, what was surely acknowledged is not, and nothing else is", { timeout }, async () => {
     const met: Record<Branch, number> = { ...noBranches };
     for (let seed = 0; seed < 150; seed++) {
       const life = new JournalLife(seed);
@@ -14,7 +16,7 @@ describe("the journal beside a model, through losses of power, kills and restart
     for (const [branch, count] of Object.entries(met)) expect(count, branch).toBeGreaterThan(0);
   });
 
-  test("the same on a disk that refuses writes, syncs and changes of names, a few times in a row", async () => {
+  test("the same on a disk that refuses writes, syncs and changes of names, a few times in a row", { timeout }, async () => {
     const met: Record<FaultBranch, number> = { ...noFaultBranches };
     for (let seed = 0; seed < 250; seed++) {
       const life = new JournalLife(seed, { faulty: true });
@@ -40,7 +42,7 @@ describe("the journal beside a model, through losses of power, kills and restart
     "of the folder at the start": (path, kind, _, opening) => kind === "directory" && opening && path === "/journal",
   };
 
-  test.each(Object.entries(syncs))("without the sync %s it finds a loss", async (what, ignoreSync) => {
+  test.each(Object.entries(syncs))("without the sync %s it finds a loss", { timeout }, async (what, ignoreSync) => {
     let found: string | undefined;
     // what a list of what is gone does can only be missed right before a file goes
     const options = { ignoreSync, diesAtRename: what.includes("such a list") };
@@ -48,7 +50,7 @@ describe("the journal beside a model, through losses of power, kills and restart
     expect(found).toBeDefined();
   });
 
-  test("without the sync of what goes on in another file it finds a loss", async () => {
+  test("without the sync of what goes on in another file it finds a loss", { timeout }, async () => {
     const ignoreSync: IgnoreSync = (path, kind, _change, opening, down) => down && !opening && kind === "file" && path.endsWith(".journal");
     let found: string | undefined;
     for (let seed = 0; seed < 1000 && found === undefined; seed++) {

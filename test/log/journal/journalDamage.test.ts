@@ -27,7 +27,9 @@ async function closed(): Promise<{ readonly fs: SimulatedFileSystem; readonly po
   return { fs, positions };
 }
 
-test("a flipped bit anywhere in a finished file: the start says where, and only what it is in is missing", async () => {
+test("a flipped bit anywhere in a finished file: the start says where, and only what it is in is missing", {
+  timeout: 120_000,
+}, async () => {
   const { fs, positions } = await closed();
   const files = [...new Set(positions.map(nameOf))].slice(0, -1);
   expect(files.length).toBeGreaterThan(2);
