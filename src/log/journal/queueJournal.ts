@@ -70,8 +70,6 @@ export class FileQueueJournal implements QueueJournal {
   private readonly unsynced = new UnsyncedBytes();
   /** While the journal is down. */
   private rescue: Rescue | undefined;
-  /** Drops whose pin is held: where they were when they were given out, and where they are. */
-  private readonly drops = new Map<JournalPosition, JournalPosition>();
   /** How far the file of `tail` is written; with no chunk waiting, that is `tail` itself. */
   private written: JournalPosition;
   private syncedBelow: JournalPosition;
@@ -166,9 +164,7 @@ export class FileQueueJournal implements QueueJournal {
 
   release(position: JournalPosition): void {
     if (position < 0) return this.parts.writeBehind.release(position);
-    const drop = this.drops.size > 0 ? this.drops.get(position) : undefined;
-    if (drop !== undefined) this.drops.delete(position);
-    const file = this.fileOf(drop ?? position);
+    const file = this.fileOf(position);
     if (file === undefined) return;
     if (file.pins <= 0) assert(false, `journal file ${file.sequence} is released only as often as it was pinned`);
     file.unpin();
@@ -187,7 +183,6 @@ export class FileQueueJournal implements QueueJournal {
     const position = this.position(chunk) + chunk.used;
     chunk.dropped(queue, belowOffset);
     chunk.file.pins++;
-    this.drops.set(position, position);
     if (receipt !== undefined) chunk.join(receipt);
     if (!this.due) this.commitSoon();
     return position;
@@ -349,22 +344,13 @@ export class FileQueueJournal implements QueueJournal {
     const { file, offset } = this.tail;
     this.written = this.syncedBelow = file.sequence * this.fileBytes + offset;
     files.cutOff(rescue.cut, rescue.begin);
-    await rescue.tellTenants(this.parts.tenants, (from, to) => this.dropMoved(from, to));
+    await rescue.tellTenants(this.parts.tenants);
     files.reachedBy(file.sequence);
     this.rescue = undefined;
     this.down = undefined;
     this.due = true; // what was acknowledged meanwhile
     logger.info("the journal goes on in another file; nothing that was taken is lost", { file: file.path });
     return true;
-  }
-
-  private dropMoved(from: JournalPosition, to: JournalPosition): boolean {
-    for (const [given, at] of this.drops) {
-      if (at !== from) continue;
-      this.drops.set(given, to);
-      return true;
-    }
-    return false;
   }
 
   private position(chunk: WriteChunk): JournalPosition {

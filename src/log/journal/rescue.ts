@@ -44,7 +44,7 @@ export class UnsyncedBytes {
  * queues are told where it is. Until then it is read at its old places, from memory.
  */
 export class Rescue {
-  /** Where each message and drop is now, in the order in which they lie in `held`. */
+  /** Where each message is now, in the order in which they lie in `held`. */
   private places: number[] = [];
   /** The sequence of the file that begins with the cut. */
   begin = 0;
@@ -89,7 +89,7 @@ export class Rescue {
         }
         // after the cut, which is to be the first of its file
         if (!chunk.committed) chunk.commit(0, processId);
-        if (kind === EntryKind.message || kind === EntryKind.dropped) this.places.push(chunk.file.sequence * fileBytes + chunk.end);
+        if (kind === EntryKind.message) this.places.push(chunk.file.sequence * fileBytes + chunk.end);
         chunk.again(bytes, at, length);
       }
     }
@@ -97,8 +97,8 @@ export class Rescue {
     return { file: chunk.file, offset: chunk.end, chain: chunk.chain };
   }
 
-  /** Once all of it is durable. @param dropMoved says whether the pin of a drop is still held, and moves along */
-  async tellTenants(tenants: JournalTenants, dropMoved: (from: number, to: number) => boolean): Promise<void> {
+  /** Once all of it is durable. The pin of a drop stays where it was: no newer file goes before that one. */
+  async tellTenants(tenants: JournalTenants): Promise<void> {
     let told = 0;
     let place = 0;
     for (const one of this.held) {
@@ -106,11 +106,9 @@ export class Rescue {
       const begin = this.beginOf(one);
       for (let at = 0, length = 0; at < bytes.length; at += length) {
         length = bytes.readUInt32LE(at);
-        const kind = bytes[at + 12];
-        if (kind !== EntryKind.message && kind !== EntryKind.dropped) continue;
+        if (bytes[at + 12] !== EntryKind.message) continue;
         const to = this.places[place++] as number;
-        const moved = kind === EntryKind.message ? tell(tenants, bytes, at, length, begin + at, to) : Number(dropMoved(begin + at, to));
-        if (moved > 0) this.movePins(file, to, moved);
+        this.movePins(file, to, tell(tenants, bytes, at, length, begin + at, to));
         if (++told % tenantsPerSliceMax === 0) await nextTurn();
       }
     }

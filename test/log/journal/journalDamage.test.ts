@@ -118,13 +118,16 @@ test("damage in the last file, in what was synced before later writes, is no tor
   expect(cut.errors).toEqual([]);
 });
 
-test("a damaged file is put aside when it is empty, not used again", async () => {
+test.each(["alone", "with others"])("a damaged file is put aside when it is empty (%s), not used again", async (how) => {
   const { fs, positions } = await closed();
   const file = nameOf(positions[0] as number);
   await flip(fs, file, (positions[1] as number) % fileBytes, 0);
   const { journal, replayed } = await open(fs);
   for (const { position } of replayed.messages) journal.pin(position);
-  for (const { position, destinations } of replayed.messages) journal.acknowledge(1, destinations[0]?.offset as number, position);
+  for (const { position, destinations } of replayed.messages) {
+    if (how === "alone" && nameOf(position) !== file) continue;
+    journal.acknowledge(1, destinations[0]?.offset as number, position);
+  }
   for (let n = 0; n < 60; n++) {
     append(journal, 100 + n, "x".repeat(500));
     await journal.sync();
@@ -179,6 +182,26 @@ test("a flipped bit in what says that a file was cut does not bring back what wa
     for (let n = 1; n < 4; n++) expect(opened.replayed.live.get(`1/${n}`)?.position).toBeGreaterThan(2 * fileBytes);
     await opened.journal.close();
   }
+});
+
+test("a cut whose write was torn cuts nothing off: what the failed file still has comes back, and is not doubled later", async () => {
+  const fs = new SimulatedFileSystem({ seed: 1 });
+  const { journal } = await open(fs);
+  append(journal, 0, "before");
+  await journal.sync();
+  fs.failNext({ op: "sync", path: ".journal", code: "EIO" });
+  append(journal, 1, "flown");
+  await journal.sync().catch(() => undefined);
+  while (journal.stats.refused !== undefined) await new Promise((resolve) => setImmediate(resolve));
+  const killed = fs.kill();
+  await patch(killed, "/journal/000000000002.journal", fileHeaderBytes, Buffer.alloc(cutEntryBytes));
+  const next = await open(killed);
+  expect(liveOf(next)).toEqual([0, 1]);
+  append(next.journal, 2, "after");
+  await next.journal.sync();
+  const last = await open(killed.crash());
+  expect(liveOf(last)).toEqual([0, 1, 2]);
+  expect([...next.errors, ...last.errors]).toEqual([]);
 });
 
 test("a missing file is said, and what is in the others is served", async () => {
