@@ -2,6 +2,7 @@ import type { ByteBudget } from "../../base/byteBudget.ts";
 import type { Clock } from "../../base/clock.ts";
 import { assert, MillraceError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
+import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
 import type { Destination, JournalMessage, JournalPosition, JournalTenants, QueueId, QueueJournal } from "../contract/queueJournal.ts";
@@ -79,6 +80,7 @@ export class FileQueueJournal implements QueueJournal {
   /** While the journal is down, why. */
   private down: MillraceError | undefined;
   private readonly retries: RetryPause;
+  private readonly trouble = new RepeatedTrouble();
   private closing: Promise<void> | undefined;
   private refusal: MillraceError | undefined;
   private syncs = 0;
@@ -336,7 +338,9 @@ export class FileQueueJournal implements QueueJournal {
         break;
       } catch (error) {
         await files.giveUpAfter(newest);
-        logger.error("could not go on in another file of the journal", { directory: this.settings.directory, error });
+        if (this.trouble.isNews(error)) {
+          logger.error("could not go on in another file of the journal; trying again", { directory: this.settings.directory, error });
+        }
         if (this.refusal !== undefined) return false;
       }
     }
@@ -348,6 +352,7 @@ export class FileQueueJournal implements QueueJournal {
     files.reachedBy(file.sequence);
     this.rescue = undefined;
     this.down = undefined;
+    this.trouble.over();
     this.due = true; // what was acknowledged meanwhile
     logger.info("the journal goes on in another file; nothing that was taken is lost", { file: file.path });
     return true;

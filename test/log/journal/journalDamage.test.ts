@@ -185,7 +185,7 @@ test("a flipped bit in what says that a file was cut does not bring back what wa
 });
 
 test("a cut whose write was torn cuts nothing off: what the failed file still has comes back, and is not doubled later", async () => {
-  const fs = new SimulatedFileSystem({ seed: 1 });
+  const fs = new SimulatedFileSystem({ seed: 1, forgottenStaysCached: true });
   const { journal } = await open(fs);
   append(journal, 0, "before");
   await journal.sync();

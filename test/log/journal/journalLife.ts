@@ -136,7 +136,10 @@ export class JournalLife {
     this.filesMax = this.random.pick(filesMax);
     const ignore =
       ignoreSync && ((path: string, kind: SyncKind, change: string) => ignoreSync(path, kind, change, this.opening, this.down));
-    this.fs = new SimulatedFileSystem(ignore === undefined ? { seed } : { seed, ignoreSync: ignore });
+    const forgottenStaysCached = seed % 2 === 0;
+    this.fs = new SimulatedFileSystem(
+      ignore === undefined ? { seed, forgottenStaysCached } : { seed, forgottenStaysCached, ignoreSync: ignore },
+    );
   }
 
   /** @returns what went wrong, if anything */
