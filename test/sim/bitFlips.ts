@@ -28,8 +28,8 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   if (files.length === 0) return undefined;
   const file = random.pick(files);
   const bytes = fileSystem.peek(file) as Buffer;
-  const isNewest = file === files.toSorted().at(-1);
-  const end = tellableEnd(kind, bytes, isNewest);
+  const written = files.filter((one) => kind !== ".journal" || commitsOf(fileSystem.peek(one) as Buffer).commits.length > 0);
+  const end = tellableEnd(kind, bytes, file === written.at(-1));
   if (end <= 0) return undefined;
   const position = random.below(end);
   const undo = fileSystem.flip(file, position, 1 << random.below(8));
@@ -40,14 +40,27 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
 function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
   if (kind === "/catalog" || kind === "/topology") return bytes.lastIndexOf(keyedStoreMarker, bytes.lastIndexOf(keyedStoreMarker) - 1);
   if (kind !== ".journal") return bytes.length;
+  const { commits, end } = commitsOf(bytes);
+  if (!isNewest) return end;
+  // only a write that is surely on the disk can say that what is before it had been synced
+  const last = commits.at(-1);
+  const synced = last === undefined ? 0 : syncedBelow(bytes, last);
+  const telling = commits.findLast((commit, i) => (commits[i + 1] ?? end) <= synced && commit > 0);
+  return telling === undefined ? 0 : syncedBelow(bytes, telling);
+}
+
+const syncedBelow = (bytes: Buffer, commit: number): number => bytes.readUInt32LE(commit + 24);
+
+/** Where the writes of a journal's file begin, and where the last one ends. */
+function commitsOf(bytes: Buffer): { readonly commits: readonly number[]; readonly end: number } {
   const commits: number[] = [];
-  let at = journalHeaderBytes;
-  for (let length = 0; at + 16 <= bytes.length; at += length) {
-    length = bytes.readUInt32LE(at);
-    if (length < 16 || length > bytes.length - at) break;
-    if (bytes[at + 12] === journalCommit) commits.push(at);
+  let end = journalHeaderBytes;
+  for (let length = 0; end + 16 <= bytes.length; end += length) {
+    length = bytes.readUInt32LE(end);
+    if (length < 16 || length > bytes.length - end) break;
+    if (bytes[end + 12] === journalCommit) commits.push(end);
   }
-  return isNewest ? (commits.at(-3) ?? 0) : at;
+  return { commits, end };
 }
 
 /**

@@ -10,13 +10,13 @@ interface Kind {
 const kinds: readonly Kind[] = [
   { op: "read", code: "EIO", paths: [".log", ".journal", ".segment"] },
   { op: "readFile", code: "EIO", paths: [".index", ".timeindex", ".snapshot", ".dead"] },
-  { op: "write", code: "EIO", paths: [".log", ".log", ".journal", ".index", ".snapshot", "catalog", "topology", "-making"] },
-  { op: "write", code: "ENOSPC", paths: [".log", ".journal", ".snapshot", "catalog", "-making"] },
-  { op: "sync", code: "EIO", paths: [".log", ".log", ".journal", ".timeindex", "catalog", "topology", "-making"] },
-  { op: "syncDirectory", code: "EIO", paths: ["topics"] },
-  { op: "open", code: "EIO", paths: [".log", ".snapshot", "-making", ".segment"] },
+  { op: "write", code: "EIO", paths: [".log", ".log", ".journal", ".index", ".snapshot", "catalog", "topology", "-making", ".spare"] },
+  { op: "write", code: "ENOSPC", paths: [".log", ".journal", ".snapshot", "catalog", "-making", ".spare"] },
+  { op: "sync", code: "EIO", paths: [".log", ".log", ".journal", ".timeindex", "catalog", "topology", "-making", ".spare"] },
+  { op: "syncDirectory", code: "EIO", paths: ["topics", "journal"] },
+  { op: "open", code: "EIO", paths: [".log", ".snapshot", "-making", ".spare", ".segment"] },
   { op: "truncate", code: "EIO", paths: [".log", ".index"] },
-  { op: "rename", code: "EIO", paths: ["-making", "catalog"] },
+  { op: "rename", code: "EIO", paths: [".spare", ".journal", "-making", "catalog"] },
   { op: "removeFile", code: "EIO", paths: [".log", ".snapshot", ".segment", ".dead", ".journal"] },
 ];
 

@@ -146,6 +146,7 @@ export class QueueModel {
     }
     if (damage === "now") return missing; // once the bit is as it was, all must be there again
     this.forgetLostIds(there);
+    if (damaged) this.ids = this.ids.map((id) => ({ ...id, certain: false }));
     const ids = new Set(this.ids.map(({ id }) => id));
     const kept = this.copies.filter(
       (copy) => there.has(copy) || (copy.id !== undefined && ids.has(copy.id)) || copy.fate === "refused" || copy.fate === "gone",
