@@ -3,7 +3,9 @@ import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
-import type { PartitionDescriptor, PartitionReader } from "../contract/partitionedLog.ts";
+import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } from "../contract/partitionedLog.ts";
+import { AbortedLookup } from "./abortedLookup.ts";
+import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
 import { closedError, deletedError, outOfRange, readFailed } from "./partitionErrors.ts";
@@ -18,13 +20,24 @@ export interface PartitionAccess {
   readonly watermark: SharedArrayBuffer;
 }
 
+interface ReadBatches {
+  readonly bytes: Buffer;
+  /** There are markers or transactions' batches among them. */
+  readonly transactional: boolean;
+}
+
 /** In any thread of the process that has the log open. */
-export function openPartitionReader(descriptor: PartitionDescriptor, fileSystem: FileSystem, handles: OpenHandles): PartitionReader {
+export function openPartitionReader(
+  descriptor: PartitionDescriptor,
+  { isolation = "read_uncommitted" }: ReaderOptions,
+  fileSystem: FileSystem,
+  handles: OpenHandles,
+): PartitionReader {
   const access = descriptor.access as PartitionAccess;
   if (access?.kind !== "embedded") {
     throw new MillraceError("DESCRIPTOR_UNKNOWN", "The descriptor was made by another kind of log.", { domain: "internal" });
   }
-  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, fileSystem, handles);
+  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, isolation, fileSystem, handles);
 }
 
 /** Remembers where the last read ended, so that reading on costs no search. */
@@ -37,6 +50,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private positionOffset = -1;
   private baseOffsets: number[] = [];
   private generation = 0;
+  private readonly aborted: AbortedLookup;
   private readonly timestamps: TimestampSearch;
   private lastRead: Promise<unknown> = Promise.resolve();
   private closed = false;
@@ -45,11 +59,13 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     readonly topic: string,
     readonly partition: number,
     access: PartitionAccess,
+    private readonly isolation: Isolation,
     private readonly fileSystem: FileSystem,
     private readonly handles: OpenHandles,
   ) {
-    this.watermark = new WatermarkReader(access.watermark);
+    this.watermark = new WatermarkReader(access.watermark, isolation);
     this.folder = access.folder;
+    this.aborted = new AbortedLookup(fileSystem, access.folder);
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
   }
 
@@ -70,7 +86,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       const mark = this.enter();
       try {
         await this.refreshSegments(mark);
-        return await this.timestamps.find(timestamp, this.baseOffsets, mark);
+        return await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
       } catch (error) {
         throw this.told(error, mark.startOffset);
       }
@@ -128,7 +144,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (offset === mark.highWatermark) return Buffer.alloc(0);
     try {
       if (this.positionOffset !== offset || this.segment === undefined) await this.seek(offset, mark);
-      return await this.readOn(mark, bytesMax);
+      const { bytes, transactional } = await this.readOn(mark, bytesMax);
+      if (!transactional || this.isolation === "read_uncommitted") return bytes;
+      const aborted = await this.aborted.between(offset, this.positionOffset, mark);
+      // else these batches are older than what was looked up for them
+      if (this.watermark.read().generation === mark.generation) return onlyCommitted(bytes, aborted);
+      return await this.readNow(offset, bytesMax);
     } catch (error) {
       // the writer cut a file while it was read: what is there now is another
       if (this.watermark.read().generation !== mark.generation) return this.readNow(offset, bytesMax);
@@ -146,6 +167,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return readFailed(this.file(), error);
   }
 
+  /** Are the batch's records none that this reader gives? */
+  private async hides(batch: Buffer, mark: Watermark): Promise<boolean> {
+    if (!touchesTransactions(batch, 0) || this.isolation === "read_uncommitted") return false;
+    return isHidden(batch, 0, await this.aborted.between(baseOffsetAt(batch, 0), lastOffsetAt(batch, 0) + 1, mark));
+  }
+
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
   private async seek(offset: number, mark: Watermark): Promise<void> {
     this.positionOffset = -1;
@@ -160,7 +187,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.positionOffset = offset;
   }
 
-  private async readOn(mark: Watermark, bytesMax: number): Promise<Buffer> {
+  private async readOn(mark: Watermark, bytesMax: number): Promise<ReadBatches> {
     for (;;) {
       const segment = this.segment as OpenSegment;
       const nextBase = this.baseOffsets.find((base) => base > segment.baseOffset) ?? Number.POSITIVE_INFINITY;
@@ -168,13 +195,14 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        return this.readBatches(segment.file, limit, bytesMax, nextBase);
+        return this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark));
       }
       await this.enterNextSegment(segment.baseOffset, mark);
     }
   }
 
-  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number): Promise<Buffer> {
+  /** Nothing at or above `beforeOffset`. */
+  private async readBatches(file: File, limit: number, bytesMax: number, beforeOffset: number): Promise<ReadBatches> {
     const available = limit - this.position;
     let buffer = Buffer.allocUnsafeSlow(Math.min(available, Math.max(bytesMax, BATCH_HEADER_BYTES)));
     let length = await file.read(buffer, 0, buffer.length, this.position);
@@ -188,20 +216,22 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     }
     let end = 0;
     let nextOffset = this.positionOffset;
+    let transactional = false;
     while (end < length) {
       const problem = validateBatch(buffer, end, length);
       if (problem !== undefined) {
         if (end > 0) break; // cut by `bytesMax`; or damaged, then the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
-      if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed
+      if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a write that failed
+      transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
     }
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;
-    return buffer.subarray(0, end);
+    return { bytes: buffer.subarray(0, end), transactional };
   }
 
   /** Up to where the segment's file may be read: a rolled one whole, the last one up to the high watermark. */

@@ -53,8 +53,8 @@ export class SegmentWriter {
     return this.active.latestTimestamp;
   }
 
-  /** Batches that lie back to back in `bytes`. */
-  async write(bytes: Buffer): Promise<void> {
+  /** Batches that lie back to back in `bytes`, and came at `now`. */
+  async write(bytes: Buffer, now: number): Promise<void> {
     let from = 0;
     for (let at = 0; at < bytes.length; ) {
       const baseOffset = baseOffsetAt(bytes, at);
@@ -68,7 +68,8 @@ export class SegmentWriter {
         await this.roll(baseOffset);
       }
       this.active.noteBatch(lastOffset, this.active.bytes + at - from, timestamp);
-      this.producers.applyBatch(bytes, at);
+      const aborted = this.producers.applyBatch(bytes, at, now);
+      if (aborted !== undefined) this.active.noteAborted(aborted);
       this.nextOffset = lastOffset + 1;
       at += batchBytes;
     }
@@ -85,7 +86,12 @@ export class SegmentWriter {
   /** What is written so far, with the producers that go with it: recovery reads on from here. */
   async checkpoint(): Promise<void> {
     await this.sync();
-    await writeSnapshot(this.fileSystem, this.folder, this.nextOffset, this.producers);
+    await writeSnapshot(this.fileSystem, this.folder, this.nextOffset, this.producers, this.active.baseOffset, false);
+  }
+
+  /** What recovery relies on, beside the batches, where it goes on from what is synced. */
+  syncAborted(): Promise<void> {
+    return this.active.syncAborted();
   }
 
   /** For a clean end: everything on the disk, with what the next start relies on. */
@@ -118,7 +124,7 @@ export class SegmentWriter {
   private async roll(baseOffset: number): Promise<void> {
     await this.sync();
     await this.active.syncIndexes();
-    await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers);
+    await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers, baseOffset, true);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
     await this.fileSystem.syncDirectory(this.folder);
     await this.active.close();
