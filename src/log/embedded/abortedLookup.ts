@@ -2,8 +2,8 @@ import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { AbortedTransaction } from "../contract/embeddedLog.ts";
 import { ABORTED_ENTRY_BYTES, type AbortedEntry, beforeSegment, decodeAborted } from "./abortedIndex.ts";
-import { abortedBelow } from "./abortedRecovery.ts";
-import { abortedIndexesOf, abortedIndexFileName, baseOffsetsOf, logFileName } from "./names.ts";
+import { abortedBelow, endOfSegment } from "./abortedRecovery.ts";
+import { abortedIndexesOf, abortedIndexFileName } from "./names.ts";
 import type { Watermark } from "./watermark.ts";
 
 /** Entries that stay in memory, of 80 bytes or so. */
@@ -92,9 +92,7 @@ export class AbortedLookup {
       const from = known.length * ABORTED_ENTRY_BYTES;
       const bytes = Buffer.allocUnsafe(Math.max(0, (await file.bytes()) - from));
       const length = await file.read(bytes, 0, bytes.length, from);
-      // the last one may be written at this moment: then nobody needs it yet
-      const whole = length - (length % ABORTED_ENTRY_BYTES);
-      return decodeAborted(bytes.subarray(0, whole), known.at(-1) ?? beforeSegment(base));
+      return decodeAborted(bytes.subarray(0, length), known.at(-1) ?? beforeSegment(base));
     } finally {
       await file.close();
     }
@@ -103,12 +101,8 @@ export class AbortedLookup {
   /** The file waits for the partition's upkeep; meanwhile the batches say it. */
   private async madeAgain(base: number, mark: Watermark): Promise<AbortedEntry[]> {
     const { fileSystem, folder } = this;
-    if (base === mark.activeBaseOffset) {
-      return abortedBelow(fileSystem, folder, { offset: Number.MAX_SAFE_INTEGER, baseOffset: base, bytes: mark.position }, 0);
-    }
-    const nextBase = baseOffsetsOf(await fileSystem.list(folder)).find((other) => other > base) ?? mark.activeBaseOffset;
-    const bytes = (await fileSystem.stat(path.join(folder, logFileName(base))))?.bytes ?? 0;
-    return abortedBelow(fileSystem, folder, { offset: nextBase, baseOffset: base, bytes }, 0);
+    const end = await endOfSegment(fileSystem, folder, base);
+    return abortedBelow(fileSystem, folder, base === mark.activeBaseOffset ? { ...end, bytes: mark.position } : end, 0);
   }
 
   private remember(base: number, segment: SegmentEntries): void {

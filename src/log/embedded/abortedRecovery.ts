@@ -28,9 +28,8 @@ export async function recoverAborted(
     const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now);
     const indexed = await loadAbortedIndex(fileSystem, folder, base);
     const older = indexed?.filter(({ lastOffset }) => lastOffset < from.offset) ?? (await abortedBelow(fileSystem, folder, from, now));
-    if (indexed === undefined || !same(indexed, [...older, ...found])) {
-      await replaceAbortedIndex(fileSystem, folder, base, [...older, ...found]);
-    }
+    // what is there already may be in the page cache only
+    if (found.length > 0 || indexed?.length !== older.length) await replaceAbortedIndex(fileSystem, folder, base, [...older, ...found]);
   }
   return producers;
 }
@@ -43,6 +42,20 @@ export async function abortedBelow(fileSystem: FileSystem, folder: string, end: 
   const begin = { offset: end.baseOffset, baseOffset: end.baseOffset, bytes: 0 };
   const producers = await loadProducers(fileSystem, folder, begin, now);
   return abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now);
+}
+
+/** Makes the index of a segment again if it can't be right; false if it may be. */
+export async function mendAbortedIndex(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<boolean> {
+  if ((await loadAbortedIndex(fileSystem, folder, end.baseOffset)) !== undefined) return false;
+  await replaceAbortedIndex(fileSystem, folder, end.baseOffset, await abortedBelow(fileSystem, folder, end, now));
+  return true;
+}
+
+/** Where a segment ends that is not written any more. */
+export async function endOfSegment(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<LogPosition> {
+  const offset = baseOffsetsOf(await fileSystem.list(folder)).find((other) => other > baseOffset) ?? Number.MAX_SAFE_INTEGER;
+  const bytes = (await fileSystem.stat(path.join(folder, logFileName(baseOffset))))?.bytes ?? 0;
+  return { offset, baseOffset, bytes };
 }
 
 /** Applies the batches of one segment to the producers as of `from`. `bytes` undefined: to the end of the file. */
@@ -68,15 +81,4 @@ async function abortedFrom(
     await file.close();
   }
   return found;
-}
-
-function same(some: readonly AbortedEntry[], others: readonly AbortedEntry[]): boolean {
-  return (
-    some.length === others.length &&
-    some.every((one, i) => {
-      const { producerId, firstOffset, lastOffset, lastStableOffset } = others[i] as AbortedEntry;
-      const sameRange = one.firstOffset === firstOffset && one.lastOffset === lastOffset;
-      return sameRange && one.producerId === producerId && one.lastStableOffset === lastStableOffset;
-    })
-  );
 }

@@ -52,7 +52,7 @@ export interface EmbeddedLogOptions {
   /** Nothing is appended when the disk has less than this left. */
   readonly diskReserveBytes?: number;
   /** producer.id.expiration.ms: a producer that appended nothing for so long is forgotten, but for those with a name of their own. */
-  readonly producerExpirationMs?: number;
+  readonly producerIdExpirationMs?: number;
   /** How often retention and the like look around. */
   readonly maintenanceIntervalMs?: number;
 }
@@ -98,7 +98,7 @@ class LogDirectory implements EmbeddedLog {
       handles: new OpenHandles(options.openMax ?? OPEN_MAX),
       buffers: new BatchBuffers(),
       space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
-      producerExpirationMs: options.producerExpirationMs ?? PRODUCER_EXPIRATION_MS,
+      producerIdExpirationMs: options.producerIdExpirationMs ?? PRODUCER_EXPIRATION_MS,
     };
   }
 

@@ -1,5 +1,5 @@
 import path from "node:path";
-import { recoverAborted } from "./abortedRecovery.ts";
+import { mendAbortedIndex, recoverAborted } from "./abortedRecovery.ts";
 import type { HandleOwner } from "./openHandles.ts";
 import { cutToSynced } from "./partitionRepair.ts";
 import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
@@ -70,14 +70,15 @@ export class PartitionFiles {
   }
 
   async open(): Promise<SegmentWriter> {
-    const { fileSystem, clock, handles, producerExpirationMs } = this.surroundings;
+    const { fileSystem, clock, handles, producerIdExpirationMs } = this.surroundings;
     const { folder, config } = this.options;
     this.used = true;
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
       if (clean) await this.markUnclean();
       const producers = await loadProducers(fileSystem, folder, synced, clock.now());
-      producers.expire(clock.now(), producerExpirationMs);
+      await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+      producers.expire(clock.now(), producerIdExpirationMs);
       this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
     }
     handles.used(this.owner);
@@ -105,8 +106,8 @@ export class PartitionFiles {
 
   /** Forgets the producers whose time is over; false if there was none. `checkpoint` makes it last. */
   expireProducers(): boolean {
-    const { clock, producerExpirationMs } = this.surroundings;
-    return (this.writer?.producers.expire(clock.now(), producerExpirationMs) ?? 0) > 0;
+    const { clock, producerIdExpirationMs } = this.surroundings;
+    return (this.writer?.producers.expire(clock.now(), producerIdExpirationMs) ?? 0) > 0;
   }
 
   /** What a start would have to read again is on the disk, in open files. */

@@ -19,7 +19,7 @@ export interface PartitionSurroundings {
   readonly buffers: BatchBuffers;
   readonly space: DiskSpace;
   /** A producer that appended nothing for so long is forgotten. */
-  readonly producerExpirationMs: number;
+  readonly producerIdExpirationMs: number;
 }
 
 export interface PartitionOptions {
