@@ -16,6 +16,12 @@ import { batchesFrom, end, producerBatch, recordsFrom } from "./transactionSuppo
 
 const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
 
+/** Retries come at once, and no maintenance. */
+const impatient = {
+  ...systemClock,
+  after: (ms: number, then: () => void) => (ms < 10_000 ? systemClock.after(1, then) : { cancel: () => undefined }),
+};
+
 interface Run {
   readonly log: EmbeddedLog;
   readonly topic: EmbeddedTopic;
@@ -179,6 +185,39 @@ describe("a transaction", () => {
     await end(run.topic, "abort", 1);
     expect(await batchesFrom(await run.reader("read_committed"), 6)).toEqual(["6 empty", "7 empty", "8 empty", "9 empty", "10 empty"]);
   });
+});
+
+test("a marker that a failed disk takes back is forgotten by whoever has read it", async () => {
+  const fileSystem = new SimulatedFileSystem({ seed: 1 });
+  const run = await open(logOptions("/data", { fileSystem, clock: impatient }), { sync: { kind: "never" } });
+  await run.tx(1, 0, "aborted");
+  await end(run.topic, "abort", 1);
+  await run.tx(1, 1, "a");
+  await run.log.sync("t");
+  await end(run.topic, "abort", 1);
+  const reader = await run.reader("read_committed");
+  expect(await recordsFrom(reader, 0)).toEqual([]);
+  fileSystem.failNext({ op: "write", code: "EIO", path: "/data/t-0/" });
+  await expect(run.tx(1, 2, "not kept")).rejects.toEqual(code("LOG_FAILED"));
+  await vi.waitFor(() => run.log.sync("t"));
+  expect(run.topic.lastStableOffset(0)).toBe(2);
+  await run.tx(1, 2, "b");
+  await end(run.topic, "commit", 1);
+  expect(await recordsFrom(reader, 0)).toEqual([
+    [2, "a"],
+    [3, "b"],
+  ]);
+  await reader.close();
+});
+
+test("markers of today between records of long ago begin no segment", async () => {
+  const run = await openNew();
+  for (let i = 0; i < 5; i++) {
+    await run.tx(1, i, "of 1970");
+    await end(run.topic, "commit", 1);
+  }
+  const names = await readdir(path.join(run.options.directory, "t-0"));
+  expect(names.filter((name) => name.endsWith(".log"))).toHaveLength(1);
 });
 
 describe("after a restart", () => {

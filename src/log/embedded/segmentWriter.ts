@@ -1,5 +1,6 @@
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import { isControlAt } from "../../record/controlBatch.ts";
 import type { TopicConfig } from "../contract/partitionedLog.ts";
 import type { LogPosition } from "./partitionState.ts";
 import type { ProducerState } from "./producerState.ts";
@@ -62,7 +63,9 @@ export class SegmentWriter {
       const timestamp = maxTimestampAt(bytes, at);
       const batchBytes = batchBytesAt(bytes, at);
       const position = this.active.bytes + at - from;
-      if (position > 0 && this.isFull(position + batchBytes, lastOffset, timestamp)) {
+      // a marker is of now, and the records may be of long ago: its time is no reason for another segment
+      const age = isControlAt(bytes, at) ? Number.NEGATIVE_INFINITY : timestamp;
+      if (position > 0 && this.isFull(position + batchBytes, lastOffset, age)) {
         await this.writeToActive(bytes.subarray(from, at));
         from = at;
         await this.roll(baseOffset);
