@@ -21,6 +21,8 @@ describe("usage", () => {
     [["strat"], /unknown command 'strat'[^]*Did you mean start/],
     [["stop", "--drian"], /unknown option '--drian'[^]*Did you mean --drain/],
     [["start", "surplus"], /too many arguments/],
+    [["tail", "t", "--offset", "-1"], /It must be a whole number/],
+    [["tail", "t", "--from-beginning", "--timestamp", "2001-01-01"], /cannot be used with/],
   ])("%j is refused with 2", async (args, text) => {
     const result = await run(temporaryFolder(), args);
     expect(result).toMatchObject({ code: 2, out: "" });
@@ -95,6 +97,18 @@ describe("check", () => {
     expect(result.err).toMatch(/PIPELINE_INVALID[^]*at .*typo\.ts\n[^]*'parkett'/);
     expect(result.err).toMatch(/NAME_INVALID[^]*at .*name\.ts:10:/);
     expect(result.err).not.toMatch(/^ {4}at /m);
+  });
+
+  test("a key that the events do not have is refused, with the nearest name", async () => {
+    const folder = temporaryFolder();
+    writePipeline(
+      folder,
+      "key.ts",
+      counting("key").replace('keyBy("sensor")', 'keyBy("sensr")').replace(".pipe(map((reading) => reading))", ""),
+    );
+    const result = await run(folder, ["check", "key.ts"]);
+    expect(result).toMatchObject({ code: 1, out: "" });
+    expect(result.err).toMatch(/KEY_UNKNOWN: keyBy\("sensr"\): .*did you mean "sensor"\?\n {2}at .*key\.ts:13:/);
   });
 
   test("two pipelines of one name are refused, without a stack", async () => {
