@@ -9,7 +9,7 @@ import { BatchBuilder } from "./batchBuilder.ts";
 import { attributesAt, BATCH_HEADER_BYTES, BatchAttribute, batchBytesAt, countAt } from "./batchHeader.ts";
 import { VarintReader } from "./varint.ts";
 
-export type TransactionOutcome = "commit" | "abort";
+type TransactionOutcome = "commit" | "abort";
 
 export interface TransactionMarker {
   readonly outcome: TransactionOutcome;

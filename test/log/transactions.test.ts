@@ -245,7 +245,7 @@ describe("after a restart", () => {
     await run.plain(9, 0, "a", "b");
     await run.log.close();
     const folder = path.join(run.options.directory, "t-0");
-    const [name] = (await readdir(folder)).filter((file) => file.endsWith(".snapshot"));
+    const name = (await readdir(folder)).find((file) => file.endsWith(".snapshot"));
     const producers = '[{"id":"9","epoch":0,"timestamp":1000,"batches":[[0,7,0]]}]'; // not what the log says: so it was read
     const { crc32c } = await import("../../src/base/crc32c.ts");
     await writeFile(

@@ -23,7 +23,7 @@ export interface AbortedEntry extends AbortedTransaction {
   readonly lastStableOffset: number;
 }
 
-export function encodeAborted(entries: readonly AbortedEntry[]): Buffer {
+function encodeAborted(entries: readonly AbortedEntry[]): Buffer {
   const bytes = Buffer.alloc(entries.length * ABORTED_ENTRY_BYTES);
   entries.forEach(({ producerId, firstOffset, lastOffset, lastStableOffset }, i) => {
     const at = i * ABORTED_ENTRY_BYTES;

@@ -3,7 +3,7 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import { abortedIndexFileName, indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 
 /** All that a segment may have. */
-export const segmentFileNames = (baseOffset: number): string[] =>
+const segmentFileNames = (baseOffset: number): string[] =>
   [logFileName, indexFileName, timeIndexFileName, abortedIndexFileName].map((name) => name(baseOffset));
 
 /** The batches first: a leftover index harms nobody. Files that are not there went before. */
