@@ -16,10 +16,10 @@ export function isHidden(bytes: Buffer, at: number, aborted: readonly AbortedTra
   return aborted.some(({ producerId, firstOffset, lastOffset }) => producerId === id && firstOffset <= offset && offset <= lastOffset);
 }
 
-/** Empties the hidden ones of whole batches that lie back to back, where they lie. Returns what is left of the bytes. */
-export function onlyCommitted(bytes: Buffer, aborted: readonly AbortedTransaction[]): Buffer {
+/** Empties the hidden ones of whole batches that lie back to back in the first `length` bytes, where they lie. Returns how many are left. */
+export function onlyCommitted(bytes: Buffer, length: number, aborted: readonly AbortedTransaction[]): number {
   let end = 0;
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < length; ) {
     const next = at + batchBytesAt(bytes, at);
     let last = next;
     if (isHidden(bytes, at, aborted)) {
@@ -30,5 +30,5 @@ export function onlyCommitted(bytes: Buffer, aborted: readonly AbortedTransactio
     end += last - at;
     at = next;
   }
-  return bytes.subarray(0, end);
+  return end;
 }

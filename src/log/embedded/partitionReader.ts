@@ -7,6 +7,7 @@ import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } f
 import { AbortedLookup } from "./abortedLookup.ts";
 import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
+import { NextPiece, type Piece } from "./nextPiece.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
 import { closedError, deletedError, outOfRange, readFailed } from "./partitionErrors.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
@@ -21,7 +22,9 @@ export interface PartitionAccess {
 }
 
 interface ReadBatches {
-  readonly bytes: Buffer;
+  readonly piece: Piece;
+  /** Of whole batches, at the beginning of the piece. */
+  readonly bytes: number;
   /** There are markers or transactions' batches among them. */
   readonly transactional: boolean;
 }
@@ -48,6 +51,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private position = 0;
   /** The offset of the batch at `position`; -1: nowhere. */
   private positionOffset = -1;
+  private readonly nextPiece: NextPiece;
   private baseOffsets: number[] = [];
   private generation = 0;
   private readonly aborted: AbortedLookup;
@@ -67,6 +71,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.folder = access.folder;
     this.aborted = new AbortedLookup(fileSystem, access.folder);
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
+    this.nextPiece = new NextPiece(handles.readAhead);
   }
 
   startOffset(): number {
@@ -77,8 +82,11 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.watermark.read().highWatermark;
   }
 
-  read(offset: number, bytesMax: number): Promise<Buffer> {
-    return this.afterLast(() => this.readNow(offset, bytesMax));
+  read(offset: number, bytesMax: number, reuse?: Buffer): Promise<Buffer> {
+    return this.afterLast(() => {
+      if (reuse !== undefined) this.nextPiece.giveBack(reuse);
+      return this.readNow(offset, bytesMax);
+    });
   }
 
   offsetForTimestamp(timestamp: number): Promise<FoundTimestamp | undefined> {
@@ -143,13 +151,14 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (offset < mark.startOffset || offset > mark.highWatermark) throw this.outOfRange(offset, mark);
     if (offset === mark.highWatermark) return Buffer.alloc(0);
     try {
-      if (this.positionOffset !== offset || this.segment === undefined) await this.seek(offset, mark);
-      const { bytes, transactional } = await this.readOn(mark, bytesMax);
-      if (!transactional || this.isolation === "read_uncommitted") return bytes;
+      const goesOn = this.positionOffset === offset && this.segment !== undefined;
+      if (!goesOn) await this.seek(offset, mark);
+      const read = await this.readOn(mark, bytesMax, goesOn);
+      if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
       const aborted = await this.aborted.between(offset, this.positionOffset, mark);
       // else these batches are older than what was looked up for them
-      if (this.watermark.read().generation === mark.generation) return onlyCommitted(bytes, aborted);
-      return await this.readNow(offset, bytesMax);
+      if (this.watermark.read().generation !== mark.generation) return await this.readNow(offset, bytesMax);
+      return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, aborted));
     } catch (error) {
       // the writer cut a file while it was read: what is there now is another
       if (this.watermark.read().generation !== mark.generation) return this.readNow(offset, bytesMax);
@@ -176,6 +185,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
   private async seek(offset: number, mark: Watermark): Promise<void> {
     this.positionOffset = -1;
+    await this.nextPiece.letGo();
     await this.refreshSegments(mark);
     const base = this.baseOffsets.findLast((base) => base <= offset);
     if (base === undefined) throw this.outOfRange(offset, mark);
@@ -187,7 +197,8 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.positionOffset = offset;
   }
 
-  private async readOn(mark: Watermark, bytesMax: number): Promise<ReadBatches> {
+  /** @param goesOn the last read ended here. */
+  private async readOn(mark: Watermark, bytesMax: number, goesOn: boolean): Promise<ReadBatches> {
     for (;;) {
       const segment = this.segment as OpenSegment;
       const nextBase = this.baseOffsets.find((base) => base > segment.baseOffset) ?? Number.POSITIVE_INFINITY;
@@ -195,32 +206,36 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        return this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark));
+        return this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark), goesOn);
       }
       await this.enterNextSegment(segment.baseOffset, mark);
     }
   }
 
   /** Nothing at or above `beforeOffset`. */
-  private async readBatches(file: File, limit: number, bytesMax: number, beforeOffset: number): Promise<ReadBatches> {
+  private async readBatches(file: File, limit: number, bytesMax: number, beforeOffset: number, goesOn: boolean): Promise<ReadBatches> {
     const available = limit - this.position;
-    let buffer = Buffer.allocUnsafeSlow(Math.min(available, Math.max(bytesMax, BATCH_HEADER_BYTES)));
-    let length = await file.read(buffer, 0, buffer.length, this.position);
+    const bytes = Math.max(bytesMax, BATCH_HEADER_BYTES);
+    let piece = await this.nextPiece.read(file, this.position, Math.min(available, bytes));
+    let { buffer, length } = piece;
     const shape = validateBatchShape(buffer, 0, length);
     if (shape !== undefined) throw this.corrupt(this.position, shape);
     const firstBytes = batchBytesAt(buffer, 0);
     if (firstBytes > available) throw this.corrupt(this.position, `its length is ${firstBytes}, and ${available} bytes are left`);
     if (firstBytes > buffer.length) {
-      buffer = Buffer.allocUnsafeSlow(firstBytes);
-      length = await file.read(buffer, 0, firstBytes, this.position);
+      piece = await this.nextPiece.read(file, this.position, firstBytes);
+      ({ buffer, length } = piece);
     }
+    const next = this.position + wholeBatches(buffer, length);
+    // while this piece is checked and used: a cold read of 1 GB went from 0.6 to 0.9 of a plain one
+    if (goesOn && next + bytes <= limit) this.nextPiece.begin(file, next, bytes);
     let end = 0;
     let nextOffset = this.positionOffset;
     let transactional = false;
-    while (end < length) {
+    while (end < next - this.position) {
       const problem = validateBatch(buffer, end, length);
       if (problem !== undefined) {
-        if (end > 0) break; // cut by `bytesMax`; or damaged, then the next read begins with it and says so
+        if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
       if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a write that failed
@@ -231,7 +246,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;
-    return { bytes: buffer.subarray(0, end), transactional };
+    return { piece, bytes: end, transactional };
   }
 
   /** Up to where the segment's file may be read: a rolled one whole, the last one up to the high watermark. */
@@ -267,6 +282,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     const { segment } = this;
     this.segment = undefined;
     this.handles.released(this);
+    await this.nextPiece.letGo();
     await segment?.file.close();
   }
 
@@ -290,4 +306,16 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private outOfRange(offset: number, mark: Watermark, cause?: unknown): MillraceError {
     return outOfRange(this.where(), offset, mark.startOffset, mark.highWatermark, cause);
   }
+}
+
+/** How many bytes the whole batches at the begin of a buffer take, by their lengths alone; at least the first one counts as whole. */
+function wholeBatches(buffer: Buffer, length: number): number {
+  let end = 0;
+  do end += batchBytesAt(buffer, end);
+  while (
+    end + BATCH_HEADER_BYTES <= length &&
+    batchBytesAt(buffer, end) >= BATCH_HEADER_BYTES &&
+    end + batchBytesAt(buffer, end) <= length
+  );
+  return end;
 }
