@@ -78,6 +78,8 @@ const users = new Users(authSchema.parse({}));
 const messageBytesMax = 3000;
 const segmentBytes = 3000;
 const maintenanceIntervalMs = 5000;
+/** Longer than a run: what has expired is no promise any more, and the model knows no other. */
+const producerIdExpirationMs = 10 * 365 * 24 * 3_600_000;
 
 /** What a node is without its listeners: the lock, the catalog, the log, the topology, and the broker with its journal. */
 export class SimulatedNode {
@@ -113,6 +115,7 @@ export class SimulatedNode {
         openMax,
         diskReserveBytes,
         maintenanceIntervalMs,
+        producerIdExpirationMs,
       });
       closers.unshift(() => log.close());
       const topology = await store("topology", 1);

@@ -238,7 +238,13 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
         if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
-      if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a write that failed
+      const baseOffset = baseOffsetAt(buffer, end);
+      if (baseOffset >= beforeOffset) break; // not decided yet, or left by a write that failed
+      // no checksum covers the offset: a bit that flipped in it shows in its place among the others
+      if (end === 0 ? baseOffset > nextOffset || lastOffsetAt(buffer, 0) < nextOffset : baseOffset !== nextOffset) {
+        if (end > 0) break;
+        throw this.corrupt(this.position, `its offset is ${baseOffset}, and ${nextOffset} is expected`);
+      }
       transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);

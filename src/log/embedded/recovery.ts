@@ -72,7 +72,8 @@ async function recoverSegment(
     let foreign = false;
     const { end, problem } = await scanSegment(file, from.bytes <= fileBytes ? from.bytes : 0, fileBytes, true, (bytes, at) => {
       const first = baseOffsetAt(bytes, at);
-      foreign = first < offset || first >= (nextBase ?? Number.POSITIVE_INFINITY);
+      // no checksum covers the offset; in the last segment, which is as it was written, one follows the other
+      foreign = nextBase === undefined ? first !== offset : first < offset || first >= nextBase;
       if (foreign) return "stop";
       offset = lastOffsetAt(bytes, at) + 1;
       return undefined;
