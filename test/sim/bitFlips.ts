@@ -51,13 +51,15 @@ function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
 
 const syncedBelow = (bytes: Buffer, commit: number): number => bytes.readUInt32LE(commit + 24);
 
-/** Where the writes of a journal's file begin, and where the last one ends. */
+/** Where the writes of a journal's file begin, and where the last one ends; what is behind that is of the file's earlier life. */
 function commitsOf(bytes: Buffer): { readonly commits: readonly number[]; readonly end: number } {
   const commits: number[] = [];
   let end = journalHeaderBytes;
+  let chain = bytes.length < end ? 0 : bytes.readUInt32LE(24);
   for (let length = 0; end + 16 <= bytes.length; end += length) {
     length = bytes.readUInt32LE(end);
-    if (length < 16 || length > bytes.length - end) break;
+    if (length < 16 || length > bytes.length - end || bytes.readUInt32LE(end + 8) !== chain) break;
+    chain = bytes.readUInt32LE(end + 4);
     if (bytes[end + 12] === journalCommit) commits.push(end);
   }
   return { commits, end };

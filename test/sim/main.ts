@@ -11,8 +11,10 @@ import os from "node:os";
 import { parseArgs } from "node:util";
 import { bundleSimulation } from "./bundle.ts";
 import { Counters } from "./counters.ts";
+import { blocksMissed, judgeMissed } from "./coverage.ts";
 import { runSeeds } from "./pool.ts";
 import { runMutants } from "./runMutants.ts";
+import { unreachable } from "./unreachable.ts";
 
 const { values } = parseArgs({
   options: {
@@ -47,12 +49,12 @@ async function runAll(): Promise<boolean> {
   let failed = 0;
   const progress = (): void =>
     console.log(`${done} of ${count} seeds, ${failed} failed, ${Math.round((performance.now() - begin) / 1000)} s`);
-  await runSeeds({
+  const entered = await runSeeds({
     bundle,
     seeds: (one === undefined ? seedsUpTo(count) : [one]).values(),
     operations,
     workers: Math.min(Number(values.workers), count),
-    countBlocks: false,
+    countBlocks: countZeros,
     trace: values.trace,
     done(seed, { counters: met, failure }) {
       done++;
@@ -70,8 +72,10 @@ async function runAll(): Promise<boolean> {
   });
   console.log(counters.table());
   progress();
-  const missing = countZeros ? counters.missing() : [];
-  for (const name of missing) console.log(`never met: ${name}`);
+  const missing = countZeros
+    ? [...counters.missing().map((name) => `never met: ${name}`), ...judgeMissed(blocksMissed(bundle, entered), unreachable)]
+    : [];
+  for (const line of missing) console.log(line);
   return failed === 0 && missing.length === 0;
 }
 

@@ -111,9 +111,9 @@ class Simulation implements World {
     const own: Operation[] = [
       { name: "wait", weight: 6, run: () => this.turns(this.random.below(40)) },
       { name: "wait for long", weight: 1, run: () => this.waitLong() },
-      { name: "restart", weight: 4, run: () => this.restart() },
+      { name: "restart", weight: 3, run: () => this.restart() },
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
-      { name: "a flipped bit", weight: 2, run: () => this.flipBit() },
+      { name: "a flipped bit", weight: 1, run: () => this.flipBit() },
     ];
     const parts = [this.appending, this.reading, lives, this.queueing, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];

@@ -1,0 +1,3 @@
+import type { Unreachable } from "./coverage.ts";
+
+export const unreachable: readonly Unreachable[] = [];
