@@ -155,7 +155,8 @@ export class QueueModel {
       if (there.has(copy)) Object.assign(copy, { fate: "kept", taken: "no", everDelivered: true });
       else if (copy.fate !== "refused") Object.assign(copy, copy.taken === "no" ? { fate: "gone" } : { taken: "surely" });
     }
-    for (const copy of this.copies) if (!kept.includes(copy) && copy.taken !== "no") this.past.set(copy.message, { ...copy, taken: "surely" });
+    for (const copy of this.copies)
+      if (!kept.includes(copy) && copy.taken !== "no") this.past.set(copy.message, { ...copy, taken: "surely" });
     this.copies = kept;
     return missing;
   }

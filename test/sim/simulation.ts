@@ -14,6 +14,7 @@ import { Reading } from "./reading.ts";
 import { LogLines, type NodeSettings, SimulatedNode, textOf } from "./simulatedNode.ts";
 import { firstTopics, TopicLives } from "./topicLives.ts";
 import type { TopicModel } from "./topicModel.ts";
+import { Transacting } from "./transacting.ts";
 import { demand, Violation } from "./violation.ts";
 import { codeOf, type Operation, type Settled, unexpected, type World } from "./world.ts";
 
@@ -84,6 +85,7 @@ class Simulation implements World {
   private readonly appending: Appending;
   private readonly reading: Reading;
   private readonly queueing: Queueing;
+  private readonly transacting = new Transacting(this);
   private readonly faults: Faults;
   private readonly table: readonly Operation[];
   private readonly weights: number;
@@ -115,7 +117,7 @@ class Simulation implements World {
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
       { name: "a flipped bit", weight: 1, run: () => this.flipBit() },
     ];
-    const parts = [this.appending, this.reading, lives, this.queueing, this.faults];
+    const parts = [this.appending, this.reading, lives, this.queueing, this.transacting, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
@@ -219,6 +221,7 @@ class Simulation implements World {
       topic.existence = "there";
       this.reading.watch(topic);
     }
+    await this.mustEnd(this.transacting.create(), "creating the topics with transactions");
     await this.mustEnd(this.queueing.declare(), "declaring the queues");
     for (const stream of this.queueing.streams) this.reading.watch(stream);
     this.isSetUp = true;
@@ -379,6 +382,7 @@ class Simulation implements World {
   private async look(): Promise<void> {
     this.reading.started();
     const names = new Set(this.node.log.topicNames());
+    for (const { name } of this.transacting.ledgers) demand(names.delete(name), () => `topic ${name} is not there`);
     for (const topic of this.topics.values()) {
       const isThere = names.delete(topic.name);
       demand(
@@ -390,6 +394,7 @@ class Simulation implements World {
       for (const [partition, model] of topic.partitions.entries()) if (isThere) await this.lookAt(topic, partition, model);
     }
     demand(names.size === 0, () => `there are topics that nobody created: ${[...names].join(", ")}`);
+    await this.mustEnd(this.transacting.started(this.powerLost || this.diedInTrouble), "looking at the transactions");
     const missing = await this.queueing.started(this.stopped, this.flip ?? this.forgive, this.flip !== undefined);
     this.followFlip();
     demand(
