@@ -26,10 +26,14 @@ export const recoveryFiles = [
   "src/broker/topicDeletion.ts",
 ] as const;
 
-/** A place that no run reaches, and why. `text` begins the line on which the block begins. */
+/**
+ * A place that need not be reached, and why. `text` begins the line on which the block begins. never: it must not be reached, or its place
+ * here is wrong. rare: it takes more luck than some hundred seeds have; other tests meet it for sure.
+ */
 export interface Unreachable {
   readonly file: string;
   readonly text: string;
+  readonly how: "never" | "rare";
   readonly why: string;
 }
 
@@ -69,10 +73,17 @@ export function blocksMissed(bundle: string, entered: readonly Uint8Array[]): Bl
 export function judgeMissed(missed: readonly Block[], unreachable: readonly Unreachable[]): string[] {
   const says = (one: Unreachable, block: Block): boolean => one.file === block.file && block.text.startsWith(one.text);
   const unexplained = missed.filter((block) => !unreachable.some((one) => says(one, block)));
-  const reached = unreachable.filter((one) => !missed.some((block) => says(one, block)));
+  const reached = unreachable.filter((one) => one.how === "never" && !missed.some((block) => says(one, block)));
+  const moved = unreachable.filter(
+    ({ file, text }) =>
+      !readFileSync(file, "utf8")
+        .split("\n")
+        .some((line) => line.trim().startsWith(text)),
+  );
   return [
     ...unexplained.map(({ file, line, text }) => `never entered: ${file}:${line}: ${text}`),
-    ...reached.map(({ file, text }) => `said to be unreachable, and entered, or not there: ${file}: ${text}`),
+    ...reached.map(({ file, text }) => `said never to be entered, and was: ${file}: ${text}`),
+    ...moved.map(({ file, text }) => `said to be hard to enter, and not there any more: ${file}: ${text}`),
   ];
 }
 

@@ -182,7 +182,7 @@ export class QueueModel {
   private forgetLostIds(there: ReadonlySet<Copy>): void {
     this.ids = this.ids.flatMap((id): RememberedId[] => {
       const copy = this.copyOf(id.id);
-      if (copy === undefined || copy.fate === "kept" || there.has(copy)) return [{ ...id, certain: true }];
+      if (copy === undefined || copy.fate === "kept" || there.has(copy)) return [id];
       if (copy.taken !== "no") return [{ ...id, certain: false }];
       return [];
     });

@@ -185,6 +185,7 @@ export class Reading {
     if (deletedWhile.includes(code) && topic.existence !== "there") return this.forget(one);
     if (deletedWhile.includes(code) && this.world.node.log.topic(topic.name) !== undefined) return this.forget(one); // made again since
     if (code === "OFFSET_OUT_OF_RANGE" && from !== undefined && (from < reader.startOffset() || from > reader.highWatermark())) return;
+    if (code === "OFFSET_OUT_OF_RANGE" && from === undefined && topic.hasRetention) return; // a search that retention overtook
     if (code === "LOG_CORRUPT" && this.world.troubled && model.sync.kind !== "always") return; // cut, and nobody was told yet
     if (code === "LOG_READ_FAILED" && this.world.troubled) return this.world.note("a read fails and says so");
     throw unexpected(`reading ${model.where} at ${from}`, error);

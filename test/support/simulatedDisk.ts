@@ -56,12 +56,12 @@ export class FileNode {
   }
 
   /**
-   * A sync that failed: each change reached the disk or is forgotten (Linux marks the pages clean), so that a second sync,
+   * A sync that failed: each write reached the disk or is forgotten (Linux marks the pages clean), so that a second sync,
    * which works, proves nothing.
    */
   failSync(random: Random): void {
     this.forgot = true;
-    for (const change of this.unsynced) if (random.below(2) === 0) this.durable.apply(change);
+    for (const change of this.unsynced) if (change.kind === "truncate" || random.below(2) === 0) this.durable.apply(change);
     this.unsynced = [];
   }
 
