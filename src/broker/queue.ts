@@ -1,6 +1,14 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
-import type { JournalPosition, KeptCopy, QueueId, QueueJournal, RememberedId, ReplayedMessage } from "../log/contract/queueJournal.ts";
+import type {
+  JournalPosition,
+  KeptRun,
+  OffsetRange,
+  QueueId,
+  QueueJournal,
+  RememberedId,
+  ReplayedMessage,
+} from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
@@ -10,7 +18,7 @@ import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
 import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
-import { ReadyMessages } from "./readyMessages.ts";
+import { ReadyMessages, type RunLimits } from "./readyMessages.ts";
 
 /** What all queues of a node share. */
 export interface QueueSurroundings {
@@ -21,11 +29,13 @@ export interface QueueSurroundings {
   readonly turns: DeliveryTurns;
   readonly contentCache: ContentCacheLimits;
   readonly readAhead: ContentCacheLimits;
+  readonly runs: RunLimits;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 const releasedPerTurnMax = 4096;
+const retryAfterMs = 1000;
 /** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
 const expiryMs = { least: 1000, most: 3_600_000 };
 
@@ -56,6 +66,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private durableBelow = 0;
   private lastDurablePosition = -1;
   private waitsForDurable = false;
+  private fetching = false;
   private expiry: Timer | undefined;
 
   constructor(
@@ -70,7 +81,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     private readonly shared: QueueSurroundings,
   ) {
     shared.queues.set(id, this);
-    this.ready = new ReadyMessages(shared.contentCache);
+    this.ready = this.nothingReady();
     this.readAhead = new ReadAhead(
       (position) => this.journal.read(position),
       this,
@@ -153,9 +164,13 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   pump(most: number): number {
+    this.fetch();
     for (let delivered = 0; ; delivered++) {
       const copy = this.ready.first();
-      if (copy === undefined) return delivered;
+      if (copy === undefined) {
+        this.fetch();
+        return delivered;
+      }
       if (delivered === most) {
         this.wake();
         return delivered;
@@ -176,6 +191,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** basic.get: as delivered, but to nobody who waits. */
   async take(noAck: boolean): Promise<Delivery | undefined> {
+    while (this.ready.length > 0 && this.ready.first() === undefined && !this.deleted) await this.ready.fetch();
     const next = this.ready.first();
     if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, () => undefined))) return undefined;
     const first = this.takeFirst();
@@ -183,7 +199,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.unacked.set(copy.offset, copy);
     let content = first.content;
     try {
-      content ??= await this.journal.read(copy.position);
+      content ??= await this.readUnacked(copy.offset);
     } catch (error) {
       // what is damaged keeps its pin, and is out of the way
       if (isDamage(error)) this.unacked.delete(copy.offset);
@@ -197,7 +213,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   upcoming(): Iterable<Copy> {
-    return this.ready;
+    return this.ready.near();
   }
 
   arrived(): void {
@@ -239,9 +255,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   /** Everything that is ready goes; resolves with their number when that is durable. */
   async purge(): Promise<number> {
     const purged = this.ready;
-    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.ready = this.nothingReady();
     this.readAhead.clear();
-    purged.forgetContents();
+    purged.giveUp();
     const belowOffset = this.nextOffset;
     const dropsAll = this.unacked.size === 0;
     // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
@@ -252,9 +268,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
             drop = this.journal.drop(this.id, belowOffset, receipt);
           })
         : undefined;
-    const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy))).then(() => {
-      if (drop !== undefined) this.journal.release(drop);
-    });
+    const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
+      .then(() => releaseRuns(purged, this.durable && !dropsAll))
+      .then(() => {
+        if (drop !== undefined) this.journal.release(drop);
+      });
     // together: the drop may fail while the slices still go on
     await Promise.all([dropped, released]);
     if (!dropsAll && this.durable) await this.journal.sync();
@@ -268,21 +286,22 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.consumers.cancelAll();
     const left = this.ready;
     const unacked = [...this.unacked.values()];
-    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.ready = this.nothingReady();
     this.unacked.clear();
     this.readAhead.clear();
-    left.forgetContents();
+    left.giveUp();
     this.dedupe?.clear();
     this.stop();
     await this.inSlices(left, (copy) => this.journal.release(copy.position));
+    await releaseRuns(left, false);
     await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
     return left.length;
   }
 
   // ---- where its copies are
 
-  holds(offset: number): boolean {
-    return this.unacked.has(offset) || this.ready.positionOf(offset) !== undefined;
+  holds(offset: number, position: JournalPosition): boolean {
+    return (this.unacked.get(offset)?.position ?? this.ready.positionOf(offset)) === position;
   }
 
   moved(offset: number, from: JournalPosition, to: JournalPosition): boolean {
@@ -293,6 +312,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return true;
   }
 
+  stretch(run: KeptRun): void {
+    this.ready.stretch(run);
+  }
+
+  runMoved(run: KeptRun, replaced: readonly KeptRun[]): readonly OffsetRange[] {
+    return this.ready.runMoved(run, replaced);
+  }
+
   /** Nothing happens by itself any more. */
   stop(): void {
     this.expiry?.cancel();
@@ -300,10 +327,10 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   // ---- recovery
 
-  replayKept({ offset, position, contentBytes }: KeptCopy): void {
-    if (offset < this.nextOffset) return;
-    this.nextOffset = offset + 1;
-    this.ready.push(offset, position, contentBytes, true, undefined);
+  replayKept(run: KeptRun): boolean {
+    this.nextOffset = Math.max(this.nextOffset, run.lastOffset + 1);
+    this.ready.pushRun(run);
+    return true;
   }
 
   replayRemembered({ offset, dedupeId, position, timestamp }: RememberedId): void {
@@ -327,11 +354,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   replayDropped(belowOffset: number): void {
     if (Number.isFinite(belowOffset)) this.nextOffset = Math.max(this.nextOffset, belowOffset);
-    for (let copy = this.ready.first(); copy !== undefined && copy.offset < belowOffset; copy = this.ready.first()) this.ready.takeFirst();
+    this.ready.dropBelow(belowOffset);
   }
 
   /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
   recovered(deliveredBelow: number | undefined): void {
+    this.ready.recount();
     this.durableBelow = this.nextOffset;
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
@@ -345,6 +373,38 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   // ---- within
+
+  private nothingReady(): ReadyMessages {
+    return new ReadyMessages(this.shared.contentCache, this.shared.runs, this.durable);
+  }
+
+  /** Has what is not in memory of the next copies come nearer. */
+  private fetch(): void {
+    const fetching = this.fetching ? undefined : this.ready.fetch();
+    if (fetching === undefined) return;
+    this.fetching = true;
+    const done = (): void => {
+      this.fetching = false;
+      this.wake();
+    };
+    fetching.then(done, (error: unknown) => {
+      this.shared.logger.error("cannot read from the journal what comes next; trying again", { queue: this.name, error });
+      this.shared.clock.after(retryAfterMs, done);
+    });
+  }
+
+  /** It may be moved meanwhile, and what it was read from be gone. */
+  private async readUnacked(offset: number): Promise<KeptContent | undefined> {
+    for (;;) {
+      const position = this.unacked.get(offset)?.position;
+      if (position === undefined) return undefined;
+      try {
+        return await this.journal.read(position);
+      } catch (error) {
+        if (this.unacked.get(offset)?.position === position) throw error;
+      }
+    }
+  }
 
   private hand(consumer: Consumer, copy: Copy, address: Buffer, contentFormat: Message["contentFormat"], content: Buffer): void {
     const { offset, redelivered } = copy;
@@ -427,6 +487,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
       if (++done % releasedPerTurnMax === 0) await new Promise<void>((resume) => setImmediate(resume));
     }
   }
+}
+
+async function releaseRuns(ready: ReadyMessages, durably: boolean): Promise<void> {
+  const parts = [...ready.runParts()];
+  for (const part of parts) await part.run.release(part, false);
+  if (durably) await parts[0]?.run.release(parts[0], true); // for all at once
 }
 
 /** Resolves when what `start` gave its receipt to is durable. */

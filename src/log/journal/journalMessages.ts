@@ -40,7 +40,7 @@ export function destinationOf(file: Buffer, message: MessageEntry, n: number): {
   return { queue: file.readUInt32LE(at), offset: file.readDoubleLE(at + 4) };
 }
 
-function messageAt(file: Buffer, at: number, length: number): MessageEntry {
+export function messageAt(file: Buffer, at: number, length: number): MessageEntry {
   const flags = file[at + 13] as number;
   const destinations = file.readUInt32LE(at + 24);
   const dedupe = at + messageHeadBytes + destinations * destinationBytes + file.readUInt16LE(at + 28);

@@ -6,6 +6,7 @@ import { JournalFiles } from "./journalFiles.ts";
 import { JournalReader } from "./journalReader.ts";
 import { FileQueueJournal, type JournalSettings, type JournalTail } from "./queueJournal.ts";
 import { scanFile, wasSynced } from "./recovery.ts";
+import type { SegmentReplay } from "./segmentReplay.ts";
 import { Segments } from "./segments.ts";
 import { WriteBehind } from "./writeBehind.ts";
 
@@ -15,6 +16,8 @@ export interface JournalOptions extends JournalSettings {
   readonly fileBytes: number;
   /** Of the files together, three of them at least: it bounds what a restart after a crash has to read. */
   readonly bytesMax: number;
+  /** Items of a segment's index that are read at once: tests make it small. */
+  readonly indexPageItems?: number;
 }
 
 /**
@@ -28,9 +31,9 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   try {
     const reader = new JournalReader();
     const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
-    const segments = await Segments.open(fileSystem, directory, begin, reader, logger);
-    await segments.replay(visitor);
-    const { tail, journalId } = await replay(files, visitor);
+    const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
+    const segmentReplay = await segments.replay(visitor);
+    const { tail, journalId } = await replay(files, segmentReplay);
     // what a killed process wrote may still be in the page cache only, and is relied upon from now on; of older files it was synced
     // before the next one was begun
     for (const file of files.all.slice(-2)) await (await file.ready).sync();
@@ -45,11 +48,12 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   }
 }
 
-async function replay(files: JournalFiles, visitor: JournalVisitor): Promise<{ tail: JournalTail; journalId: Buffer | undefined }> {
+async function replay(files: JournalFiles, visitor: SegmentReplay): Promise<{ tail: JournalTail; journalId: Buffer | undefined }> {
   const found = files.all.slice();
   let journalId: Buffer | undefined;
   for (const [index, file] of found.entries()) {
     const scanned = await scanFile(file, files.fileBytes, visitor);
+    await visitor.settle();
     journalId ??= scanned.journalId;
     if (scanned.finished) continue;
     const later = found.slice(index + 1);

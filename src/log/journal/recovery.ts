@@ -16,6 +16,9 @@ import type { JournalFile } from "./journalFile.ts";
 /** Read at once in a replay; an entry that is larger gets a buffer of its own size. */
 const chunkBytes = 1024 * 1024;
 
+/** What the entries of the journal say. */
+export type EntryVisitor = Pick<JournalVisitor, "message" | "acknowledged" | "dropped">;
+
 interface ScannedFile {
   /** Where the valid entries end. */
   readonly end: number;
@@ -29,7 +32,7 @@ interface ScannedFile {
 }
 
 /** Follows the chain from the file's header on, calls the visitor for each entry, and stops where the chain breaks. */
-export async function scanFile(file: JournalFile, fileBytes: number, visitor: JournalVisitor | undefined): Promise<ScannedFile> {
+export async function scanFile(file: JournalFile, fileBytes: number, visitor: EntryVisitor | undefined): Promise<ScannedFile> {
   const window = new Window(await file.ready, fileBytes);
   let here = fileHeaderBytes;
   let chain = file.headerCrc;
@@ -104,7 +107,7 @@ class Window {
   }
 }
 
-function visit(bytes: Buffer, at: number, length: number, position: number, visitor: JournalVisitor): void {
+function visit(bytes: Buffer, at: number, length: number, position: number, visitor: EntryVisitor): void {
   const kind = bytes[at + 12];
   if (kind === EntryKind.message) return visitMessage(bytes, at, length, position, visitor);
   if (kind === EntryKind.dropped)
@@ -115,7 +118,7 @@ function visit(bytes: Buffer, at: number, length: number, position: number, visi
   }
 }
 
-function visitMessage(bytes: Buffer, at: number, length: number, position: number, visitor: JournalVisitor): void {
+function visitMessage(bytes: Buffer, at: number, length: number, position: number, visitor: EntryVisitor): void {
   const flags = bytes[at + 13] as number;
   if ((flags & EntryFlag.persistent) === 0) return;
   const count = bytes.readUInt32LE(at + 24);

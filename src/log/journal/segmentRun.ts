@@ -1,0 +1,144 @@
+import { lowerBound } from "../../base/lowerBound.ts";
+import type { KeptCopy, KeptRun, OffsetRange, QueueId } from "../contract/queueJournal.ts";
+import type { IndexBuilder } from "./indexBuilder.ts";
+import type { Segment } from "./segment.ts";
+import type { DirectoryEntry, SegmentItem } from "./segmentFormat.ts";
+import { type IndexPage, itemsOf, type SegmentIndexes } from "./segmentIndexes.ts";
+
+/** What runs need of the segments around them. */
+export interface RunHost {
+  readonly indexes: SegmentIndexes;
+  /** Copies of the segment are gone. `durably`: resolves when that is on the disk. */
+  released(segment: Segment, durably: boolean): Promise<void>;
+  /** These items can't be known any more, nor what they are of. */
+  lost(segment: Segment, from: number, to: number, error: unknown): void;
+}
+
+/** A queue's copies in a segment. */
+export class SegmentRun implements KeptRun {
+  constructor(
+    private readonly host: RunHost,
+    readonly segment: Segment,
+    private readonly entry: DirectoryEntry,
+  ) {}
+
+  get queue(): QueueId {
+    return this.entry.queue;
+  }
+
+  get firstOffset(): number {
+    return this.entry.firstOffset;
+  }
+
+  get lastOffset(): number {
+    return this.entry.lastOffset;
+  }
+
+  get begin(): number {
+    return this.entry.firstItem;
+  }
+
+  /** Version 1 has the ids between the copies. */
+  get end(): number {
+    const { copies, ids } = this.entry;
+    return this.begin + copies + (this.segment.header.version === 1 ? ids : 0);
+  }
+
+  get idRange(): { readonly begin: number; readonly end: number } {
+    const { firstItem, copies, ids } = this.entry;
+    return this.segment.header.version === 1 ? this : { begin: firstItem + copies, end: firstItem + copies + ids };
+  }
+
+  get hasIds(): boolean {
+    return this.entry.ids > 0;
+  }
+
+  get live(): number {
+    return this.segment.countCopies(this.begin, this.end);
+  }
+
+  /** The item of an offset is known without a look at the index. */
+  get isDense(): boolean {
+    return this.segment.header.version > 1 && this.end - this.begin === this.lastOffset - this.firstOffset + 1;
+  }
+
+  async load({ from, to }: OffsetRange, most: number): Promise<readonly KeptCopy[]> {
+    const { segment } = this;
+    const copies: KeptCopy[] = [];
+    let ordinal = await this.ordinalOf(from, this.begin);
+    for (;;) {
+      ordinal = segment.nextCopy(ordinal, this.end);
+      if (ordinal === this.end) return copies;
+      const page = await this.pageOf(ordinal);
+      if (page === undefined) continue; // what was in it lives no more
+      const end = Math.min(page.end, this.end);
+      for (; ordinal < end; ordinal = segment.nextCopy(ordinal + 1, this.end)) {
+        const { offset, bytes, transient, isId } = itemsOf(page, ordinal);
+        if (offset > to || copies.length === most) return copies;
+        if (!isId) copies.push({ offset, position: segment.positionOf(ordinal), contentBytes: bytes, persistent: !transient });
+      }
+    }
+  }
+
+  async release({ from, to }: OffsetRange, durably: boolean): Promise<void> {
+    const begin = from <= this.firstOffset ? this.begin : await this.ordinalOf(from, this.begin);
+    const end = to >= this.lastOffset ? this.end : await this.ordinalOf(to + 1, begin);
+    if (!this.segment.retired) this.segment.endCopies(begin, end);
+    await this.host.released(this.segment, durably);
+  }
+
+  /**
+   * The first item from this offset on; `end` if there is none.
+   * @param hint it is not before this one
+   */
+  async ordinalOf(offset: number, hint: number): Promise<number> {
+    if (offset <= this.firstOffset) return this.begin;
+    if (offset > this.lastOffset) return this.end;
+    if (this.isDense) return this.begin + offset - this.firstOffset;
+    let low = hint;
+    let high = this.end;
+    // first the page of the hint: acknowledgements come almost in order
+    for (let at = low; low < high; at = (low + high) >>> 1) {
+      const page = await this.pageOf(at);
+      if (page === undefined) {
+        // not known: as if it were before
+        low = Math.min(high, this.host.indexes.endOfPage(this.segment, at));
+        continue;
+      }
+      const begin = Math.max(low, page.begin);
+      const end = Math.min(high, page.end);
+      if (itemsOf(page, begin).offset >= offset) high = begin;
+      else if (itemsOf(page, end - 1).offset < offset) low = end;
+      else return lowerBound(begin, end, (ordinal) => itemsOf(page, ordinal).offset >= offset);
+    }
+    return low;
+  }
+
+  /** The same, while the index that was written is in memory. */
+  itemFrom(offset: number, index: IndexBuilder): number {
+    return lowerBound(this.begin, this.end, (ordinal) => index.offset(ordinal) >= offset);
+  }
+
+  /** Is it the copy of this offset? */
+  async holdsAt(ordinal: number, offset: number): Promise<boolean> {
+    if (ordinal === this.end) return false;
+    if (this.isDense) return true;
+    const page = await this.pageOf(ordinal);
+    const item: SegmentItem | undefined = page && itemsOf(page, ordinal);
+    return item?.offset === offset && !item.isId;
+  }
+
+  private async pageOf(ordinal: number): Promise<IndexPage | undefined> {
+    const { host, segment } = this;
+    try {
+      return await host.indexes.page(segment, ordinal);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      const end = Math.min(this.end, host.indexes.endOfPage(segment, ordinal));
+      host.lost(segment, Math.max(this.begin, host.indexes.beginOfPage(ordinal)), end, error);
+      return undefined;
+    }
+  }
+}
+
+const isDamage = (error: unknown): boolean => (error as { code?: unknown }).code === "JOURNAL_CORRUPT";
