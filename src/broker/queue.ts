@@ -490,9 +490,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 }
 
 async function releaseRuns(ready: ReadyMessages, durably: boolean): Promise<void> {
-  const parts = [...ready.runParts()];
-  for (const part of parts) await part.run.release(part, false);
-  if (durably) await parts[0]?.run.release(parts[0], true); // for all at once
+  for (const part of ready.runParts()) await part.run.release(part, durably);
 }
 
 /** Resolves when what `start` gave its receipt to is durable. */

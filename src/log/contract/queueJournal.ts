@@ -93,8 +93,8 @@ export interface KeptRun {
   /** The first ones that live within the range, `most` of them; fewer than that: these are all. */
   load(range: OffsetRange, most: number): Promise<readonly KeptCopy[]>;
   /**
-   * Releases the pins of all within the range that live, without reading them. `durably`: resolves when a restart does not bring them
-   * back; else an entry must say that they are gone.
+   * Releases the pins of all within the range that live, without reading them where it can be. `durably`: after a `sync` a restart does
+   * not bring them back; else an entry must say that they are gone.
    */
   release(range: OffsetRange, durably: boolean): Promise<void>;
 }

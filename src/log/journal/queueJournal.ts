@@ -82,6 +82,7 @@ export class FileQueueJournal implements QueueJournal {
     this.fileBytes = files.fileBytes;
     this.entryBytesMax = files.fileBytes - fileHeaderBytes - commitEntryBytes - endEntryBytes;
     this.stage = new AcknowledgementStage(this.entryBytesMax - entryHeadBytes);
+    writeBehind.acknowledged = (queue, offset) => this.acknowledged(queue, offset);
     this.written = this.syncedBelow = tail.file.sequence * this.fileBytes + tail.offset;
   }
 
@@ -125,6 +126,10 @@ export class FileQueueJournal implements QueueJournal {
 
   acknowledge(queue: QueueId, offset: number, position: JournalPosition): void {
     this.release(position);
+    this.acknowledged(queue, offset);
+  }
+
+  private acknowledged(queue: QueueId, offset: number): void {
     if (this.refusal !== undefined) return; // after a failure nothing is written any more
     this.stage.add(queue, offset);
     if (this.stage.full) {

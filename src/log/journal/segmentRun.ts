@@ -8,8 +8,10 @@ import { type IndexPage, itemsOf, type SegmentIndexes } from "./segmentIndexes.t
 /** What runs need of the segments around them. */
 export interface RunHost {
   readonly indexes: SegmentIndexes;
-  /** Copies of the segment are gone. `durably`: resolves when that is on the disk. */
-  released(segment: Segment, durably: boolean): Promise<void>;
+  /** Copies of the segment are gone. */
+  released(segment: Segment): void;
+  /** Releases them so that a restart does not bring them back once the journal is synced. */
+  releaseDurably(run: SegmentRun, range: OffsetRange): Promise<void>;
   /** These items can't be known any more, nor what they are of. */
   lost(segment: Segment, from: number, to: number, error: unknown): void;
 }
@@ -80,11 +82,13 @@ export class SegmentRun implements KeptRun {
     }
   }
 
-  async release({ from, to }: OffsetRange, durably: boolean): Promise<void> {
+  async release(range: OffsetRange, durably: boolean): Promise<void> {
+    if (durably) return this.host.releaseDurably(this, range);
+    const { from, to } = range;
     const begin = from <= this.firstOffset ? this.begin : await this.ordinalOf(from, this.begin);
     const end = to >= this.lastOffset ? this.end : await this.ordinalOf(to + 1, begin);
     if (!this.segment.retired) this.segment.endCopies(begin, end);
-    await this.host.released(this.segment, durably);
+    this.host.released(this.segment);
   }
 
   /**

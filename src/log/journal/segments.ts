@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
-import type { JournalVisitor } from "../contract/queueJournal.ts";
+import type { JournalVisitor, OffsetRange } from "../contract/queueJournal.ts";
 import { hasBit } from "./bits.ts";
 import { EntryWindow } from "./entryWindow.ts";
 import { corrupt, isEntry } from "./format.ts";
@@ -48,8 +48,8 @@ export class Segments implements RunHost {
   private repairing: Promise<void> = Promise.resolve();
   /** Until the replay: what was gone at the start. */
   private readonly deadAtStart = new Map<Segment, Uint8Array>();
-  /** Copies of a segment were released by their run. `durably`: resolves when that is on the disk. */
-  onReleased: (segment: Segment, durably: boolean) => Promise<void> = async () => undefined;
+  /** What runs need of write-behind. */
+  hooks: Pick<RunHost, "released" | "releaseDurably"> = { released: () => undefined, releaseDurably: async () => undefined };
 
   private constructor(
     private readonly fileSystem: FileSystem,
@@ -136,8 +136,12 @@ export class Segments implements RunHost {
     return segment;
   }
 
-  async released(segment: Segment, durably: boolean): Promise<void> {
-    await this.onReleased(segment, durably);
+  released(segment: Segment): void {
+    this.hooks.released(segment);
+  }
+
+  releaseDurably(run: SegmentRun, range: OffsetRange): Promise<void> {
+    return this.hooks.releaseDurably(run, range);
   }
 
   lost(segment: Segment, from: number, to: number, error: unknown): void {

@@ -7,11 +7,13 @@ import { destinationOf, type MessageEntry, messageAt, messagesOf } from "./journ
 import { LivingItems } from "./livingItems.ts";
 import type { Segment } from "./segment.ts";
 import { type Damage, SegmentMerge } from "./segmentMerge.ts";
+import type { SegmentRun } from "./segmentRun.ts";
 import type { Created, Segments } from "./segments.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
 import { nextTurn, Slice } from "./slice.ts";
 
 const retryAfterMs = 1000;
+const acknowledgedPerTurnMax = 4096;
 /** So many neighbours become one, at least: each item is then copied a few times at most. */
 const mergedMin = 4;
 /** And at most: of each there is a window of 256 KiB in memory meanwhile. */
@@ -29,6 +31,8 @@ export class WriteBehind {
   stopped: Promise<void> = Promise.resolve();
   private running = false;
   private job: Promise<void> = Promise.resolve();
+  /** Writes it down, as the queues' own acknowledgements. */
+  acknowledged: (queue: QueueId, offset: number) => void = () => undefined;
   private stopping = false;
   /** Replaced and not removed yet: in this order, and before anything else. */
   private readonly retired: Segment[] = [];
@@ -40,7 +44,12 @@ export class WriteBehind {
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {
-    segments.onReleased = (segment, durably) => this.releasedMany(segment, durably);
+    segments.hooks = {
+      released: (segment) => {
+        if (segment.aliveCount * 2 <= segment.items) this.wake();
+      },
+      releaseDurably: (run, range) => this.releaseDurably(run, range),
+    };
   }
 
   /** There may be something to do. */
@@ -73,7 +82,11 @@ export class WriteBehind {
         if (job === undefined) break;
         try {
           await this.files.hold();
-console.log("job", this.segments.all.map((s) => [s.name, s.aliveCount, s.items, s.header.indexAt]), this.files.toMove?.sequence);
+          console.log(
+            "job",
+            this.segments.all.map((s) => [s.name, s.aliveCount, s.items, s.header.indexAt]),
+            this.files.toMove?.sequence,
+          );
           this.job = job();
           await this.job;
           this.files.foundRoom("segment");
@@ -103,12 +116,35 @@ console.log("job", this.segments.all.map((s) => [s.name, s.aliveCount, s.items, 
     return run === undefined ? undefined : () => this.merge(run);
   }
 
-  private async releasedMany(segment: Segment, durably: boolean): Promise<void> {
-    if (segment.aliveCount * 2 <= segment.items) this.wake();
-    if (!durably) return;
+  private async releaseDurably(run: SegmentRun, range: OffsetRange): Promise<void> {
+    const { segment } = run;
+    await this.files.freed();
+    // while the file of the journal is there, that is what counts after a crash, and not the segment
+    const counts = segment.name.last < (this.files.all[0]?.sequence ?? 0);
+    if (!counts && (await this.acknowledgeEach(run, range))) return;
+    await run.release(range, false);
     // what a job has just written may hold copies of what was released; it is settled when the job is done
     await this.job.catch(() => undefined);
     await this.segments.saveDead();
+  }
+
+  /** False: the segment was replaced meanwhile. */
+  private async acknowledgeEach(run: SegmentRun, range: OffsetRange): Promise<boolean> {
+    for (;;) {
+      try {
+        const copies = await run.load(range, acknowledgedPerTurnMax);
+        if (run.segment.retired) return false;
+        for (const { offset, position } of copies) {
+          this.release(position);
+          this.acknowledged(run.queue, offset);
+        }
+        if (copies.length < acknowledgedPerTurnMax) return true;
+      } catch (error) {
+        if (run.segment.retired) return false;
+        throw error;
+      }
+      await nextTurn();
+    }
   }
 
   // ---- out of the journal
