@@ -25,9 +25,9 @@ export class ReadyChunk {
     return this.end === this.capacity;
   }
 
-  /** Of all that were ever in it, while any lives. */
+  /** Of all that are in it, dead ones too. Of none it is past all others: such a chunk is the last. */
   get lastOffset(): number {
-    return this.offsets[this.end - 1] as number;
+    return this.end === 0 ? Number.POSITIVE_INFINITY : (this.offsets[this.end - 1] as number);
   }
 
   push(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {

@@ -162,7 +162,7 @@ export class ReadyIndex {
 
   /** All below this offset, in runs too: those know it. */
   dropBelow(offset: number): void {
-    while (this.blocks.length > 0 && this.firstOffset() < offset) {
+    while (this.count > 0 && this.firstOffset() < offset) {
       const head = this.blocks[0] as Block;
       if (head instanceof ReadyChunk) this.takeFirst();
       else if (head.to >= offset) return;

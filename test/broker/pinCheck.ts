@@ -7,7 +7,7 @@ export class PinCheck implements QueueJournal {
   reads = 0;
   moves = 0;
   /** What became of copies in runs. */
-  readonly met = { stretches: 0, runsMoved: 0 };
+  readonly met = { runsFound: 0, stretches: 0, runsMoved: 0 };
   /** A slow disk. */
   beforeRead: () => Promise<void> = async () => undefined;
   private journal!: QueueJournal;
@@ -80,6 +80,7 @@ export class PinCheck implements QueueJournal {
       kept: (run) => {
         const kept = visitor.kept(run);
         if (kept) this.runs.add(run as SegmentRun);
+        if (run.live > 0) this.met.runsFound++;
         return kept;
       },
       moved: (queue, offset, from, to) => pass(visitor.moved(queue, offset, from, to), from, to),

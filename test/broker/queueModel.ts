@@ -12,6 +12,7 @@ interface Kept {
 }
 
 const queue = "q";
+const journalFileBytes = 1024;
 /** Small, so that most of what is delivered comes back from the disk. */
 const limits = { queueCacheBytesMax: 40 };
 
@@ -28,6 +29,8 @@ export class QueueLife {
   private unsure = new Set<number>();
   private next = 0;
   private deliveredEnd = 0;
+  /** Of all its nodes. */
+  readonly met = { runsFound: 0, stretches: 0, runsMoved: 0 };
 
   constructor(readonly seed: number) {
     this.random = new Random(seed);
@@ -37,8 +40,9 @@ export class QueueLife {
     this.node = await BrokerNode.start({
       seed: this.seed,
       limits,
-      journalFileBytes: 1 << 12,
-      journalBytesMax: (1 << 12) * (this.seed % 3 === 0 ? 40 : 3),
+      // so that most of a backlog moves to segments; every third life has it in the journal's files
+      journalFileBytes,
+      journalBytesMax: journalFileBytes * (this.seed % 3 === 0 ? 40 : 3),
       indexPageItems: 32,
       runs: { fetchedFirst: 1 + this.random.below(3), fetchedMax: 4, stretchMin: 1 + this.random.below(3) },
     });
@@ -60,7 +64,12 @@ export class QueueLife {
       await this.random.pick(operations)();
       await this.check();
     }
+    this.count();
     await this.node.stop();
+  }
+
+  private count(): void {
+    for (const what of Object.keys(this.met) as (keyof typeof this.met)[]) this.met[what] += this.node.journal.met[what];
   }
 
   private consume(): void {
@@ -136,6 +145,7 @@ export class QueueLife {
   }
 
   private async restart(): Promise<void> {
+    this.count();
     this.node = await this.node.restart();
     this.model = this.model.filter(({ persistent }) => persistent);
     for (const kept of this.model) {
@@ -148,6 +158,7 @@ export class QueueLife {
   }
 
   private async crash(): Promise<void> {
+    this.count();
     this.node = await this.node.crash();
     const all = new TestConsumer();
     this.node.host.consume(queue, all);

@@ -20,6 +20,7 @@ import {
 import { repairSegment } from "./segmentRepair.ts";
 import { nextTurn, Slice } from "./slice.ts";
 
+const trustedBytesMax = 1024 * 1024;
 export const repairSuffix = ".repair-making";
 
 /** What a start has to know of a segment. */
@@ -57,15 +58,17 @@ async function load(fileSystem: FileSystem, path: string, hasDead: boolean, logg
   try {
     const header = decodeSegmentHeader(await read(handle, 0, segmentHeaderBytes), path);
     const { items, version, indexAt, queuesOrCrc } = header;
-    const fileBytes = await handle.bytes();
     const directoryAt = indexAt + indexBytes(items, version);
-    if (directoryAt > fileBytes) throw corrupt(`${path} at byte ${fileBytes}`, "the file was cut short");
     const dead = hasDead ? await readDead(fileSystem, `${path}.dead`, items, logger) : undefined;
     const gone = { dead, deadCount: dead === undefined ? 0 : countBits(dead, 0, items) };
-    if (version === 1) return { header, fileBytes, ...gone, ...(await directoryOfVersion1(handle, header, dead, path)) };
-    const bytes = await read(handle, directoryAt, Math.min(directoryBytesMax(items, queuesOrCrc), fileBytes - directoryAt));
+    if (version === 1) return { header, fileBytes: directoryAt, ...gone, ...(await directoryOfVersion1(handle, header, dead, path)) };
+    if (queuesOrCrc > items) throw corrupt(`${path} at byte 24`, "the header says that there are more queues than items");
+    const most = directoryBytesMax(items, queuesOrCrc);
+    // a look at the file's size only where it is worth it: a start opens hundreds of them
+    const length = most < trustedBytesMax ? most : Math.min(most, Math.max(0, (await handle.bytes()) - directoryAt));
+    const bytes = await read(handle, directoryAt, length);
     const directory = decodeDirectory(bytes, items, queuesOrCrc, `${path} at byte ${directoryAt}`);
-    return { header, fileBytes, ...gone, directory, ids: undefined };
+    return { header, fileBytes: directoryAt + bytes.length, ...gone, directory, ids: undefined };
   } finally {
     await handle.close();
   }

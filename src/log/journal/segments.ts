@@ -118,7 +118,7 @@ export class Segments implements RunHost {
         if (!taken) segment.endCopies(run.begin, run.end);
         else if (run.live > 0) replay.add(run);
         if (run.hasIds) await this.replayIds(segment, run, visitor);
-        if (slice.isOver(1)) await nextTurn();
+        if (slice.isOver(1 + run.live / 1000)) await nextTurn();
       }
     }
     this.deadAtStart.clear();
@@ -237,8 +237,10 @@ export class Segments implements RunHost {
       }
     };
     await Promise.all(Array.from({ length: loadsInFlightMax }, lane));
+    const slice = new Slice();
     for (const name of names) {
       const one = loaded.get(name) as LoadedSegment;
+      if (slice.isOver(one.header.items / 1000)) await nextTurn();
       const { segment, runs } = this.add(name, one);
       segment.settled = true;
       segment.savedDeadCount = one.deadCount;

@@ -82,11 +82,6 @@ export class WriteBehind {
         if (job === undefined) break;
         try {
           await this.files.hold();
-          console.log(
-            "job",
-            this.segments.all.map((s) => [s.name, s.aliveCount, s.items, s.header.indexAt]),
-            this.files.toMove?.sequence,
-          );
           this.job = job();
           await this.job;
           this.files.foundRoom("segment");
