@@ -111,7 +111,12 @@ export class BrokerNode {
 
   /** Loss of power, and a start. */
   crash(): Promise<BrokerNode> {
-    return BrokerNode.on(this.options, (this.fileSystem as SimulatedFileSystem).crash());
+    return this.startOn((this.fileSystem as SimulatedFileSystem).crash());
+  }
+
+  /** As this one, on what was left of its disk. */
+  startOn(fileSystem: FileSystem): Promise<BrokerNode> {
+    return BrokerNode.on(this.options, fileSystem);
   }
 }
 
