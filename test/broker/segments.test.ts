@@ -224,6 +224,15 @@ test("segments of version 1 are read: what lives comes, ids are known, and rewri
   node = await node.startOn(crashed);
   expect(node.errors).toEqual([]);
   await publish(node, "", "ids", "again", "id 257");
-  for (const queue of queues) expect(await consumeAll(node, queue, left.get(queue)?.length ?? 0)).toEqual(left.get(queue));
+  for (const queue of ["a", "b"]) expect(await consumeAll(node, queue, left.get(queue)?.length ?? 0)).toEqual(left.get(queue));
+  const versions = async (): Promise<number[]> =>
+    Promise.all((await segmentsOf(node)).map(async (file) => decodeSegmentHeader(await node.fileSystem.readFile(file), file).version));
+  for (let waited = 0; waited < 300 && (await versions()).includes(1); waited++) await turns(5);
+  expect(await versions()).toContain(2);
+  expect(await versions()).not.toContain(1);
+  await node.journal.sync();
+  node = await node.crash();
+  await publish(node, "", "ids", "again", "id 257");
+  expect(await consumeAll(node, "ids", left.get("ids")?.length ?? 0)).toEqual(left.get("ids"));
   await node.stop();
 });
