@@ -19,6 +19,8 @@ import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
 import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages, type RunLimits } from "./readyMessages.ts";
+import { durably, inSlices, releaseRuns } from "./releasing.ts";
+import { RunFetch } from "./runFetch.ts";
 
 /** What all queues of a node share. */
 export interface QueueSurroundings {
@@ -34,8 +36,6 @@ export interface QueueSurroundings {
   readonly logger: Logger;
 }
 
-const releasedPerTurnMax = 4096;
-const retryAfterMs = 1000;
 /** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
 const expiryMs = { least: 1000, most: 3_600_000 };
 
@@ -57,6 +57,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private ready: ReadyMessages;
   private readonly unacked = new Map<number, Copy>();
   private readonly readAhead: ReadAhead;
+  private readonly runFetch: RunFetch;
   private nextOffset = 0;
   /** One past the last offset that was ever delivered; after a crash nobody knows, so all that was there counts. */
   private deliveredBelow = 0;
@@ -66,7 +67,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private durableBelow = 0;
   private lastDurablePosition = -1;
   private waitsForDurable = false;
-  private fetching = false;
   private expiry: Timer | undefined;
 
   constructor(
@@ -82,6 +82,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   ) {
     shared.queues.set(id, this);
     this.ready = this.nothingReady();
+    this.runFetch = new RunFetch(name, shared.clock, shared.logger, () => this.wake());
     this.readAhead = new ReadAhead(
       (position) => this.journal.read(position),
       this,
@@ -164,11 +165,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   pump(most: number): number {
-    this.fetch();
+    this.runFetch.start(this.ready);
     for (let delivered = 0; ; delivered++) {
       const copy = this.ready.first();
       if (copy === undefined) {
-        this.fetch();
+        this.runFetch.start(this.ready);
         return delivered;
       }
       if (delivered === most) {
@@ -268,7 +269,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
             drop = this.journal.drop(this.id, belowOffset, receipt);
           })
         : undefined;
-    const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
+    const released = inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
       .then(() => releaseRuns(purged, this.durable && !dropsAll))
       .then(() => {
         if (drop !== undefined) this.journal.release(drop);
@@ -292,9 +293,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     left.giveUp();
     this.dedupe?.clear();
     this.stop();
-    await this.inSlices(left, (copy) => this.journal.release(copy.position));
+    await inSlices(left, (copy) => this.journal.release(copy.position));
+    await inSlices(unacked, (copy) => this.journal.release(copy.position));
     await releaseRuns(left, false);
-    await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
     return left.length;
   }
 
@@ -376,21 +377,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   private nothingReady(): ReadyMessages {
     return new ReadyMessages(this.shared.contentCache, this.shared.runs, this.durable);
-  }
-
-  /** Has what is not in memory of the next copies come nearer. */
-  private fetch(): void {
-    const fetching = this.fetching ? undefined : this.ready.fetch();
-    if (fetching === undefined) return;
-    this.fetching = true;
-    const done = (): void => {
-      this.fetching = false;
-      this.wake();
-    };
-    fetching.then(done, (error: unknown) => {
-      this.shared.logger.error("cannot read from the journal what comes next; trying again", { queue: this.name, error });
-      this.shared.clock.after(retryAfterMs, done);
-    });
   }
 
   /** It may be moved meanwhile, and what it was read from be gone. */
@@ -479,25 +465,4 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (copy.durable) this.journal.acknowledge(this.id, copy.offset, copy.position);
     else this.journal.release(copy.position);
   }
-
-  private async inSlices(copies: Iterable<Copy>, each: (copy: Copy) => void): Promise<void> {
-    let done = 0;
-    for (const copy of copies) {
-      each(copy);
-      if (++done % releasedPerTurnMax === 0) await new Promise<void>((resume) => setImmediate(resume));
-    }
-  }
-}
-
-async function releaseRuns(ready: ReadyMessages, durably: boolean): Promise<void> {
-  for (const part of ready.runParts()) await part.run.release(part, durably);
-}
-
-/** Resolves when what `start` gave its receipt to is durable. */
-function durably(start: (receipt: Receipt) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
-    start(receipt);
-    receipt.seal();
-  });
 }

@@ -52,9 +52,10 @@ export class SegmentReplay implements EntryVisitor {
       const { segment } = run;
       if (belowOffset >= 0) segment.endCopies(run.begin, await run.ordinalOf(belowOffset, run.begin));
       let ordinal = run.begin;
-      for (const offset of Float64Array.from(acknowledged).sort()) {
-        ordinal = await run.ordinalOf(offset, ordinal);
-        if (ordinal === run.end) break;
+      let before = -1;
+      for (const offset of acknowledged) {
+        ordinal = await run.ordinalOf(offset, offset < before ? run.begin : ordinal);
+        before = offset;
         if (segment.isAlive(ordinal) && (await run.holdsAt(ordinal, offset))) segment.end(ordinal);
         if (slice.isOver(2)) await nextTurn();
       }
