@@ -6,7 +6,7 @@ import { decodeItem, itemBytes, SegmentEntryKind, type SegmentItem, segmentHeade
 import { ChunkedWriter, finishSegment } from "./segmentWriter.ts";
 import { nextTurn, Slice } from "./slice.ts";
 
-const kinds: readonly number[] = [EntryKind.message, EntryKind.end, SegmentEntryKind.copies, SegmentEntryKind.rememberedId];
+const kinds = new Set<number>([EntryKind.message, EntryKind.end, SegmentEntryKind.copies, SegmentEntryKind.rememberedId]);
 
 /** What the entries say. */
 interface Walked {
@@ -87,7 +87,7 @@ async function walk(file: Buffer): Promise<Walked | undefined> {
 }
 
 function isOneOfOurs(file: Buffer, at: number): boolean {
-  if (at + entryHeadBytes > file.length || !kinds.includes(file[at + 12] as number)) return false;
+  if (at + entryHeadBytes > file.length || !kinds.has(file[at + 12] as number)) return false;
   return (file[at + 12] !== EntryKind.message || file.readUInt32LE(at) >= messageHeadBytes) && isEntry(file, at, file.length);
 }
 
