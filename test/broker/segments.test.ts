@@ -175,6 +175,26 @@ test("a purge of a long backlog reads nothing of it, and leaves nothing behind, 
   await node.stop();
 });
 
+test("a purge while places come back from a run: nothing is delivered any more, and nothing keeps its space", async () => {
+  for (let seed = 1; seed <= 16; seed++) {
+    const random = new Random(seed);
+    let node = await BrokerNode.start({ ...options, seed });
+    await node.queue("q");
+    for (let n = 0; n < 150; n++) await publish(node, "", "q", `${n}`.padEnd(100));
+    node = await node.crash();
+    const consumer = new TestConsumer({ noAck: true });
+    node.host.consume("q", consumer);
+    await turns(random.below(14));
+    const purged = node.host.purgeQueue("q", node);
+    const delivered = consumer.received.length;
+    expect(await purged).toBe(150 - delivered);
+    await turns(30);
+    expect(consumer.received.length).toBe(delivered);
+    expect(node.journal.pinned.size, `seed ${seed}`).toBe(0);
+    await node.stop();
+  }
+});
+
 test("a purge beside unacknowledged messages: those are there after a crash, and no others", async () => {
   for (let seed = 6; seed < 10; seed++) {
     let { node, left } = await backlog(seed);
