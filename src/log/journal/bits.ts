@@ -18,8 +18,8 @@ export const hasBit = (bits: Uint8Array, at: number): boolean => ((bits[at >>> 3
 export function countBits(bits: Uint8Array, from: number, to: number): number {
   let count = 0;
   let n = from >>> 3;
-  const words = wordsOf(bits);
-  if (words !== undefined && to - from > 256) {
+  const words = to - from > 256 ? wordsOf(bits) : undefined;
+  if (words !== undefined) {
     // 32 bits a step: 1 ms for ten million, 4 times as fast as bytes
     for (; (n & 3) !== 0 || n * 8 < from; n++) count += ones[(bits[n] as number) & maskOf(n, from, to)] as number;
     for (; n * 8 + 32 <= to; n += 4) count += onesOf(words[n >>> 2] as number);

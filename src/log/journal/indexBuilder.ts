@@ -1,15 +1,5 @@
-import {
-  blockItems,
-  type Directory,
-  type DirectoryEntry,
-  decodeItem,
-  encodeDirectory,
-  encodeItem,
-  indexBytes,
-  itemAt,
-  type SegmentItem,
-  sealBlock,
-} from "./segmentFormat.ts";
+import { type DirectoryEntry, SegmentDirectory } from "./segmentDirectory.ts";
+import { blockItems, decodeItem, encodeItem, indexBytes, itemAt, type SegmentItem, sealBlock } from "./segmentFormat.ts";
 
 const pageItems = blockItems * 64;
 const pageBytes = indexBytes(pageItems, 2);
@@ -48,8 +38,15 @@ export class IndexBuilder {
     if (transient) this.setTransient(ordinal);
   }
 
-  get directory(): Directory {
-    return { entries: this.entries, transient: this.transients === 0 ? undefined : this.transientBits };
+  get queues(): number {
+    return this.entries.length;
+  }
+
+  /** When all is added. */
+  directory(): SegmentDirectory {
+    const bits = new Uint8Array(Math.ceil(this.items / 8));
+    bits.set(this.transientBits.subarray(0, bits.length));
+    return SegmentDirectory.of(this.entries, this.transients === 0 ? undefined : bits);
   }
 
   item(ordinal: number): SegmentItem {
@@ -65,7 +62,7 @@ export class IndexBuilder {
     const rest = this.items % blockItems;
     if (rest > 0) this.seal(this.pages.at(-1) as Buffer, ((this.items - 1) % pageItems) + 1 - rest, rest);
     for (const [n, page] of this.pages.entries()) yield page.subarray(0, indexBytes(Math.min(pageItems, this.items - n * pageItems), 2));
-    yield encodeDirectory(this.entries, this.transients, this.transientBits.subarray(0, Math.ceil(this.items / 8)));
+    yield this.directory().encode(this.transients);
   }
 
   private seal(page: Buffer, first: number, items: number): void {
@@ -74,7 +71,7 @@ export class IndexBuilder {
 
   private setTransient(ordinal: number): void {
     if (ordinal >>> 3 >= this.transientBits.length) {
-      const larger = new Uint8Array(Math.max(this.transientBits.length * 2, (ordinal >>> 3) + 1));
+      const larger = new Uint8Array(((ordinal >>> 3) + 1) * 2);
       larger.set(this.transientBits);
       this.transientBits = larger;
     }

@@ -1,6 +1,7 @@
 import { assert } from "../../base/errors.ts";
 import { clearBits, countBits, hasBit, nextBit, setBits } from "./bits.ts";
-import type { Directory, SegmentHeader, SegmentName } from "./segmentFormat.ts";
+import type { SegmentDirectory } from "./segmentDirectory.ts";
+import type { SegmentHeader, SegmentName } from "./segmentFormat.ts";
 
 /** Items of a segment have positions of their own: negative, so that they are before everything that the journal holds. */
 const itemsMax = 2 ** 28;
@@ -28,7 +29,7 @@ export class Segment {
     readonly name: SegmentName,
     readonly path: string,
     readonly header: SegmentHeader,
-    readonly directory: Directory,
+    readonly directory: SegmentDirectory,
     readonly fileBytes: number,
     /** Of version 1, where they lie between the copies: a bit an item. */
     private readonly ids: Uint8Array | undefined,

@@ -39,7 +39,6 @@ export const segmentHeaderBytes = 32;
 export const itemBytes = 20;
 export const blockItems = 32;
 const blockCrcBytes = 4;
-const directoryEntryBytes = 40;
 const idMark = 0xffff_ffff;
 const transientBit = 0x8000_0000;
 const fileName = /^(\d+)-(\d+)-(\d+)\.segment$/;
@@ -157,70 +156,6 @@ function isOursBut(header: Buffer, crc: number): boolean {
   const ours = Buffer.from(header);
   ours.writeUInt32LE(formatVersion, 8);
   return crc32cRange(ours, 0, 28) === crc;
-}
-
-// ---- directory
-
-/** Of one queue. */
-export interface DirectoryEntry {
-  readonly queue: number;
-  readonly firstItem: number;
-  readonly copies: number;
-  readonly ids: number;
-  readonly firstOffset: number;
-  readonly lastOffset: number;
-  /** Content of the copies. */
-  readonly bytes: number;
-}
-
-export interface Directory {
-  readonly entries: readonly DirectoryEntry[];
-  /** A bit an item; undefined: none is transient. */
-  readonly transient: Uint8Array | undefined;
-}
-
-export const directoryBytesMax = (items: number, queues: number): number => 8 + queues * directoryEntryBytes + Math.ceil(items / 8);
-
-export function encodeDirectory(entries: readonly DirectoryEntry[], transients: number, transient: Uint8Array): Buffer {
-  const bits = transients === 0 ? 0 : transient.length;
-  const bytes = Buffer.alloc(8 + entries.length * directoryEntryBytes + bits);
-  bytes.writeUInt32LE(transients, 0);
-  let at = 4;
-  for (const { queue, firstItem, copies, ids, firstOffset, lastOffset, bytes: contentBytes } of entries) {
-    bytes.writeUInt32LE(queue, at);
-    bytes.writeUInt32LE(firstItem, at + 4);
-    bytes.writeUInt32LE(copies, at + 8);
-    bytes.writeUInt32LE(ids, at + 12);
-    bytes.writeDoubleLE(firstOffset, at + 16);
-    bytes.writeDoubleLE(lastOffset, at + 24);
-    bytes.writeDoubleLE(contentBytes, at + 32);
-    at += directoryEntryBytes;
-  }
-  bytes.set(transient.subarray(0, bits), at);
-  bytes.writeUInt32LE(crc32cRange(bytes, 0, bytes.length - 4), bytes.length - 4);
-  return bytes;
-}
-
-/** @param bytes from the directory's begin to the end of the file, `directoryBytesMax` at most */
-export function decodeDirectory(bytes: Buffer, items: number, queues: number, where: string): Directory {
-  const withBits = bytes.length >= 4 && bytes.readUInt32LE(0) > 0;
-  const begin = 4 + queues * directoryEntryBytes;
-  const end = begin + (withBits ? Math.ceil(items / 8) : 0);
-  if (bytes.length < end + 4 || crc32cRange(bytes, 0, end) !== bytes.readUInt32LE(end))
-    throw corrupt(where, "the directory has a wrong checksum");
-  const entries = Array.from({ length: queues }, (_, n) => {
-    const at = 4 + n * directoryEntryBytes;
-    return {
-      queue: bytes.readUInt32LE(at),
-      firstItem: bytes.readUInt32LE(at + 4),
-      copies: bytes.readUInt32LE(at + 8),
-      ids: bytes.readUInt32LE(at + 12),
-      firstOffset: bytes.readDoubleLE(at + 16),
-      lastOffset: bytes.readDoubleLE(at + 24),
-      bytes: bytes.readDoubleLE(at + 32),
-    };
-  });
-  return { entries, transient: withBits ? bytes.subarray(begin, end) : undefined };
 }
 
 // ---- remembered ids

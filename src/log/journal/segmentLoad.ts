@@ -4,14 +4,11 @@ import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { countBits, hasBit } from "./bits.ts";
 import { corrupt } from "./format.ts";
+import { type DirectoryEntry, directoryBytesMax, SegmentDirectory } from "./segmentDirectory.ts";
 import {
-  type Directory,
-  type DirectoryEntry,
   decodeDead,
-  decodeDirectory,
   decodeItem,
   decodeSegmentHeader,
-  directoryBytesMax,
   indexBytes,
   itemBytes,
   type SegmentHeader,
@@ -26,7 +23,7 @@ export const repairSuffix = ".repair-making";
 /** What a start has to know of a segment. */
 export interface LoadedSegment {
   readonly header: SegmentHeader;
-  readonly directory: Directory;
+  readonly directory: SegmentDirectory;
   readonly fileBytes: number;
   /** What is gone according to its `dead` file: a bit an item. */
   readonly dead: Uint8Array | undefined;
@@ -67,7 +64,7 @@ async function load(fileSystem: FileSystem, path: string, hasDead: boolean, logg
     // a look at the file's size only where it is worth it: a start opens hundreds of them
     const length = most < trustedBytesMax ? most : Math.min(most, Math.max(0, (await handle.bytes()) - directoryAt));
     const bytes = await read(handle, directoryAt, length);
-    const directory = decodeDirectory(bytes, items, queuesOrCrc, `${path} at byte ${directoryAt}`);
+    const directory = SegmentDirectory.decode(bytes, items, queuesOrCrc, `${path} at byte ${directoryAt}`);
     return { header, fileBytes: directoryAt + bytes.length, ...gone, directory, ids: undefined };
   } finally {
     await handle.close();
@@ -97,7 +94,7 @@ async function directoryOfVersion1(
   { items, indexAt, queuesOrCrc }: SegmentHeader,
   dead: Uint8Array | undefined,
   path: string,
-): Promise<{ readonly directory: Directory; readonly ids: Uint8Array }> {
+): Promise<{ readonly directory: SegmentDirectory; readonly ids: Uint8Array }> {
   const index = await read(handle, indexAt, items * itemBytes);
   if (crc32cRange(index, 0, index.length) !== queuesOrCrc) throw corrupt(`${path} at byte ${indexAt}`, "the index has a wrong checksum");
   const entries: { -readonly [K in keyof DirectoryEntry]: DirectoryEntry[K] }[] = [];
@@ -119,7 +116,7 @@ async function directoryOfVersion1(
     }
     if (slice.isOver(1 / 4)) await nextTurn();
   }
-  return { directory: { entries, transient: bits.transient }, ids: bits.ids };
+  return { directory: SegmentDirectory.of(entries, bits.transient), ids: bits.ids };
 }
 
 const isDamage = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CORRUPT";

@@ -2,7 +2,7 @@ import { lowerBound } from "../../base/lowerBound.ts";
 import type { KeptCopy, KeptRun, OffsetRange, QueueId } from "../contract/queueJournal.ts";
 import type { IndexBuilder } from "./indexBuilder.ts";
 import type { Segment } from "./segment.ts";
-import type { DirectoryEntry, SegmentItem } from "./segmentFormat.ts";
+import type { SegmentItem } from "./segmentFormat.ts";
 import { type IndexPage, itemsOf, type SegmentIndexes } from "./segmentIndexes.ts";
 
 /** What runs need of the segments around them. */
@@ -21,42 +21,47 @@ export class SegmentRun implements KeptRun {
   constructor(
     private readonly host: RunHost,
     readonly segment: Segment,
-    private readonly entry: DirectoryEntry,
+    /** In the segment's directory. */
+    private readonly place: number,
   ) {}
 
   get queue(): QueueId {
-    return this.entry.queue;
+    return this.segment.directory.queue(this.place);
   }
 
   get firstOffset(): number {
-    return this.entry.firstOffset;
+    return this.segment.directory.firstOffset(this.place);
   }
 
   get lastOffset(): number {
-    return this.entry.lastOffset;
+    return this.segment.directory.lastOffset(this.place);
   }
 
   get begin(): number {
-    return this.entry.firstItem;
+    return this.segment.directory.firstItem(this.place);
   }
 
   /** Version 1 has the ids between the copies. */
   get end(): number {
-    const { copies, ids } = this.entry;
-    return this.begin + copies + (this.segment.header.version === 1 ? ids : 0);
+    const copies = this.segment.directory.copies(this.place);
+    return this.begin + copies + (this.segment.header.version === 1 ? this.ids : 0);
   }
 
   get idRange(): { readonly begin: number; readonly end: number } {
-    const { firstItem, copies, ids } = this.entry;
-    return this.segment.header.version === 1 ? this : { begin: firstItem + copies, end: firstItem + copies + ids };
+    const { begin, end } = this;
+    return this.segment.header.version === 1 ? { begin, end } : { begin: end, end: end + this.ids };
   }
 
   get hasIds(): boolean {
-    return this.entry.ids > 0;
+    return this.ids > 0;
   }
 
   get live(): number {
     return this.segment.countCopies(this.begin, this.end);
+  }
+
+  private get ids(): number {
+    return this.segment.directory.ids(this.place);
   }
 
   /** The item of an offset is known without a look at the index. */

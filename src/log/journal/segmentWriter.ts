@@ -120,7 +120,7 @@ export async function finishSegment(
   index: IndexBuilder,
 ): Promise<{ readonly header: SegmentHeader; readonly fileBytes: number }> {
   assert(out.position < 2 ** 32, "a segment's entries fit into 4 GiB");
-  const header = { version: formatVersion, items: index.items, indexAt: out.position, queuesOrCrc: index.directory.entries.length };
+  const header = { version: formatVersion, items: index.items, indexAt: out.position, queuesOrCrc: index.queues };
   for (const part of index.encoded()) await out.addWhole(part);
   await out.flush();
   const head = encodeSegmentHeader(header);

@@ -188,7 +188,7 @@ export class Segments implements RunHost {
       await this.fileSystem.rename(making, file);
       await this.fileSystem.syncDirectory(this.directory);
       const { header, fileBytes, writer } = made;
-      const { directory } = writer.index;
+      const directory = writer.index.directory();
       const { segment, runs } = this.add(name, { header, fileBytes, directory, dead: undefined, deadCount: 0, ids: undefined });
       return { segment, runs, writer };
     } catch (error) {
@@ -253,7 +253,7 @@ export class Segments implements RunHost {
   private add(name: SegmentName, { header, directory, fileBytes, ids }: LoadedSegment): Opened {
     const file = path.join(this.directory, segmentFileName(name));
     const segment = new Segment(this.nextSerial++, name, file, header, directory, fileBytes, ids);
-    const runs = directory.entries.map((entry) => new SegmentRun(this, segment, entry));
+    const runs = Array.from({ length: directory.queues }, (_, n) => new SegmentRun(this, segment, n));
     const source: ReadSource = { path: file, use: (task) => this.handles.use(file, task) };
     const opened = { segment, source, runs };
     this.bySerial.set(segment.serial, opened);
