@@ -13,14 +13,23 @@ const chunkEntriesFirst = 16; // an idle queue costs little
 const chunkEntriesMax = 2048;
 
 /** What of a run is not in a chunk. Its ends may be gone already, so its offsets may be fewer than they say. */
-export interface RunPart {
-  readonly run: KeptRun;
-  readonly from: number;
-  readonly to: number;
-  readonly count: number;
+export class RunPart {
+  constructor(
+    readonly run: KeptRun,
+    readonly from: number,
+    readonly to: number,
+    readonly count: number,
+  ) {}
 }
 
-type Block = ReadyChunk | RunPart;
+/** A run stands for all of it: with thousands of queues in a segment most are short, and a part takes 90 bytes more. */
+type Block = ReadyChunk | RunPart | KeptRun;
+
+const partOf = (block: RunPart | KeptRun): RunPart =>
+  block instanceof RunPart ? block : new RunPart(block, block.firstOffset, block.lastOffset, block.live);
+const firstOffsetOf = (block: RunPart | KeptRun): number => (block instanceof RunPart ? block.from : block.firstOffset);
+const countOf = (block: Block): number => (block instanceof RunPart ? block.count : block.live);
+const lastOffsetOf = (block: Block): number => (block instanceof RunPart ? block.to : block.lastOffset);
 
 export class ReadyIndex {
   private blocks: Block[] = [];
@@ -48,7 +57,7 @@ export class ReadyIndex {
   pushRun(run: KeptRun): void {
     const count = run.live;
     if (count === 0) return;
-    this.blocks.push({ run, from: run.firstOffset, to: run.lastOffset, count });
+    this.blocks.push(run);
     this.parts++;
     this.count += count;
   }
@@ -56,7 +65,7 @@ export class ReadyIndex {
   /** The first one's offset, or what is not after it; the index must not be empty. */
   firstOffset(): number {
     const head = this.blocks[0] as Block;
-    return head instanceof ReadyChunk ? head.firstOffset() : head.from;
+    return head instanceof ReadyChunk ? head.firstOffset() : firstOffsetOf(head);
   }
 
   /** Undefined: it must be fetched, or there is none. */
@@ -107,7 +116,7 @@ export class ReadyIndex {
   }
 
   *runParts(): Generator<RunPart> {
-    for (const block of this.blocks) if (!(block instanceof ReadyChunk)) yield block;
+    for (const block of this.blocks) if (!(block instanceof ReadyChunk)) yield partOf(block);
   }
 
   // ---- runs
@@ -116,8 +125,12 @@ export class ReadyIndex {
   nextPart(most: number): RunPart | undefined {
     if (this.parts === 0) return undefined;
     let before = 0;
-    for (const block of this.blocks) {
-      if (!(block instanceof ReadyChunk)) return block;
+    for (const [index, block] of this.blocks.entries()) {
+      if (!(block instanceof ReadyChunk)) {
+        const part = partOf(block);
+        this.blocks[index] = part;
+        return part;
+      }
       before += block.live;
       if (before >= most) return undefined;
     }
@@ -144,32 +157,26 @@ export class ReadyIndex {
     if (all) {
       this.count -= count; // what of the run was lost
       this.parts--;
-    } else put.push({ ...part, from: (copies.at(-1) as KeptCopy).offset + 1, count });
+    } else put.push(new RunPart(part.run, (copies.at(-1) as KeptCopy).offset + 1, part.to, count));
     this.blocks.splice(index, 1, ...put);
   }
 
   /** After the replay: what it said of the runs they know. */
   recount(): void {
-    this.blocks = this.blocks.flatMap((block) => {
-      if (block instanceof ReadyChunk) return block;
-      const count = block.run.live;
-      this.count += count - block.count;
-      if (count > 0) return { ...block, count };
-      this.parts--;
-      return [];
-    });
+    this.blocks = this.blocks.filter((block) => block instanceof ReadyChunk || countOf(block) > 0);
+    this.count = this.blocks.reduce((sum, block) => sum + countOf(block), 0);
+    this.parts = this.blocks.filter((block) => !(block instanceof ReadyChunk)).length;
   }
 
-  /** All below this offset, in runs too: those know it. */
+  /** All below this offset, in runs too: those know it. In the replay. */
   dropBelow(offset: number): void {
-    while (this.count > 0 && this.firstOffset() < offset) {
-      const head = this.blocks[0] as Block;
-      if (head instanceof ReadyChunk) this.takeFirst();
-      else if (head.to >= offset) return;
-      else {
-        this.count -= head.count;
-        this.parts--;
-        this.blocks.shift();
+    for (let head = this.blocks[0]; head !== undefined; head = this.blocks[0]) {
+      if (head instanceof ReadyChunk) {
+        if (head.live === 0 || head.firstOffset() >= offset) return;
+        this.takeFirst();
+      } else {
+        if (lastOffsetOf(head) >= offset) return;
+        this.blocks.shift(); // what is left is counted when the replay is over
       }
     }
   }
@@ -194,18 +201,20 @@ export class ReadyIndex {
     const ranges: OffsetRange[] = [];
     const blocks: Block[] = [];
     for (const block of this.blocks) {
-      if (block instanceof ReadyChunk || !replaced.includes(block.run)) {
+      if (block instanceof ReadyChunk || !replaced.includes(block instanceof RunPart ? block.run : block)) {
         blocks.push(block);
         continue;
       }
-      const { from, to, count } = block;
+      const { from, to, count } = partOf(block);
       ranges.push({ from, to });
       const last = blocks.at(-1);
       // neighbours become one
-      const joins = last !== undefined && !(last instanceof ReadyChunk) && last.run === run;
-      if (joins) blocks[blocks.length - 1] = { run, from: last.from, to, count: last.count + count };
-      else blocks.push({ run, from, to, count });
-      if (joins) this.parts--;
+      const joined = last instanceof RunPart && last.run === run ? last : undefined;
+      if (joined === undefined) blocks.push(new RunPart(run, from, to, count));
+      else {
+        blocks[blocks.length - 1] = new RunPart(run, joined.from, to, joined.count + count);
+        this.parts--;
+      }
     }
     this.blocks = blocks;
     return ranges;
@@ -228,7 +237,7 @@ export class ReadyIndex {
     const behind = last.splitBehind(run.lastOffset);
     const head = this.blocks[index] as ReadyChunk;
     head.cutFrom(from);
-    const put: Block[] = [{ run, from, to, count }];
+    const put: Block[] = [new RunPart(run, from, to, count)];
     if (head.live > 0) put.unshift(head);
     if (behind !== undefined) put.push(behind);
     this.blocks.splice(index, end - index, ...put);
@@ -237,11 +246,11 @@ export class ReadyIndex {
 
   // ---- within
 
-  /** Of the copy after the first `near` ones; Infinity: there are no more, or what is there is in runs. */
+  /** Of the copy after the first `near` ones; Infinity: there are no more. */
   private offsetBehind(near: number): number {
     let before = 0;
     for (const block of this.blocks) {
-      if (!(block instanceof ReadyChunk)) return block.from;
+      if (!(block instanceof ReadyChunk)) return firstOffsetOf(block);
       if (before + block.live <= near) {
         before += block.live;
         continue;
@@ -254,8 +263,7 @@ export class ReadyIndex {
   /** The block that the offset would be in. */
   private indexOf(offset: number): number {
     return lowerBound(0, this.blocks.length, (at) => {
-      const block = this.blocks[at] as Block;
-      return (block instanceof ReadyChunk ? block.lastOffset : block.to) >= offset;
+      return lastOffsetOf(this.blocks[at] as Block) >= offset;
     });
   }
 
