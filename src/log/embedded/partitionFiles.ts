@@ -20,6 +20,8 @@ export class PartitionFiles {
   private touching = false;
   private cuts = 0;
   private used = false;
+  /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
+  private start: number;
 
   /** @param known as the keyed store has it, or soon will. */
   constructor(
@@ -27,10 +29,12 @@ export class PartitionFiles {
     private readonly options: PartitionOptions,
     private readonly owner: HandleOwner,
     private known: PartitionState,
-  ) {}
+  ) {
+    this.start = known.startOffset;
+  }
 
   get startOffset(): number {
-    return this.known.startOffset;
+    return this.start;
   }
 
   get areOpen(): boolean {
@@ -115,8 +119,9 @@ export class PartitionFiles {
   }
 
   /** What is below is not kept any more. */
-  startFrom(offset: number): Promise<void> {
-    return this.know({ ...this.known, startOffset: offset });
+  async startFrom(offset: number): Promise<void> {
+    await this.know({ ...this.known, startOffset: offset });
+    this.start = offset;
   }
 
   /** Goes back to what is surely on the disk, and on from there in a new segment. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/logger.ts";
+import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { JournalTenants, KeptRun, OffsetRange, QueueId } from "../contract/queueJournal.ts";
 import type { JournalFile } from "./journalFile.ts";
 import { isDiskFull, type JournalFiles } from "./journalFiles.ts";
@@ -34,6 +35,7 @@ export class WriteBehind {
   /** Writes it down, as the queues' own acknowledgements. */
   acknowledged: (queue: QueueId, offset: number) => void = () => undefined;
   private stopping = false;
+  private readonly trouble = new RepeatedTrouble();
   /** Replaced and not removed yet: in this order, and before anything else. */
   private readonly retired: Segment[] = [];
 
@@ -90,11 +92,12 @@ export class WriteBehind {
         }
       }
       this.files.foundRoom("segment"); // what needed it may be consumed
+      if (this.trouble.over()) this.logger.info("what lives in the journal is moved again, or gone");
       this.running = false;
     } catch (error) {
       // without room for the segment there is soon none in the journal either
       if (isDiskFull(error)) this.files.foundFull("segment", error);
-      this.logger.warn("could not move what lives in the journal; trying again", { error });
+      if (this.trouble.isNews(error)) this.logger.warn("could not move what lives in the journal; trying again", { error });
       this.clock.after(retryAfterMs, () => {
         this.stopped = this.work();
       });
