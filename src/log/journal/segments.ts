@@ -113,11 +113,12 @@ export class Segments implements RunHost {
     const replay = new SegmentReplay(visitor);
     const slice = new Slice();
     for (const segment of this.list) {
+      const entries = new EntryWindow(segment, (of, at, length) => this.readRange(of, at, length));
       for (const run of this.runsOf(segment)) {
         const taken = visitor.kept(run);
         if (!taken) segment.endCopies(run.begin, run.end);
         else if (run.live > 0) replay.add(run);
-        if (run.hasIds) await this.replayIds(segment, run, visitor);
+        if (run.hasIds) await this.replayIds(run, entries, visitor);
         if (slice.isOver(1 + run.live / 1000)) await nextTurn();
       }
     }
@@ -268,9 +269,8 @@ export class Segments implements RunHost {
     return { writer, ...(await writer.finish()) };
   }
 
-  private async replayIds(segment: Segment, run: SegmentRun, visitor: JournalVisitor): Promise<void> {
-    const { begin, end } = run.idRange;
-    const entries = new EntryWindow(segment, (of, at, length) => this.readRange(of, at, length));
+  private async replayIds({ segment, idRange, queue }: SegmentRun, entries: EntryWindow, visitor: JournalVisitor): Promise<void> {
+    const { begin, end } = idRange;
     const slice = new Slice();
     const dead = this.deadAtStart.get(segment);
     for (let ordinal = begin; ordinal < end; ordinal++) {
@@ -284,7 +284,7 @@ export class Segments implements RunHost {
         this.logger.error("a remembered message-id is damaged and forgotten", { file: segment.path, position: at });
         continue;
       }
-      visitor.remembered({ queue: run.queue, offset, position: segment.positionOf(ordinal), ...decodeId(bytes, at - start) });
+      visitor.remembered({ queue, offset, position: segment.positionOf(ordinal), ...decodeId(bytes, at - start) });
     }
   }
 
