@@ -26,6 +26,8 @@ export interface SimulatedFileSystemOptions {
   readonly ignoreSync?: (path: string, kind: SyncKind, lastNameChange: string) => boolean;
   /** Each operation takes 0 to this many turns of the loop (0: microtasks only). Default 2. */
   readonly turnsMax?: number;
+  /** What a failed sync did not write stays readable also after `kill`, and a sync does not write it. Else `kill` shows what the disk has. */
+  readonly forgottenStaysCached?: boolean;
   /** Told of each fault that was met, by a name that is always the same for the same kind. Survives `crash` and `kill`. */
   readonly met?: (fault: string) => void;
 }
@@ -73,7 +75,7 @@ export class SimulatedFileSystem implements FileSystem {
       node.change({ kind: "write", position, bytes: Buffer.from(bytes.subarray(0, written)) });
     }
     this.ended = "SIMULATED_KILL";
-    this.disk.evict();
+    if (this.options.forgottenStaysCached !== true) this.disk.evict();
     return this.next(this.disk);
   }
 

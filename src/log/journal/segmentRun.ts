@@ -90,10 +90,15 @@ export class SegmentRun implements KeptRun {
   async release(range: OffsetRange, durably: boolean): Promise<void> {
     if (durably) return this.host.releaseDurably(this, range);
     const { from, to } = range;
-    const begin = from <= this.firstOffset ? this.begin : await this.ordinalOf(from, this.begin);
-    const end = to >= this.lastOffset ? this.end : await this.ordinalOf(to + 1, begin);
-    if (!this.segment.retired) this.segment.endCopies(begin, end);
-    this.host.released(this.segment);
+    try {
+      const begin = await this.ordinalOf(from, this.begin);
+      const end = await this.ordinalOf(to + 1, begin);
+      if (!this.segment.retired) this.segment.endCopies(begin, end);
+      this.host.released(this.segment);
+    } catch (error) {
+      // in the segment that replaced it they don't live: nobody said that they moved
+      if (!this.segment.retired) throw error;
+    }
   }
 
   /**

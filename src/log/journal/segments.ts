@@ -42,6 +42,8 @@ export class Segments implements RunHost {
   private list: Segment[] = [];
   private readonly bySerial = new Map<number, Opened>();
   private nextSerial = 1;
+  /** Named, but not surely: nobody knows them, and at a start they would bring back what is gone by then. */
+  private readonly strays = new Set<string>();
   private readonly handles: HandleCache;
   readonly indexes: SegmentIndexes;
   private saving: Promise<void> = Promise.resolve();
@@ -176,6 +178,7 @@ export class Segments implements RunHost {
    * @returns undefined: there is nothing to be written, or `write` has given up
    */
   async create(name: SegmentName, write: (writer: SegmentWriter) => Promise<boolean>): Promise<Created | undefined> {
+    await this.oneByOne(() => this.removeStrays()); // one of them may have this name
     const making = path.join(this.directory, makingName);
     if ((await this.fileSystem.stat(making)) !== undefined) await this.fileSystem.removeFile(making);
     const handle = await this.fileSystem.open(making, "create");
@@ -186,8 +189,13 @@ export class Segments implements RunHost {
         await this.fileSystem.removeFile(making);
         return undefined;
       }
-      await this.fileSystem.rename(making, file);
-      await this.fileSystem.syncDirectory(this.directory);
+      try {
+        await this.fileSystem.rename(making, file);
+        await this.fileSystem.syncDirectory(this.directory);
+      } catch (error) {
+        this.strays.add(file);
+        throw error;
+      }
       const { header, fileBytes, writer } = made;
       const directory = writer.index.directory();
       const { segment, runs } = this.add(name, { header, fileBytes, directory, dead: undefined, deadCount: 0, ids: undefined });
@@ -200,9 +208,10 @@ export class Segments implements RunHost {
 
   /** Durable from then on: which items are gone. One call after the other. */
   saveDead(): Promise<void> {
-    const saved = this.saving.then(() => this.saveDeadNow());
-    this.saving = saved.catch(() => undefined);
-    return saved;
+    return this.oneByOne(async () => {
+      await this.removeStrays();
+      await this.saveDeadNow();
+    });
   }
 
   /** Its items are all gone, or in a newer segment that is durable: nobody looks into it any more. */
@@ -226,6 +235,19 @@ export class Segments implements RunHost {
   }
 
   // ---- within
+
+  private oneByOne(task: () => Promise<void>): Promise<void> {
+    const done = this.saving.then(task);
+    this.saving = done.catch(() => undefined);
+    return done;
+  }
+
+  private async removeStrays(): Promise<void> {
+    if (this.strays.size === 0) return;
+    for (const file of this.strays) if ((await this.fileSystem.stat(file)) !== undefined) await this.fileSystem.removeFile(file);
+    await this.fileSystem.syncDirectory(this.directory);
+    this.strays.clear();
+  }
 
   private async load(names: readonly SegmentName[], inFolder: ReadonlySet<string>): Promise<void> {
     const loaded = new Map<SegmentName, LoadedSegment>();

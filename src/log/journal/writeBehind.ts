@@ -2,8 +2,9 @@ import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/logger.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { JournalTenants, KeptRun, OffsetRange, QueueId } from "../contract/queueJournal.ts";
+import { isDiskFull } from "./diskRoom.ts";
 import type { JournalFile } from "./journalFile.ts";
-import { isDiskFull, type JournalFiles } from "./journalFiles.ts";
+import type { JournalFiles } from "./journalFiles.ts";
 import { destinationOf, type MessageEntry, messageAt, messagesOf } from "./journalMessages.ts";
 import { LivingItems } from "./livingItems.ts";
 import type { Segment } from "./segment.ts";
@@ -86,17 +87,17 @@ export class WriteBehind {
           await this.files.hold();
           this.job = job();
           await this.job;
-          this.files.foundRoom("segment");
+          this.files.room.found("segment");
         } finally {
           this.files.letGo();
         }
       }
-      this.files.foundRoom("segment"); // what needed it may be consumed
+      this.files.room.found("segment"); // what needed it may be consumed
       if (this.trouble.over()) this.logger.info("what lives in the journal is moved again, or gone");
       this.running = false;
     } catch (error) {
       // without room for the segment there is soon none in the journal either
-      if (isDiskFull(error)) this.files.foundFull("segment", error);
+      if (isDiskFull(error)) this.files.room.lacks("segment", error);
       if (this.trouble.isNews(error)) this.logger.warn("could not move what lives in the journal; trying again", { error });
       this.clock.after(retryAfterMs, () => {
         this.stopped = this.work();
@@ -170,7 +171,7 @@ export class WriteBehind {
 
   private async findLiving(file: JournalFile, bytes: Buffer, items: LivingItems): Promise<boolean> {
     let damaged = false;
-    const messages = messagesOf(bytes, file.headerCrc, (at) => {
+    const messages = messagesOf(bytes, this.files.identityOf(file), (at) => {
       damaged = true;
       this.logger.error("an entry of the journal is damaged; what else is in its file is saved", { file: file.path, position: at });
     });
@@ -190,7 +191,7 @@ export class WriteBehind {
 
   private readWhole(file: JournalFile): Promise<Buffer> {
     return file.use(async (handle) => {
-      const bytes = Buffer.allocUnsafeSlow(this.files.fileBytes);
+      const bytes = Buffer.allocUnsafeSlow(Math.min(this.files.fileBytes, file.countsTo));
       return bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0));
     });
   }
