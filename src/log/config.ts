@@ -22,6 +22,12 @@ export const logConfig = z.strictObject({
   ),
   retentionBytes: whole(-1, Number.MAX_SAFE_INTEGER, -1, "a new topic's oldest segments go while the others hold this much; -1: never"),
   diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics take nothing while the disk has less than this left"),
+  producerIdExpirationMs: whole(
+    1000,
+    Number.MAX_SAFE_INTEGER,
+    24 * 3_600_000,
+    "a Kafka producer that appended nothing to a partition for so long is forgotten there",
+  ),
   maxMessageBytes: whole(KiB, 256 * MiB, 17 * MiB, "the largest batch, and so the largest record, that a topic takes"),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
   journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),

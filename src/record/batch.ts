@@ -1,6 +1,6 @@
 /** Record batch v2 as whole: the layout is in batchHeader.ts, the hot paths are BatchBuilder and RecordCursor. */
 import { BatchBuilder, noProducer } from "./batchBuilder.ts";
-import { batchBytesAt } from "./batchHeader.ts";
+import { batchBytesAt, lastOffsetAt } from "./batchHeader.ts";
 import type { NewRecord, StoredRecord } from "./record.ts";
 import { RecordCursor } from "./recordCursor.ts";
 import { validateBatchShape } from "./validateBatch.ts";
@@ -37,6 +37,13 @@ export function* batchPositions(bytes: Buffer): Generator<number> {
     yield at;
     at += batchBytesAt(bytes, at);
   }
+}
+
+/** One past the last offset of whole batches that lie back to back; undefined if there are none. */
+export function endOffsetOf(bytes: Buffer): number | undefined {
+  let end: number | undefined;
+  for (let at = 0; at < bytes.length; at += batchBytesAt(bytes, at)) end = lastOffsetAt(bytes, at) + 1;
+  return end;
 }
 
 /** The records of all batches in a buffer, one object each; where speed counts use RecordCursor. */

@@ -16,6 +16,7 @@ import {
   type PartitionDescriptor,
   type PartitionReader,
   type ProducerIdentity,
+  type ReaderOptions,
   type TopicConfig,
   type TopicDescription,
   topicConfigDefaults,
@@ -50,12 +51,16 @@ export interface EmbeddedLogOptions {
   readonly openMax?: number;
   /** Nothing is appended when the disk has less than this left. */
   readonly diskReserveBytes?: number;
+  /** producer.id.expiration.ms: a producer that appended nothing for so long is forgotten, but for those with a name of their own. */
+  readonly producerIdExpirationMs?: number;
   /** How often retention and the like look around. */
   readonly maintenanceIntervalMs?: number;
 }
 
 const OPEN_MAX = 1000;
 const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
+/** Kafka's. */
+const PRODUCER_EXPIRATION_MS = 24 * 3_600_000;
 const MAINTENANCE_INTERVAL_MS = 60_000;
 /** Partitions that are recovered at the same time after a kill: as many as the thread pool has threads to wait with. */
 const RECOVERED_AT_ONCE = 8;
@@ -93,6 +98,7 @@ class LogDirectory implements EmbeddedLog {
       handles: new OpenHandles(options.openMax ?? OPEN_MAX),
       buffers: new BatchBuffers(),
       space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
+      producerIdExpirationMs: options.producerIdExpirationMs ?? PRODUCER_EXPIRATION_MS,
     };
   }
 
@@ -140,8 +146,8 @@ class LogDirectory implements EmbeddedLog {
     return this.topics.get(name)?.description;
   }
 
-  async openReader(descriptor: PartitionDescriptor): Promise<PartitionReader> {
-    return openPartitionReader(descriptor, this.options.fileSystem, this.surroundings.handles);
+  async openReader(descriptor: PartitionDescriptor, options: ReaderOptions = {}): Promise<PartitionReader> {
+    return openPartitionReader(descriptor, options, this.options.fileSystem, this.surroundings.handles);
   }
 
   async append(
@@ -151,7 +157,7 @@ class LogDirectory implements EmbeddedLog {
     sequence: number,
     records: readonly NewRecord[],
   ): Promise<void> {
-    await this.known(topic).partition(partition).appendAs(producer, sequence, records);
+    await this.known(topic).partition(partition).appends.appendAs(producer, sequence, records);
   }
 
   async producerState(
@@ -159,7 +165,7 @@ class LogDirectory implements EmbeddedLog {
     topic: string,
     partition: number,
   ): Promise<{ readonly epoch: number; readonly nextSequence: number } | undefined> {
-    return this.known(topic).partition(partition).producerState(name);
+    return this.known(topic).partition(partition).appends.standing(name);
   }
 
   async sync(topic: string): Promise<void> {
@@ -258,13 +264,13 @@ class LogDirectory implements EmbeddedLog {
 
   /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */
   private async recoverAll(folders: readonly string[]): Promise<void> {
-    const { fileSystem, logger } = this.options;
+    const { fileSystem, logger, clock } = this.options;
     const unclean = folders.filter((folder) => this.states.get(path.basename(folder))?.clean !== true);
     const found = new Map<string, PartitionState>();
     let next = 0;
     const recoverSome = async (): Promise<void> => {
       for (let folder = unclean[next++]; folder !== undefined; folder = unclean[next++]) {
-        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger);
+        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger, clock.now());
         if (recovered.damage === undefined) {
           found.set(path.basename(folder), recovered.state);
           continue;

@@ -3,9 +3,11 @@ import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
-import type { PartitionDescriptor, PartitionReader } from "../contract/partitionedLog.ts";
+import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } from "../contract/partitionedLog.ts";
+import { AbortedLookup } from "./abortedLookup.ts";
+import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
-import { NextPiece } from "./nextPiece.ts";
+import { NextPiece, type Piece } from "./nextPiece.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
 import { closedError, deletedError, outOfRange, readFailed } from "./partitionErrors.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
@@ -19,13 +21,26 @@ export interface PartitionAccess {
   readonly watermark: SharedArrayBuffer;
 }
 
+interface ReadBatches {
+  readonly piece: Piece;
+  /** Of whole batches, at the beginning of the piece. */
+  readonly bytes: number;
+  /** There are markers or transactions' batches among them. */
+  readonly transactional: boolean;
+}
+
 /** In any thread of the process that has the log open. */
-export function openPartitionReader(descriptor: PartitionDescriptor, fileSystem: FileSystem, handles: OpenHandles): PartitionReader {
+export function openPartitionReader(
+  descriptor: PartitionDescriptor,
+  { isolation = "read_uncommitted" }: ReaderOptions,
+  fileSystem: FileSystem,
+  handles: OpenHandles,
+): PartitionReader {
   const access = descriptor.access as PartitionAccess;
   if (access?.kind !== "embedded") {
     throw new MillraceError("DESCRIPTOR_UNKNOWN", "The descriptor was made by another kind of log.", { domain: "internal" });
   }
-  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, fileSystem, handles);
+  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, isolation, fileSystem, handles);
 }
 
 /** Remembers where the last read ended, so that reading on costs no search. */
@@ -39,6 +54,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private readonly nextPiece: NextPiece;
   private baseOffsets: number[] = [];
   private generation = 0;
+  private readonly aborted: AbortedLookup;
   private readonly timestamps: TimestampSearch;
   private lastRead: Promise<unknown> = Promise.resolve();
   private closed = false;
@@ -47,11 +63,13 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     readonly topic: string,
     readonly partition: number,
     access: PartitionAccess,
+    private readonly isolation: Isolation,
     private readonly fileSystem: FileSystem,
     private readonly handles: OpenHandles,
   ) {
-    this.watermark = new WatermarkReader(access.watermark);
+    this.watermark = new WatermarkReader(access.watermark, isolation);
     this.folder = access.folder;
+    this.aborted = new AbortedLookup(fileSystem, access.folder);
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
     this.nextPiece = new NextPiece(handles.readAhead);
   }
@@ -76,7 +94,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       const mark = this.enter();
       try {
         await this.refreshSegments(mark);
-        return await this.timestamps.find(timestamp, this.baseOffsets, mark);
+        return await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
       } catch (error) {
         throw this.told(error, mark.startOffset);
       }
@@ -135,7 +153,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     try {
       const goesOn = this.positionOffset === offset && this.segment !== undefined;
       if (!goesOn) await this.seek(offset, mark);
-      return await this.readOn(mark, bytesMax, goesOn);
+      const read = await this.readOn(mark, bytesMax, goesOn);
+      if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
+      const aborted = await this.aborted.between(offset, this.positionOffset, mark);
+      // else these batches are older than what was looked up for them
+      if (this.watermark.read().generation !== mark.generation) return await this.readNow(offset, bytesMax);
+      return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, aborted));
     } catch (error) {
       // the writer cut a file while it was read: what is there now is another
       if (this.watermark.read().generation !== mark.generation) return this.readNow(offset, bytesMax);
@@ -151,6 +174,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (error instanceof MillraceError) return error;
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return this.outOfRange(offset, this.watermark.read(), error);
     return readFailed(this.file(), error);
+  }
+
+  /** Are the batch's records none that this reader gives? */
+  private async hides(batch: Buffer, mark: Watermark): Promise<boolean> {
+    if (!touchesTransactions(batch, 0) || this.isolation === "read_uncommitted") return false;
+    return isHidden(batch, 0, await this.aborted.between(baseOffsetAt(batch, 0), lastOffsetAt(batch, 0) + 1, mark));
   }
 
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
@@ -169,7 +198,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   }
 
   /** @param goesOn the last read ended here. */
-  private async readOn(mark: Watermark, bytesMax: number, goesOn: boolean): Promise<Buffer> {
+  private async readOn(mark: Watermark, bytesMax: number, goesOn: boolean): Promise<ReadBatches> {
     for (;;) {
       const segment = this.segment as OpenSegment;
       const nextBase = this.baseOffsets.find((base) => base > segment.baseOffset) ?? Number.POSITIVE_INFINITY;
@@ -177,13 +206,14 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        return this.readBatches(segment.file, limit, bytesMax, nextBase, goesOn);
+        return this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark), goesOn);
       }
       await this.enterNextSegment(segment.baseOffset, mark);
     }
   }
 
-  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number, goesOn: boolean): Promise<Buffer> {
+  /** Nothing at or above `beforeOffset`. */
+  private async readBatches(file: File, limit: number, bytesMax: number, beforeOffset: number, goesOn: boolean): Promise<ReadBatches> {
     const available = limit - this.position;
     const bytes = Math.max(bytesMax, BATCH_HEADER_BYTES);
     let piece = await this.nextPiece.read(file, this.position, Math.min(available, bytes));
@@ -201,20 +231,22 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (goesOn && next + bytes <= limit) this.nextPiece.begin(file, next, bytes);
     let end = 0;
     let nextOffset = this.positionOffset;
+    let transactional = false;
     while (end < next - this.position) {
       const problem = validateBatch(buffer, end, length);
       if (problem !== undefined) {
         if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
-      if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed
+      if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a write that failed
+      transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
     }
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;
-    return this.nextPiece.lend(piece, end);
+    return { piece, bytes: end, transactional };
   }
 
   /** Up to where the segment's file may be read: a rolled one whole, the last one up to the high watermark. */

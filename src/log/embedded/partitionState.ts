@@ -1,9 +1,10 @@
 /**
  * What is durably known of a partition beside its files, in the keyed store of the catalog: `partition:<folder>` holds
  *
- *   { version: 1, start, next, base, bytes, clean }
+ *   { version: 2, start, next, base, bytes, open, clean }
  *
- * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `clean`:
+ * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `open`: the first
+ * offset of the oldest transaction that is open there, or -1 (version 1 knew no transactions). `clean`:
  * nothing was written after it, and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads
  * only what lies behind `next`. An entry is clean only while nobody may write: it is marked before the first write, durably.
  * Without an entry everything is found in the files (a first release made none).
@@ -12,7 +13,7 @@ import { MillraceError } from "../../base/errors.ts";
 import type { Json, KeyedStore } from "../contract/keyedStore.ts";
 
 const KEY_PREFIX = "partition:";
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
 /** A place between two batches: below `offset` is everything before `bytes` in segment `baseOffset`. */
 export interface LogPosition {
@@ -21,13 +22,25 @@ export interface LogPosition {
   readonly bytes: number;
 }
 
+/** Up to where a partition may be read, and from where on transactions are open there. */
+export interface ReadableEnd extends LogPosition {
+  readonly openFrom: number | undefined;
+}
+
 export interface PartitionState {
   readonly startOffset: number;
   readonly synced: LogPosition;
+  /** As of `synced`, if `clean`; else it is found in the batches. */
+  readonly openFrom: number | undefined;
   readonly clean: boolean;
 }
 
-export const emptyState: PartitionState = { startOffset: 0, synced: { offset: 0, baseOffset: 0, bytes: 0 }, clean: true };
+export const emptyState: PartitionState = {
+  startOffset: 0,
+  synced: { offset: 0, baseOffset: 0, bytes: 0 },
+  openFrom: undefined,
+  clean: true,
+};
 
 /** The partitions' states of one log directory, by the name of the partition's folder. */
 export class PartitionStates {
@@ -52,19 +65,25 @@ export function partitionEntries(states: ReadonlyMap<string, PartitionState | nu
   return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
 }
 
-function encode({ startOffset, synced, clean }: PartitionState): Json {
-  return { version: STATE_VERSION, start: startOffset, next: synced.offset, base: synced.baseOffset, bytes: synced.bytes, clean };
+function encode({ startOffset, synced, openFrom = -1, clean }: PartitionState): Json {
+  const { offset: next, baseOffset: base, bytes } = synced;
+  return { version: STATE_VERSION, start: startOffset, next, base, bytes, open: openFrom, clean };
 }
 
 function decode(value: Json, key: string): PartitionState {
-  const { version, start, next, base, bytes, clean } = value as Readonly<Record<string, number | boolean>>;
+  const { version, start, next, base, bytes, open, clean } = value as Readonly<Record<string, number | boolean>>;
   if ((version as number) > STATE_VERSION) {
-    throw new MillraceError("FORMAT_TOO_NEW", `The catalog's entry "${key}" has version ${version}; this release reads up to 1.`, {
-      domain: "user",
-      where: key,
-      hint: "Start the release that wrote it, or a later one.",
-    });
+    throw new MillraceError(
+      "FORMAT_TOO_NEW",
+      `The catalog's entry "${key}" has version ${version}; this release reads up to ${STATE_VERSION}.`,
+      {
+        domain: "user",
+        where: key,
+        hint: "Start the release that wrote it, or a later one.",
+      },
+    );
   }
   const synced = { offset: next as number, baseOffset: base as number, bytes: bytes as number };
-  return { startOffset: start as number, synced, clean: clean === true };
+  const openFrom = typeof open === "number" && open >= 0 ? open : undefined;
+  return { startOffset: start as number, synced, openFrom, clean: clean === true };
 }

@@ -18,6 +18,8 @@ export interface PartitionSurroundings {
   readonly handles: OpenHandles;
   readonly buffers: BatchBuffers;
   readonly space: DiskSpace;
+  /** A producer that appended nothing for so long is forgotten. */
+  readonly producerIdExpirationMs: number;
 }
 
 export interface PartitionOptions {

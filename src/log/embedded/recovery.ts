@@ -9,9 +9,9 @@ import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { recoverAborted } from "./abortedRecovery.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
-import type { ProducerState } from "./producerState.ts";
 import { scanSegment } from "./segmentScan.ts";
 import { readSnapshot } from "./snapshotFile.ts";
 
@@ -26,6 +26,7 @@ export async function recoverPartition(
   folder: string,
   known: PartitionState | undefined,
   logger: Logger,
+  now: number,
 ): Promise<Recovered> {
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   const lastBase = bases.at(-1);
@@ -36,11 +37,12 @@ export async function recoverPartition(
       hint: "Bring the folder back from a backup, or delete the topic.",
     });
   }
-  const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER);
+  const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now);
   // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
   const syncedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
   const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
   let end = knownBase ? known.synced : { offset: lastBase, baseOffset: lastBase, bytes: 0 };
+  const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
     if (base > end.baseOffset) end = { offset: base, baseOffset: base, bytes: 0 };
@@ -49,7 +51,8 @@ export async function recoverPartition(
   await fileSystem.syncDirectory(folder);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
   const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined;
-  return { state: { startOffset: Math.min(startOffset, end.offset), synced: end, clean: false }, damage };
+  const { openFrom } = await recoverAborted(fileSystem, folder, indexed, end, now);
+  return { state: { startOffset: Math.min(startOffset, end.offset), synced: end, openFrom, clean: false }, damage };
 }
 
 /** From the position on to the end of what is good in its segment. Cuts off what does not belong there. */
@@ -85,29 +88,6 @@ async function recoverSegment(
   } finally {
     await file.close();
   }
-}
-
-/** The producers as of `end`, from the newest snapshot before it and the batches after that. */
-export async function loadProducers(fileSystem: FileSystem, folder: string, end: LogPosition): Promise<ProducerState> {
-  const snapshot = await readSnapshot(fileSystem, folder, end.offset);
-  if (snapshot.offset === end.offset) return snapshot.state;
-  const bases = baseOffsetsOf(await fileSystem.list(folder));
-  for (const [i, base] of bases.entries()) {
-    const nextBase = bases[i + 1] ?? Number.POSITIVE_INFINITY;
-    if (nextBase <= snapshot.offset || base > end.baseOffset) continue;
-    const file = await fileSystem.open(path.join(folder, logFileName(base)), "read");
-    try {
-      await scanSegment(file, 0, base === end.baseOffset ? end.bytes : await file.bytes(), false, (bytes, at) => {
-        const offset = baseOffsetAt(bytes, at);
-        if (offset >= nextBase) return "stop";
-        if (offset >= snapshot.offset) snapshot.state.applyBatch(bytes, at);
-        return undefined;
-      });
-    } finally {
-      await file.close();
-    }
-  }
-  return snapshot.state;
 }
 
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>
