@@ -80,6 +80,9 @@ const segmentBytes = 3000;
 const maintenanceIntervalMs = 5000;
 /** Longer than a run: what has expired is no promise any more, and the model knows no other. */
 const producerIdExpirationMs = 10 * 365 * 24 * 3_600_000;
+/** So that a few messages in a row are a run already. */
+const indexPageItems = 32;
+const runs = { fetchedFirst: 2, fetchedMax: 8, stretchMin: 2 };
 
 /** What a node is without its listeners: the lock, the catalog, the log, the topology, and the broker with its journal. */
 export class SimulatedNode {
@@ -122,7 +125,8 @@ export class SimulatedNode {
       closers.unshift(() => topology.close());
       const { journalFileBytes: fileBytes, journalFilesMax, queueCacheBytesMax } = settings;
       const bytesMax = fileBytes * journalFilesMax;
-      const journalOptions = { fileSystem, clock, logger, budget, messageBytesMax, fileBytes, bytesMax, directory: journalDirectory };
+      const journalLimits = { messageBytesMax, fileBytes, bytesMax, indexPageItems };
+      const journalOptions = { fileSystem, clock, logger, budget, directory: journalDirectory, ...journalLimits };
       let journal: QueueJournal | undefined;
       const broker = await openBroker({
         log,
@@ -135,6 +139,7 @@ export class SimulatedNode {
           return journal;
         },
         limits: { ...limits, queueCacheBytesMax },
+        runs,
         users,
       });
       closers.unshift(() => broker.close());
