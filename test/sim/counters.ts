@@ -49,7 +49,6 @@ const mustBeMet = [
   "a damaged batch is refused, and the rest served",
   "a start is refused for a flipped bit in /catalog",
   "a start is refused for a flipped bit in /topology",
-  "a start is refused for a flipped bit in .segment",
   "a flipped bit in .log is found and named",
   "a flipped bit in .journal is found and named",
   "a flipped bit in .segment is found and named",

@@ -2,7 +2,9 @@
  * One run: a node on a simulated disk and clock, beside models of what it promised, driven by random operations, faults and ends of the
  * process. The seed decides everything.
  */
+
 import { Random } from "../../src/base/random.ts";
+import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { Appending } from "./appending.ts";
@@ -11,7 +13,7 @@ import { Faults } from "./faults.ts";
 import type { Ending, Moment, PartitionModel } from "./partitionModel.ts";
 import { Queueing } from "./queueing.ts";
 import { Reading } from "./reading.ts";
-import { LogLines, type NodeSettings, SimulatedNode, textOf } from "./simulatedNode.ts";
+import { LogLines, type NodeSettings, SimulatedNode, textOf, topicsDirectory } from "./simulatedNode.ts";
 import { firstTopics, TopicLives } from "./topicLives.ts";
 import type { TopicModel } from "./topicModel.ts";
 import { Transacting } from "./transacting.ts";
@@ -76,6 +78,7 @@ class Simulation implements World {
   private forgive: BitFlip | undefined;
   private saidOfFlip = false;
   private diedAt: Moment = { ms: beginMs, turn: 0 };
+  private everTroubled = false;
   /** It may have been about to cut what was not synced. */
   private diedInTrouble = false;
   /** Nothing was delivered since a stop that came to its end. */
@@ -324,6 +327,7 @@ class Simulation implements World {
       return this.note("a stop fails and says so");
     }
     if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
+    if (!this.everTroubled) await this.verify();
     for (const topic of this.topics.values()) for (const model of topic.partitions) model.stopped();
     this.queueing.stopped();
   }
@@ -335,6 +339,7 @@ class Simulation implements World {
     if (this.running !== undefined) {
       this.diedAt = this.now();
       this.diedInTrouble = this.troubled;
+      this.everTroubled ||= this.troubled;
     }
     this.running = undefined;
     this.clock = this.clock.next();
@@ -370,6 +375,16 @@ class Simulation implements World {
     this.troubled = false;
     if (this.isSetUp) await this.look();
     this.stopped = false;
+  }
+
+  /** The tool for operators has nothing to say of what no disk has spoiled. */
+  private async verify(): Promise<void> {
+    const { problems } = await this.mustEnd(
+      verifyLog(this.fileSystem, topicsDirectory, () => undefined),
+      "verifying the log",
+    );
+    demand(problems.length === 0, () => `verify finds ${problems.map((problem) => textOf(problem)).join("; ")}`);
+    this.note("the log is verified");
   }
 
   /** The operator puts the right file back. */
