@@ -358,13 +358,17 @@ export class Queueing {
     const { life, node } = this.world;
     for (const copy of ready) copy.taken = "inMemory";
     this.world.trace(() => `purge ${ready.map(({ message }) => message)} from ${queue.name}`);
-    const purged = node.host.purgeQueue(queue.name, this).then((count) => {
+    const purging = node.host.purgeQueue(queue.name, this);
+    // refused: everything stays
+    if (this.readyCount(queue) > 0) for (const copy of ready) copy.taken = "no";
+    const purged = purging.then((count) => {
       if (life !== this.world.life) return;
       demand(count <= ready.length, () => `${count} messages were purged from ${queue.name}, which had ${ready.length}`);
       for (const copy of ready) copy.taken = "surely";
     });
     const outcome = await this.world.until(purged);
-    if (outcome?.error !== undefined) this.ofDisk(`purging ${queue.name}`, outcome.error);
+    if (outcome?.error === undefined) return;
+    this.ofDisk(`purging ${queue.name}`, outcome.error);
   }
 
   private async sync(): Promise<void> {
