@@ -6,7 +6,9 @@
  *  27 baseTimestamp i64  35 maxTimestamp i64    43 producerId i64   51 producerEpoch i16   53 baseSequence i32
  *  57 count i32          61 records
  *
- * Attributes: bits 0-2 codec (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), 3 LogAppendTime, 4 transactional, 5 control.
+ * Attributes: bits 0-2 codec (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd), 3 LogAppendTime, 4 transactional, 5 control,
+ * 6 delete horizon: baseTimestamp is the time from which the batch's records without value may go (only compaction sets it).
+ * A batch from which compaction took records has fewer than its last offset says, or none at all.
  * The CRC leaves out baseOffset and partitionLeaderEpoch, so that a log gives a batch its offset without reading it.
  */
 export const BATCH_HEADER_BYTES = 61;
@@ -31,7 +33,7 @@ export const BatchField = {
   count: 57,
 } as const;
 
-export const BatchAttribute = { codecMask: 0b111, logAppendTime: 1 << 3, transactional: 1 << 4, control: 1 << 5 } as const;
+export const BatchAttribute = { codecMask: 0b111, logAppendTime: 1 << 3, transactional: 1 << 4, control: 1 << 5, deleteHorizon: 1 << 6 } as const;
 
 const TWO_32 = 4294967296;
 
@@ -50,6 +52,7 @@ export const baseOffsetAt = (bytes: Buffer, at: number): number => readInt64(byt
 export const lastOffsetAt = (bytes: Buffer, at: number): number =>
   readInt64(bytes, at) + bytes.readInt32BE(at + BatchField.lastOffsetDelta);
 export const attributesAt = (bytes: Buffer, at: number): number => bytes.readInt16BE(at + BatchField.attributes);
+export const lastOffsetDeltaAt = (bytes: Buffer, at: number): number => bytes.readInt32BE(at + BatchField.lastOffsetDelta);
 export const countAt = (bytes: Buffer, at: number): number => bytes.readInt32BE(at + BatchField.count);
 export const baseTimestampAt = (bytes: Buffer, at: number): number => readInt64(bytes, at + BatchField.baseTimestamp);
 export const maxTimestampAt = (bytes: Buffer, at: number): number => readInt64(bytes, at + BatchField.maxTimestamp);

@@ -8,6 +8,7 @@ import {
   baseTimestampAt,
   batchBytesAt,
   countAt,
+  lastOffsetDeltaAt,
 } from "./batchHeader.ts";
 import type { RecordHeader, StoredRecord } from "./record.ts";
 import { validateBatchShape } from "./validateBatch.ts";
@@ -51,6 +52,11 @@ export class RecordCursor {
   ) {
     this.reader = new VarintReader(bytes);
     this.batchEnd = at;
+  }
+
+  /** Where the bytes of the record end. */
+  get end(): number {
+    return this.recordEnd;
   }
 
   /** To the next record; false at the end of the last batch. */
@@ -122,7 +128,7 @@ export class RecordCursor {
     this.appendTime = (attributes & BatchAttribute.logAppendTime) !== 0;
     // with LogAppendTime every record has the batch's max timestamp, whatever its delta says
     this.baseTimestamp = baseTimestampAt(bytes, this.appendTime ? at + BatchField.maxTimestamp - BatchField.baseTimestamp : at);
-    this.lastOffsetDelta = bytes.readInt32BE(at + BatchField.lastOffsetDelta);
+    this.lastOffsetDelta = lastOffsetDeltaAt(bytes, at);
     this.previousDelta = -1;
     this.reader.at = at + BATCH_HEADER_BYTES;
     this.reader.end = end;

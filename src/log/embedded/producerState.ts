@@ -11,7 +11,7 @@
 import { createHash } from "node:crypto";
 import { crc32c } from "../../base/crc32c.ts";
 import { MillraceError } from "../../base/errors.ts";
-import { baseOffsetAt, baseSequenceAt, countAt, maxTimestampAt, producerEpochAt, producerIdAt } from "../../record/batchHeader.ts";
+import { baseOffsetAt, baseSequenceAt, lastOffsetDeltaAt, maxTimestampAt, producerEpochAt, producerIdAt } from "../../record/batchHeader.ts";
 
 /** Kafka's number: as many batches as a producer may have in flight. */
 const BATCHES_KEPT = 5;
@@ -76,7 +76,9 @@ export class ProducerState {
     // most batches have no producer, and -1 shows in the id's first byte
     if ((bytes[at + 43] as number) >= 0x80) return;
     const firstSequence = baseSequenceAt(bytes, at);
-    const batch = { firstSequence, lastSequence: lastSequenceOf(firstSequence, countAt(bytes, at)), baseOffset: baseOffsetAt(bytes, at) };
+    // compaction takes records out, and a batch's sequences stay as many as its offsets
+    const lastSequence = lastSequenceOf(firstSequence, lastOffsetDeltaAt(bytes, at) + 1);
+    const batch = { firstSequence, lastSequence, baseOffset: baseOffsetAt(bytes, at) };
     this.applied(producerIdAt(bytes, at), producerEpochAt(bytes, at), batch, maxTimestampAt(bytes, at));
   }
 
@@ -94,6 +96,12 @@ export class ProducerState {
   standing(id: bigint): { epoch: number; nextSequence: number } | undefined {
     const producer = this.producers.get(id);
     return producer && { epoch: producer.epoch, nextSequence: nextSequenceOf(producer) };
+  }
+
+  /** Is the batch the last one of its producer? False for one without producer. */
+  isLastBatch(bytes: Buffer, at: number): boolean {
+    const last = this.producers.get(producerIdAt(bytes, at));
+    return last?.epoch === producerEpochAt(bytes, at) && last.batches.at(-1)?.baseOffset === baseOffsetAt(bytes, at);
   }
 
   copy(): ProducerState {
