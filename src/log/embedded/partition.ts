@@ -1,118 +1,50 @@
-import path from "node:path";
-import type { ByteBudget } from "../../base/byteBudget.ts";
-import type { Clock, Timer } from "../../base/clock.ts";
-import { MillraceError } from "../../base/errors.ts";
-import type { FileSystem } from "../../base/fileSystem.ts";
-import type { Logger } from "../../base/logger.ts";
-import { encodeBatch } from "../../record/batch.ts";
+import type { MillraceError } from "../../base/errors.ts";
 import { BatchBuilder } from "../../record/batchBuilder.ts";
-import { BATCH_HEADER_BYTES, BatchAttribute } from "../../record/batchHeader.ts";
+import { BATCH_HEADER_BYTES } from "../../record/batchHeader.ts";
 import { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { AppendedBatch } from "../contract/embeddedLog.ts";
-import type { ProducerIdentity, TopicConfig } from "../contract/partitionedLog.ts";
-import { type DiskSpace, diskFull } from "./diskSpace.ts";
+import type { ProducerIdentity } from "../contract/partitionedLog.ts";
+import { AppendedProducers } from "./appendedProducers.ts";
+import { checkRecordsFit } from "./batchSize.ts";
 import { admitBatch, stampBatch } from "./foreignBatch.ts";
-import { indexesFit, rebuildIndexes } from "./indexCheck.ts";
-import { baseOffsetsOf } from "./names.ts";
-import type { BatchBuffers, OpenBatches } from "./openBatches.ts";
-import type { HandleOwner, OpenHandles } from "./openHandles.ts";
-import { checkIdentity, closedError, deletedError, failedError, outOfRange, tooLarge } from "./partitionErrors.ts";
-import { cutToSynced } from "./partitionRepair.ts";
-import type { LogPosition, PartitionState, PartitionStates } from "./partitionState.ts";
-import { type ProducerState, producerIdOf } from "./producerState.ts";
-import { loadProducers } from "./recovery.ts";
-import { planRetention } from "./retention.ts";
-import { removeSegmentFiles } from "./segmentFiles.ts";
-import { SegmentWriter } from "./segmentWriter.ts";
+import type { HandleOwner } from "./openHandles.ts";
+import { checkIdentity, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
+import { PartitionFiles } from "./partitionFiles.ts";
+import type { LogPosition, PartitionState } from "./partitionState.ts";
+import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
+import { PartitionTrouble, type TroubledPartition } from "./partitionTrouble.ts";
+import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
+import { PendingAppends } from "./pendingAppends.ts";
+import { producerIdOf } from "./producerState.ts";
+import { SyncRequests } from "./syncRequests.ts";
 import { WatermarkWriter } from "./watermark.ts";
 
-/** What the partitions of a log have in common. */
-export interface PartitionSurroundings {
-  readonly fileSystem: FileSystem;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly budget: ByteBudget;
-  readonly states: PartitionStates;
-  readonly handles: OpenHandles;
-  readonly buffers: BatchBuffers;
-  readonly space: DiskSpace;
-}
-
-export interface PartitionOptions {
-  readonly folder: string;
-  readonly topic: string;
-  readonly partition: number;
-  readonly config: TopicConfig;
-  /** See EmbeddedTopic.onCut. */
-  readonly onCut: (offset: number) => void;
-}
-
-/** A start after a kill reads at most about this much of a partition again. */
-const RECOVERY_BYTES_MAX = 16 * 1024 * 1024;
-/** After a failure the disk is tried again after so long, then after twice as long. */
-const RETRY_MS = 500;
-const RETRY_MS_MAX = 30_000;
-
-interface SyncWaiter {
-  /** Waits for everything below this offset. */
-  readonly upTo: number;
-  readonly settle: (failure: MillraceError | undefined) => void;
-}
-
-/** Work that needs the producers' state in memory. */
-interface ProducerWork {
-  readonly run: (producers: ProducerState) => void;
-  readonly refuse: (failure: MillraceError) => void;
-}
-
 /**
- * The one writer of a partition. Records gather in `open` while the flush before is on its way: one write and one sync in flight,
- * whatever came meanwhile goes in the next. All work on the files happens in `run`, one step after the other. An idle partition has
- * neither files open nor buffers: `rest` has put them away.
+ * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
+ * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
+ * partition has neither files open nor buffers: `rest` has put them away.
  */
-export class Partition implements HandleOwner {
+export class Partition implements HandleOwner, KeptPartition, TroubledPartition {
+  readonly where: string;
+  readonly files: PartitionFiles;
   private readonly watermark = new WatermarkWriter();
-  private readonly where: string;
-  /** As the keyed store has it, or soon will. */
-  private known: PartitionState;
+  private readonly pending: PendingAppends;
+  private readonly producers = new AppendedProducers(() => this.schedule());
+  private readonly syncs: SyncRequests;
+  private readonly upkeep: PartitionUpkeep;
+  private readonly trouble: PartitionTrouble;
   private nextOffset: number;
-  private published: LogPosition;
-  private generation = 0;
-
-  private writer: SegmentWriter | undefined;
-  /** Of everything that was appended, written or not. In memory while `writer` is and does not come to rest. */
-  private producers: ProducerState | undefined;
-  private producerWork: ProducerWork[] = [];
-
-  private open: OpenBatches | undefined;
-  private openBytes = 0;
-  private inFlight: OpenBatches | undefined;
-  private inFlightBytes = 0;
-  /** A write or sync is under way, or failed: the file is not as `writer` thinks. */
-  private touching = false;
+  private lastPublished: LogPosition;
 
   /** From the moment that `run` is on its way to the moment that it has nothing left to do. */
   private busy = false;
   private running: Promise<void> = Promise.resolve();
-  private syncWaiters: SyncWaiter[] = [];
-  private syncTimer: Timer | undefined;
-  private syncDue = false;
   private rollDue = false;
   private restDue = false;
-  private usedSinceMaintenance = false;
-  /** What retention saw last, and when it has to look again although nothing changed: an idle partition's folder is left alone. */
-  private retainedBase = -1;
-  private retainedStart = -1;
-  private retainAgainAt = 0;
-  private indexesChecked = false;
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
   private refusal: MillraceError | undefined;
-  /** Why nothing is taken until the disk works again. */
-  private trouble: MillraceError | undefined;
-  private retryTimer: Timer | undefined;
-  private retryMs = RETRY_MS;
 
   constructor(
     private readonly surroundings: PartitionSurroundings,
@@ -121,10 +53,14 @@ export class Partition implements HandleOwner {
     damage: MillraceError | undefined,
   ) {
     this.where = `${options.topic}-${options.partition}`;
-    this.known = state;
+    this.files = new PartitionFiles(surroundings, options, this, state);
+    this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
+    this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
+    this.upkeep = new PartitionUpkeep(surroundings, options, this);
+    this.trouble = new PartitionTrouble(surroundings, this);
     this.nextOffset = state.synced.offset;
     this.refusal = damage;
-    this.published = this.publish(state.synced);
+    this.lastPublished = this.publish(state.synced);
   }
 
   get endOffset(): number {
@@ -132,11 +68,15 @@ export class Partition implements HandleOwner {
   }
 
   get highWatermark(): number {
-    return this.published.offset;
+    return this.lastPublished.offset;
+  }
+
+  get published(): LogPosition {
+    return this.lastPublished;
   }
 
   get startOffset(): number {
-    return this.known.startOffset;
+    return this.files.startOffset;
   }
 
   get shared(): SharedArrayBuffer {
@@ -146,12 +86,12 @@ export class Partition implements HandleOwner {
   append(record: NewRecord, receipt: Receipt | undefined): number {
     this.checkTakes();
     const bound = BatchBuilder.boundOf(record);
-    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) this.checkSize([record]);
+    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
     const offset = this.nextOffset;
-    const open = this.openBatches();
-    const bytes = open.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
+    const batches = this.pending.batches();
+    const bytes = batches.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
     this.nextOffset = offset + 1;
-    if (receipt !== undefined) open.join(receipt);
+    if (receipt !== undefined) batches.join(receipt);
     this.took(bytes);
     return offset;
   }
@@ -162,12 +102,12 @@ export class Partition implements HandleOwner {
     if (records.length === 0) return;
     checkIdentity(producer, sequence, records.length, this.where);
     const claim = { id: producerIdOf(producer.name), epoch: producer.epoch, called: `"${producer.name}"` };
-    await this.withProducers((producers) => {
+    await this.producers.use((producers) => {
       if (producers.check(claim, sequence, records.length, this.where, 0) === "new") {
-        this.checkSize(records);
+        checkRecordsFit(records, this.options.config, this.where);
         const baseOffset = this.nextOffset;
         const stamped = this.appendsTime ? records.map((record) => this.stamped(record)) : records;
-        const bytes = this.openBatches().appendBatch(stamped, baseOffset, { ...claim, baseSequence: sequence });
+        const bytes = this.pending.batches().appendBatch(stamped, baseOffset, { ...claim, baseSequence: sequence });
         this.nextOffset += records.length;
         const batch = { firstSequence: sequence, lastSequence: sequence + records.length - 1, baseOffset };
         producers.applied(claim.id, claim.epoch, batch, this.surroundings.clock.now());
@@ -183,67 +123,67 @@ export class Partition implements HandleOwner {
     const { claim, count, baseSequence } = admitBatch(batch, this.options.config, this.where);
     // whoever waits joins in the same turn: later the flush may be over, or have failed
     const durable = (appended: AppendedBatch): Promise<AppendedBatch> => this.pendingDurable().then(() => appended);
-    const keep = (): AppendedBatch => {
-      const baseOffset = this.nextOffset;
-      const appendTime = this.appendsTime ? this.surroundings.clock.now() : undefined;
-      stampBatch(batch, baseOffset, appendTime);
-      const bytes = this.openBatches().appendEncoded(batch);
-      this.nextOffset += count;
-      this.took(bytes);
-      return { baseOffset, logAppendTime: appendTime ?? -1, duplicate: false };
-    };
-    if (claim === undefined) return durable(keep());
-    return this.withProducers((producers) => {
+    if (claim === undefined) return durable(this.keep(batch, count));
+    return this.producers.use((producers) => {
       const found = producers.check(claim, baseSequence, count, this.where, undefined);
       if (found !== "new") return durable({ baseOffset: found, logAppendTime: -1, duplicate: true });
-      const kept = keep();
+      const kept = this.keep(batch, count);
       producers.applyBatch(batch, 0);
       return durable(kept);
     });
   }
 
   joinPending(receipt: Receipt): void {
-    if (this.trouble !== undefined) {
+    const { reason } = this.trouble;
+    if (reason !== undefined) {
       receipt.join();
-      receipt.leave(this.trouble);
-    } else if (this.open !== undefined) this.open.join(receipt);
-    else this.inFlight?.join(receipt);
+      receipt.leave(reason);
+    } else this.pending.join(receipt);
   }
 
   async producerState(name: string): Promise<{ epoch: number; nextSequence: number } | undefined> {
     this.checkTakes();
     await this.pendingDurable();
-    return this.withProducers((producers) => producers.standing(producerIdOf(name)));
+    return this.producers.use((producers) => producers.standing(producerIdOf(name)));
   }
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
   sync(): Promise<void> {
-    const refusal = this.refusal ?? this.trouble;
-    if (refusal !== undefined) return Promise.reject(refusal);
-    return new Promise((resolve, reject) => {
-      this.syncWaiters.push({ upTo: this.nextOffset, settle: (failure) => (failure === undefined ? resolve() : reject(failure)) });
-      this.schedule();
-    });
+    const refusal = this.refusal ?? this.trouble.reason;
+    return refusal !== undefined ? Promise.reject(refusal) : this.syncs.untilSynced(this.nextOffset);
   }
 
   /** See EmbeddedLog. */
   async deleteRecords(offset: number): Promise<number> {
-    if (offset < 0 || offset > this.published.offset) throw outOfRange(this.where, offset, this.startOffset, this.published.offset);
+    const { highWatermark } = this;
+    if (offset < 0 || offset > highWatermark) throw outOfRange(this.where, offset, this.startOffset, highWatermark);
     if (offset <= this.startOffset) return this.startOffset;
     await this.sync();
     await this.startFrom(offset);
-    await this.retain();
+    await this.upkeep.retain();
     return this.startOffset;
   }
 
   /** What is done in the background now and then. One call at a time. */
   async maintain(): Promise<void> {
-    if (this.refusal !== undefined || this.trouble !== undefined) return;
-    if (!this.usedSinceMaintenance && this.writer !== undefined) this.releaseFiles();
-    this.usedSinceMaintenance = false;
-    await this.retain();
-    if (!this.indexesChecked) await this.checkIndexes();
-    this.indexesChecked = true;
+    if (this.refusal !== undefined || this.trouble.reason !== undefined) return;
+    if (!this.files.askUsed() && this.files.areOpen) this.releaseFiles();
+    await this.upkeep.run();
+  }
+
+  /** Durable before anyone is told. */
+  async startFrom(offset: number): Promise<void> {
+    await this.files.startFrom(offset);
+    this.publish(this.lastPublished);
+  }
+
+  async roll(): Promise<boolean> {
+    if (this.rollDue) return false;
+    const { baseOffset } = this.lastPublished;
+    this.rollDue = true;
+    this.schedule();
+    await this.running;
+    return this.lastPublished.baseOffset !== baseOffset;
   }
 
   releaseFiles(): void {
@@ -254,17 +194,18 @@ export class Partition implements HandleOwner {
 
   /** Appends are refused from the first moment on; what was taken is kept. */
   async close(): Promise<void> {
-    const takesRecords = this.refusal === undefined && this.trouble === undefined;
-    const synced = takesRecords && (this.open !== undefined || this.busy || this.writer !== undefined) ? this.sync() : Promise.resolve();
+    const takesRecords = this.refusal === undefined && this.trouble.reason === undefined;
+    const unsynced = takesRecords && (this.pending.gathered || this.busy || this.files.areOpen);
+    const synced = unsynced ? this.sync() : Promise.resolve();
     this.refusal ??= closedError(this.where);
-    this.retryTimer?.cancel();
+    this.trouble.end();
     try {
       await synced;
       await this.running;
       if (takesRecords) await this.rest();
     } finally {
-      this.syncTimer?.cancel();
-      await this.dropWriter();
+      this.syncs.cancelTimer();
+      await this.files.drop();
     }
   }
 
@@ -272,23 +213,52 @@ export class Partition implements HandleOwner {
   async abandon(): Promise<void> {
     const deleted = deletedError(this.where);
     this.refusal = deleted;
-    this.retryTimer?.cancel();
-    this.settleOpen(deleted);
+    this.trouble.end();
+    this.pending.failGathered(deleted);
     await this.running;
-    this.settleWaiting(deleted);
-    this.syncTimer?.cancel();
+    this.failWaiting(deleted);
+    this.syncs.cancelTimer();
     this.watermark.markDeleted();
-    await this.dropWriter();
+    await this.files.drop();
+  }
+
+  /** See TroubledPartition. */
+  stop(failure: MillraceError, damaged: boolean): void {
+    if (damaged) this.refusal ??= failure;
+    this.producers.forget();
+    this.syncs.cancelTimer();
+  }
+
+  /** See TroubledPartition. */
+  goOnFrom(end: LogPosition): void {
+    this.nextOffset = end.offset;
+    this.lastPublished = this.publish(end);
+  }
+
+  /** See TroubledPartition. */
+  giveUp(failure: MillraceError): void {
+    const { offset } = this.files.end;
+    this.nextOffset = offset;
+    if (this.files.producers !== undefined) this.producers.follow(this.files.producers);
+    this.options.onCut(offset);
+    this.pending.fail(failure);
+    this.failWaiting(failure);
   }
 
   private checkTakes(): void {
-    const refusal = this.refusal ?? this.trouble;
+    const refusal = this.refusal ?? this.trouble.reason;
     if (refusal !== undefined) throw refusal;
   }
 
-  private openBatches(): OpenBatches {
-    this.open ??= this.surroundings.buffers.take(this.options.config.maxMessageBytes, this.appendsTime ? BatchAttribute.logAppendTime : 0);
-    return this.open;
+  /** Gives a producer's batch its place. */
+  private keep(batch: Buffer, count: number): AppendedBatch {
+    const baseOffset = this.nextOffset;
+    const appendTime = this.appendsTime ? this.surroundings.clock.now() : undefined;
+    stampBatch(batch, baseOffset, appendTime);
+    const bytes = this.pending.batches().appendEncoded(batch);
+    this.nextOffset += count;
+    this.took(bytes);
+    return { baseOffset, logAppendTime: appendTime ?? -1, duplicate: false };
   }
 
   private get appendsTime(): boolean {
@@ -299,22 +269,6 @@ export class Partition implements HandleOwner {
     return { ...record, timestamp: this.surroundings.clock.now() };
   }
 
-  /** Now if they are in memory; else as soon as they were read, in the order of the calls. */
-  private withProducers<T>(work: (producers: ProducerState) => T | Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const run = (producers: ProducerState): void => {
-        try {
-          resolve(work(producers));
-        } catch (error) {
-          reject(error as MillraceError);
-        }
-      };
-      if (this.producers !== undefined && this.producerWork.length === 0) return run(this.producers);
-      this.producerWork.push({ run, refuse: reject });
-      this.schedule();
-    });
-  }
-
   private pendingDurable(): Promise<void> {
     return new Promise((resolve, reject) => {
       const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
@@ -323,17 +277,8 @@ export class Partition implements HandleOwner {
     });
   }
 
-  private checkSize(records: readonly NewRecord[]): void {
-    const { maxMessageBytes } = this.options.config;
-    const bound = records.reduce((bytes, record) => bytes + BatchBuilder.boundOf(record), BATCH_HEADER_BYTES);
-    if (bound <= maxMessageBytes) return;
-    const bytes = encodeBatch(records).length;
-    if (bytes > maxMessageBytes) throw tooLarge(this.where, bytes, maxMessageBytes);
-  }
-
   private took(bytes: number): void {
-    this.openBytes += bytes;
-    this.surroundings.budget.take(bytes);
+    this.pending.took(bytes);
     this.schedule();
   }
 
@@ -351,278 +296,75 @@ export class Partition implements HandleOwner {
     try {
       for (let step = this.nextStep(); step !== undefined; step = this.nextStep()) await step();
     } catch (error) {
-      await this.fail(error);
+      await this.trouble.fail(error);
     }
     this.busy = false;
   }
 
   private nextStep(): (() => Promise<void>) | undefined {
-    const waiter = this.syncWaiters[0];
-    if (this.syncDue || (waiter !== undefined && waiter.upTo <= this.published.offset)) return () => this.force();
-    if (this.producerWork.length > 0) return () => this.workWithProducers();
-    if (this.open !== undefined) return () => this.flush();
-    if (this.rollDue) return () => this.roll();
+    if (this.syncs.due(this.highWatermark)) return () => this.force();
+    if (this.producers.awaited) return () => this.serveProducers();
+    if (this.pending.gathered) return () => this.flush();
+    if (this.rollDue) return () => this.beginSegment();
     if (this.restDue) return () => this.rest();
     return undefined;
   }
 
   private async flush(): Promise<void> {
-    const { space, buffers } = this.surroundings;
-    const batches = this.open as OpenBatches;
-    this.open = undefined;
-    this.inFlight = batches;
-    this.inFlightBytes = this.openBytes;
-    this.openBytes = 0;
-    const writer = await this.openWriter();
+    const batches = this.pending.launch();
+    await this.openFiles();
     const pieces = batches.take();
-    await space.take(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
-    this.touching = true;
-    for (const piece of pieces) await writer.write(piece);
+    await this.surroundings.space.take(pieces.reduce((bytes, piece) => bytes + piece.length, 0));
     const { sync } = this.options.config;
-    if (sync.kind === "always") await writer.sync();
-    else if (sync.kind === "interval") this.syncIn(sync.ms);
-    await this.noteSynced(writer);
-    this.touching = false;
-    this.published = this.publish(writer.end);
-    this.settleInFlight(undefined);
-    buffers.giveBack(batches);
-  }
-
-  private syncIn(ms: number): void {
-    this.syncTimer ??= this.surroundings.clock.after(ms, () => {
-      this.syncTimer = undefined;
-      this.syncDue = true;
-      this.schedule();
-    });
+    const end = await this.files.write(pieces, sync.kind === "always");
+    if (sync.kind === "interval") this.syncs.within(sync.ms);
+    this.lastPublished = this.publish(end);
+    this.pending.landed();
   }
 
   private async force(): Promise<void> {
-    const { offset } = this.published;
-    this.syncDue = false;
-    if (this.writer !== undefined) {
-      this.touching = true;
-      await this.writer.sync();
-      await this.noteSynced(this.writer);
-      this.touching = false;
-    }
-    while (this.syncWaiters[0] !== undefined && this.syncWaiters[0].upTo <= offset) this.syncWaiters.shift()?.settle(undefined);
+    const { highWatermark } = this;
+    this.syncs.begun();
+    await this.files.sync();
+    this.syncs.reached(highWatermark);
   }
 
-  private async workWithProducers(): Promise<void> {
-    await this.openWriter();
-    const producers = this.producers as ProducerState;
-    for (const work of this.producerWork.splice(0)) work.run(producers);
+  private async serveProducers(): Promise<void> {
+    await this.openFiles();
+    this.producers.serve();
   }
 
-  private async openWriter(): Promise<SegmentWriter> {
-    const { fileSystem, handles } = this.surroundings;
-    const { folder, config } = this.options;
-    this.usedSinceMaintenance = true;
-    if (this.writer === undefined) {
-      const { clean, synced } = this.known;
-      if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
-      this.producers = producers.copy();
-    }
-    handles.used(this);
-    return this.writer;
+  private async openFiles(): Promise<void> {
+    const { producers } = await this.files.open();
+    this.producers.follow(producers);
   }
 
-  private async markUnclean(): Promise<void> {
-    try {
-      await this.know({ ...this.known, clean: false });
-    } catch (error) {
-      this.known = { ...this.known, clean: true };
-      throw error;
-    }
-  }
-
-  /** Tells the keyed store now and then up to where all is synced, so that recovery need not read it again. */
-  private async noteSynced(writer: SegmentWriter): Promise<void> {
-    const { synced } = this.known;
-    const reached = writer.synced;
-    const sameSegment = reached.baseOffset === synced.baseOffset;
-    if (sameSegment && reached.bytes - synced.bytes < RECOVERY_BYTES_MAX) return;
-    if (reached.bytes > 0 && reached.offset === writer.end.offset) await writer.checkpoint();
-    // only a help for recovery: nobody waits for it
-    this.know({ ...this.known, synced: reached }).catch(() => undefined);
-  }
-
-  private know(state: PartitionState): Promise<void> {
-    this.known = state;
-    return this.surroundings.states.put(path.basename(this.options.folder), state);
-  }
-
-  private async roll(): Promise<void> {
+  private async beginSegment(): Promise<void> {
     this.rollDue = false;
-    const writer = await this.openWriter();
-    this.touching = true;
-    await writer.rollNow();
-    await this.noteSynced(writer);
-    this.touching = false;
-    this.published = this.publish(writer.end);
+    this.lastPublished = this.publish(await this.files.roll());
   }
 
   /** Files and buffers are put away; the next append takes them out again. */
   private async rest(): Promise<void> {
     this.restDue = false;
-    const { writer } = this;
-    if (writer === undefined) return;
-    this.producers = undefined; // who comes meanwhile waits until they were read again
-    this.touching = true;
-    await writer.seal();
-    this.touching = false;
-    await this.dropWriter();
-    await this.know({ ...this.known, synced: writer.synced, clean: true });
-  }
-
-  private async dropWriter(): Promise<void> {
-    const { writer } = this;
-    this.writer = undefined;
-    this.producers = undefined;
-    this.surroundings.handles.released(this);
-    await writer?.close();
-  }
-
-  /** Durable before anyone is told; the files go after that. */
-  private async startFrom(offset: number): Promise<void> {
-    await this.know({ ...this.known, startOffset: offset });
-    this.published = this.publish(this.published);
-  }
-
-  private async retain(): Promise<void> {
-    const { fileSystem, clock, logger } = this.surroundings;
-    const { folder, config } = this.options;
-    const { baseOffset } = this.published;
-    const now = clock.now();
-    const nothingNew = baseOffset === this.retainedBase && this.startOffset === this.retainedStart;
-    if (nothingNew && now < this.retainAgainAt) return;
-    const plan = await planRetention(fileSystem, folder, config, this.published, this.startOffset, now);
-    if (plan.keepFrom > this.startOffset) await this.startFrom(plan.keepFrom);
-    for (const base of plan.remove) await removeSegmentFiles(fileSystem, folder, base);
-    if (plan.remove.length > 0) {
-      await fileSystem.syncDirectory(folder);
-      logger.info("removed old segments", { partition: this.where, segments: plan.remove.length, startOffset: this.startOffset });
-    }
-    this.retainedBase = baseOffset;
-    this.retainedStart = this.startOffset;
-    this.retainAgainAt = plan.againAt;
-    if (!plan.rollActive || this.rollDue) return;
-    this.rollDue = true;
-    this.schedule();
-    await this.running;
-    if (this.published.baseOffset !== baseOffset) await this.retain();
-  }
-
-  /** Of the segments that are not written any more: once, as only something from outside can spoil them. */
-  private async checkIndexes(): Promise<void> {
-    const { fileSystem, logger } = this.surroundings;
-    const { folder } = this.options;
-    for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
-      if (base >= this.published.baseOffset || (await indexesFit(fileSystem, folder, base))) continue;
-      logger.warn("rebuilding the indexes of a segment", { folder, baseOffset: base });
-      await rebuildIndexes(fileSystem, folder, base);
-    }
+    if (!this.files.areOpen) return;
+    this.producers.forget(); // who comes meanwhile waits until they were read again
+    await this.files.rest();
   }
 
   private publish(end: LogPosition): LogPosition {
-    const { startOffset } = this.known;
-    const { generation } = this;
     this.watermark.publish({
       highWatermark: end.offset,
       position: end.bytes,
       activeBaseOffset: end.baseOffset,
-      startOffset,
-      generation,
+      startOffset: this.files.startOffset,
+      generation: this.files.generation,
     });
     return end;
   }
 
-  /** What was not confirmed fails; then the partition goes on from what is surely there, as soon as the disk lets it. */
-  private async fail(cause: unknown): Promise<void> {
-    const { logger } = this.surroundings;
-    const isFull = (cause as NodeJS.ErrnoException).code === "ENOSPC";
-    const own = cause instanceof MillraceError && cause.code === "LOG_DISK_FULL" ? cause : undefined;
-    const damage = cause instanceof MillraceError && cause.code === "LOG_CORRUPT" ? cause : undefined;
-    const failure = damage ?? own ?? (isFull ? diskFull(this.where, undefined, 0, cause) : failedError(this.where, cause));
-    this.trouble = failure;
-    if (damage !== undefined) this.refusal ??= damage;
-    this.syncTimer?.cancel();
-    this.syncTimer = undefined;
-    logger.error("a partition takes nothing for now", { partition: this.where, error: failure.toText() });
-    const repaired = await this.repair();
-    const end = repaired ?? this.written();
-    this.nextOffset = end.offset;
-    if (this.writer !== undefined) this.producers = this.writer.producers.copy();
-    this.options.onCut(end.offset);
-    this.settleInFlight(failure);
-    this.settleOpen(failure);
-    this.settleWaiting(failure);
-    if (this.touching || own !== undefined || isFull) this.retryLater();
-    else this.trouble = undefined;
-  }
-
-  private written(): LogPosition {
-    return this.touching || this.writer === undefined ? this.known.synced : this.writer.end;
-  }
-
-  /** Undefined: there is nothing to repair, or not yet. */
-  private async repair(): Promise<LogPosition | undefined> {
-    if (!this.touching) return undefined;
-    const { fileSystem, logger } = this.surroundings;
-    try {
-      const synced = this.writer?.synced ?? this.known.synced;
-      await this.dropWriter().catch(() => undefined);
-      this.known = { ...this.known, synced };
-      const end = await cutToSynced(fileSystem, this.options.folder, synced);
-      await this.know({ ...this.known, synced: end, clean: false });
-      if (end.offset < this.published.offset) {
-        logger.error("what was not synced yet is lost", { partition: this.where, from: end.offset, to: this.published.offset - 1 });
-      }
-      this.generation++;
-      this.published = this.publish(end);
-      this.touching = false;
-      return end;
-    } catch (error) {
-      logger.warn("a partition's disk does not work yet", { partition: this.where, error });
-      return undefined;
-    }
-  }
-
-  private retryLater(): void {
-    this.retryTimer = this.surroundings.clock.after(this.retryMs, () => void this.retry());
-    this.retryMs = Math.min(this.retryMs * 2, RETRY_MS_MAX);
-  }
-
-  private async retry(): Promise<void> {
-    if (this.refusal !== undefined) return;
-    const repaired = await this.repair();
-    if (repaired !== undefined) this.nextOffset = repaired.offset;
-    if (this.touching) return this.retryLater();
-    this.trouble = undefined;
-    this.retryMs = RETRY_MS;
-  }
-
-  private settleWaiting(failure: MillraceError): void {
-    this.syncDue = false;
-    for (const waiter of this.syncWaiters.splice(0)) waiter.settle(failure);
-    for (const work of this.producerWork.splice(0)) work.refuse(failure);
-  }
-
-  private settleInFlight(failure: MillraceError | undefined): void {
-    const { inFlight, inFlightBytes } = this;
-    this.inFlight = undefined;
-    this.inFlightBytes = 0;
-    this.surroundings.budget.release(inFlightBytes);
-    inFlight?.settle(failure);
-  }
-
-  private settleOpen(failure: MillraceError): void {
-    const { open, openBytes } = this;
-    this.open = undefined;
-    this.openBytes = 0;
-    this.surroundings.budget.release(openBytes);
-    open?.settle(failure);
+  private failWaiting(failure: MillraceError): void {
+    this.syncs.fail(failure);
+    this.producers.refuseWaiting(failure);
   }
 }

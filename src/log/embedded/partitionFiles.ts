@@ -1,0 +1,167 @@
+import path from "node:path";
+import type { HandleOwner } from "./openHandles.ts";
+import { cutToSynced } from "./partitionRepair.ts";
+import type { LogPosition, PartitionState } from "./partitionState.ts";
+import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
+import type { ProducerState } from "./producerState.ts";
+import { loadProducers } from "./recovery.ts";
+import { SegmentWriter } from "./segmentWriter.ts";
+
+/** A start after a kill reads at most about this much of a partition again. */
+const RECOVERY_BYTES_MAX = 16 * 1024 * 1024;
+
+/**
+ * The files that a partition writes, and what the keyed store knows of them. Opened by the first call that needs them, put away by
+ * `rest`. One call at a time, but for `startFrom`.
+ */
+export class PartitionFiles {
+  private writer: SegmentWriter | undefined;
+  /** A write or sync is under way, or failed: the file is not as `writer` thinks. */
+  private touching = false;
+  private cuts = 0;
+  private used = false;
+
+  /** @param known as the keyed store has it, or soon will. */
+  constructor(
+    private readonly surroundings: PartitionSurroundings,
+    private readonly options: PartitionOptions,
+    private readonly owner: HandleOwner,
+    private known: PartitionState,
+  ) {}
+
+  get startOffset(): number {
+    return this.known.startOffset;
+  }
+
+  get areOpen(): boolean {
+    return this.writer !== undefined;
+  }
+
+  /** A write or sync failed: nothing can be written before `repair`. */
+  get broken(): boolean {
+    return this.touching;
+  }
+
+  /** Goes up whenever files were cut or replaced. */
+  get generation(): number {
+    return this.cuts;
+  }
+
+  /** As far as it is known to be written. */
+  get end(): LogPosition {
+    return this.touching || this.writer === undefined ? this.known.synced : this.writer.end;
+  }
+
+  /** Were they used since this was asked last? */
+  askUsed(): boolean {
+    const { used } = this;
+    this.used = false;
+    return used;
+  }
+
+  /** The producers of what is written, while the files are open. */
+  get producers(): ProducerState | undefined {
+    return this.writer?.producers;
+  }
+
+  async open(): Promise<SegmentWriter> {
+    const { fileSystem, handles } = this.surroundings;
+    const { folder, config } = this.options;
+    this.used = true;
+    if (this.writer === undefined) {
+      const { clean, synced } = this.known;
+      if (clean) await this.markUnclean();
+      const producers = await loadProducers(fileSystem, folder, synced);
+      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
+    }
+    handles.used(this.owner);
+    return this.writer;
+  }
+
+  /** To open files. Returns the new end. */
+  write(pieces: readonly Buffer[], sync: boolean): Promise<LogPosition> {
+    return this.touch(async (writer) => {
+      for (const piece of pieces) await writer.write(piece);
+      if (sync) await writer.sync();
+    });
+  }
+
+  async sync(): Promise<void> {
+    if (this.writer !== undefined) await this.touch((writer) => writer.sync());
+  }
+
+  /** Begins the next segment, unless the last one is empty. */
+  async roll(): Promise<LogPosition> {
+    await this.open();
+    return this.touch((writer) => writer.rollNow());
+  }
+
+  /** Puts files and buffers away for a clean end. */
+  async rest(): Promise<void> {
+    const { writer } = this;
+    if (writer === undefined) return;
+    this.touching = true;
+    await writer.seal();
+    this.touching = false;
+    await this.drop();
+    await this.know({ ...this.known, synced: writer.synced, clean: true });
+  }
+
+  async drop(): Promise<void> {
+    const { writer } = this;
+    this.writer = undefined;
+    this.surroundings.handles.released(this.owner);
+    await writer?.close();
+  }
+
+  /** What is below is not kept any more. */
+  startFrom(offset: number): Promise<void> {
+    return this.know({ ...this.known, startOffset: offset });
+  }
+
+  /** Goes back to what is surely on the disk, and on from there in a new segment. */
+  async repair(): Promise<LogPosition> {
+    const synced = this.writer?.synced ?? this.known.synced;
+    await this.drop().catch(() => undefined);
+    this.known = { ...this.known, synced };
+    const end = await cutToSynced(this.surroundings.fileSystem, this.options.folder, synced);
+    await this.know({ ...this.known, synced: end, clean: false });
+    this.cuts++;
+    this.touching = false;
+    return end;
+  }
+
+  private async touch(work: (writer: SegmentWriter) => Promise<void>): Promise<LogPosition> {
+    const writer = this.writer as SegmentWriter;
+    this.touching = true;
+    await work(writer);
+    await this.noteSynced(writer);
+    this.touching = false;
+    return writer.end;
+  }
+
+  private async markUnclean(): Promise<void> {
+    try {
+      await this.know({ ...this.known, clean: false });
+    } catch (error) {
+      this.known = { ...this.known, clean: true };
+      throw error;
+    }
+  }
+
+  /** Tells the keyed store now and then up to where all is synced, so that recovery need not read it again. */
+  private async noteSynced(writer: SegmentWriter): Promise<void> {
+    const { synced } = this.known;
+    const reached = writer.synced;
+    const sameSegment = reached.baseOffset === synced.baseOffset;
+    if (sameSegment && reached.bytes - synced.bytes < RECOVERY_BYTES_MAX) return;
+    if (reached.bytes > 0 && reached.offset === writer.end.offset) await writer.checkpoint();
+    // only a help for recovery: nobody waits for it
+    this.know({ ...this.known, synced: reached }).catch(() => undefined);
+  }
+
+  private know(state: PartitionState): Promise<void> {
+    this.known = state;
+    return this.surroundings.states.put(path.basename(this.options.folder), state);
+  }
+}
