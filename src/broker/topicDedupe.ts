@@ -1,5 +1,5 @@
 import type { PartitionedLog, PartitionReader } from "../log/contract/partitionedLog.ts";
-import { records } from "../record/batch.ts";
+import { nextOffset, records } from "../record/batch.ts";
 import type { DedupeLimit } from "./dedupeWindow.ts";
 import { messageIdHeader, type TopicQueue } from "./topicQueue.ts";
 
@@ -55,8 +55,8 @@ async function idsFrom(
   for (let next = from; next < end; ) {
     const bytes = await reader.read(next, readBytes);
     if (bytes.length === 0) break;
+    next = nextOffset(bytes);
     for (const record of records(bytes)) {
-      next = Math.max(next, record.offset + 1);
       firstTimestamp = Math.min(firstTimestamp, record.timestamp);
       const id = record.headers.find((header) => header.key === messageIdHeader)?.value;
       if (id) found.push({ id: Buffer.from(id).toString(), offset: record.offset, timestamp: record.timestamp });

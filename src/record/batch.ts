@@ -1,6 +1,6 @@
 /** Record batch v2 as whole: the layout is in batchHeader.ts, the hot paths are BatchBuilder and RecordCursor. */
 import { BatchBuilder, noProducer } from "./batchBuilder.ts";
-import { batchBytesAt } from "./batchHeader.ts";
+import { batchBytesAt, lastOffsetAt } from "./batchHeader.ts";
 import type { NewRecord, StoredRecord } from "./record.ts";
 import { RecordCursor } from "./recordCursor.ts";
 import { validateBatchShape } from "./validateBatch.ts";
@@ -37,6 +37,13 @@ export function* batchPositions(bytes: Buffer): Generator<number> {
     yield at;
     at += batchBytesAt(bytes, at);
   }
+}
+
+/** Where to read on after these batches: their last record may have been compacted away, their last offset stays. */
+export function nextOffset(bytes: Buffer): number {
+  let last = -1;
+  for (let at = 0; at < bytes.length; at += batchBytesAt(bytes, at)) last = lastOffsetAt(bytes, at);
+  return last + 1;
 }
 
 /** The records of all batches in a buffer, one object each; where speed counts use RecordCursor. */

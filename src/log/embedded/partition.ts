@@ -5,11 +5,13 @@ import { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { AppendedBatch } from "../contract/embeddedLog.ts";
 import type { ProducerIdentity } from "../contract/partitionedLog.ts";
+import { type CompactedPartition, Compaction, compacts } from "./compaction.ts";
+import { checkBatchKeys, checkRecordKeys, keyMissing } from "./recordKeys.ts";
 import { AppendedProducers } from "./appendedProducers.ts";
 import { checkRecordsFit } from "./batchSize.ts";
 import { admitBatch, stampBatch } from "./foreignBatch.ts";
 import type { HandleOwner } from "./openHandles.ts";
-import { checkIdentity, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
+import { checkDeletes, checkIdentity, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
 import { PartitionFiles } from "./partitionFiles.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
@@ -25,7 +27,7 @@ import { WatermarkWriter } from "./watermark.ts";
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
  */
-export class Partition implements HandleOwner, KeptPartition, TroubledPartition {
+export class Partition implements HandleOwner, KeptPartition, TroubledPartition, CompactedPartition {
   readonly where: string;
   readonly files: PartitionFiles;
   private readonly watermark = new WatermarkWriter();
@@ -34,6 +36,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
   private readonly syncs: SyncRequests;
   private readonly upkeep: PartitionUpkeep;
   private readonly trouble: PartitionTrouble;
+  private readonly compacts: boolean;
   private nextOffset: number;
   private lastPublished: LogPosition;
 
@@ -42,6 +45,10 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
   private running: Promise<void> = Promise.resolve();
   private rollDue = false;
   private restDue = false;
+  /** Upkeep, and whatever else removes segments, one after the other. */
+  private lastUpkeep: Promise<unknown> = Promise.resolve();
+  /** Those who wait for upkeep to end: compaction lets them pass. */
+  private inAHurry = 0;
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
   private refusal: MillraceError | undefined;
@@ -56,7 +63,8 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
-    this.upkeep = new PartitionUpkeep(surroundings, options, this);
+    this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
+    this.compacts = compacts(options.config);
     this.trouble = new PartitionTrouble(surroundings, this);
     this.nextOffset = state.synced.offset;
     this.refusal = damage;
@@ -85,6 +93,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
 
   append(record: NewRecord, receipt: Receipt | undefined): number {
     this.checkTakes();
+    if (this.compacts && record.key === null) throw keyMissing(this.where);
     const bound = BatchBuilder.boundOf(record);
     if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
     const offset = this.nextOffset;
@@ -105,6 +114,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
     await this.producers.use((producers) => {
       if (producers.check(claim, sequence, records.length, this.where, 0) === "new") {
         checkRecordsFit(records, this.options.config, this.where);
+        if (this.compacts) checkRecordKeys(records, this.where);
         const baseOffset = this.nextOffset;
         const stamped = this.appendsTime ? records.map((record) => this.stamped(record)) : records;
         const bytes = this.pending.batches().appendBatch(stamped, baseOffset, { ...claim, baseSequence: sequence });
@@ -121,6 +131,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
   async appendBatch(batch: Buffer): Promise<AppendedBatch> {
     this.checkTakes();
     const { claim, count, baseSequence } = admitBatch(batch, this.options.config, this.where);
+    if (this.compacts) checkBatchKeys(batch, this.where);
     // whoever waits joins in the same turn: later the flush may be over, or have failed
     const durable = (appended: AppendedBatch): Promise<AppendedBatch> => this.pendingDurable().then(() => appended);
     if (claim === undefined) return durable(this.keep(batch, count));
@@ -155,20 +166,44 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
 
   /** See EmbeddedLog. */
   async deleteRecords(offset: number): Promise<number> {
+    checkDeletes(this.options.config, this.where);
     const { highWatermark } = this;
     if (offset < 0 || offset > highWatermark) throw outOfRange(this.where, offset, this.startOffset, highWatermark);
     if (offset <= this.startOffset) return this.startOffset;
     await this.sync();
-    await this.startFrom(offset);
-    await this.upkeep.retain();
-    return this.startOffset;
+    this.inAHurry++;
+    return this.afterUpkeep(async () => {
+      this.inAHurry--;
+      await this.upkeep.deleteBelow(offset);
+      return this.startOffset;
+    });
   }
 
   /** What is done in the background now and then. One call at a time. */
   async maintain(): Promise<void> {
     if (this.refusal !== undefined || this.trouble.reason !== undefined) return;
     if (!this.files.askUsed() && this.files.areOpen) this.releaseFiles();
-    await this.upkeep.run();
+    await this.afterUpkeep(async () => {
+      if (!this.isLeaving) await this.upkeep.run();
+    });
+  }
+
+  /** See CompactedPartition. */
+  get isLeaving(): boolean {
+    return this.refusal !== undefined || this.trouble.reason !== undefined || this.inAHurry > 0;
+  }
+
+  /** See ReplacementListener. */
+  replaced(): void {
+    this.changed(2);
+  }
+
+  removing(): void {
+    this.changed(1);
+  }
+
+  removed(): void {
+    this.changed(1);
   }
 
   /** Durable before anyone is told. */
@@ -201,6 +236,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
     this.trouble.end();
     try {
       await synced;
+      await this.lastUpkeep;
       await this.running;
       if (takesRecords) await this.rest();
     } finally {
@@ -215,6 +251,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
     this.refusal = deleted;
     this.trouble.end();
     this.pending.failGathered(deleted);
+    await this.lastUpkeep;
     await this.running;
     this.failWaiting(deleted);
     this.syncs.cancelTimer();
@@ -267,6 +304,17 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition 
 
   private stamped(record: NewRecord): NewRecord {
     return { ...record, timestamp: this.surroundings.clock.now() };
+  }
+
+  private afterUpkeep<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.lastUpkeep.then(work);
+    this.lastUpkeep = done.catch(() => undefined);
+    return done;
+  }
+
+  private changed(times: 1 | 2): void {
+    this.files.changed(times);
+    this.publish(this.lastPublished);
   }
 
   private pendingDurable(): Promise<void> {

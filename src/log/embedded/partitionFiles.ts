@@ -5,6 +5,7 @@ import type { LogPosition, PartitionState } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 import type { ProducerState } from "./producerState.ts";
 import { loadProducers } from "./recovery.ts";
+import type { Replacement } from "./segmentReplacement.ts";
 import { SegmentWriter } from "./segmentWriter.ts";
 
 /** A start after a kill reads at most about this much of a partition again. */
@@ -18,7 +19,7 @@ export class PartitionFiles {
   private writer: SegmentWriter | undefined;
   /** A write or sync is under way, or failed: the file is not as `writer` thinks. */
   private touching = false;
-  private cuts = 0;
+  private changes = 0;
   private used = false;
 
   /** @param known as the keyed store has it, or soon will. */
@@ -42,9 +43,24 @@ export class PartitionFiles {
     return this.touching;
   }
 
-  /** Goes up whenever files were cut or replaced. */
+  /** See Watermark. */
   get generation(): number {
-    return this.cuts;
+    return this.changes;
+  }
+
+  /** Files are not what readers have open or remember: once for the beginning, once for the end of it. */
+  changed(times: 1 | 2): void {
+    this.changes += times;
+  }
+
+  /** Compaction went over everything below it. */
+  get cleanedTo(): number {
+    return this.known.cleanedTo;
+  }
+
+  /** A replacement of segments that did not come to its end yet. */
+  get replacing(): Replacement | undefined {
+    return this.known.replacing;
   }
 
   /** As far as it is known to be written. */
@@ -119,6 +135,31 @@ export class PartitionFiles {
     return this.know({ ...this.known, startOffset: offset });
   }
 
+  /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
+  async restFrom(baseOffset: number): Promise<void> {
+    if (this.known.synced.baseOffset >= baseOffset) return;
+    await this.know({ ...this.known, synced: { offset: baseOffset, baseOffset, bytes: 0 } });
+  }
+
+  /** Durable when it resolves; from then on the replacement has to come to its end. */
+  replace(replacing: Replacement): Promise<void> {
+    return this.know({ ...this.known, replacing });
+  }
+
+  async replaced(): Promise<void> {
+    const { replacing } = this.known;
+    try {
+      await this.know({ ...this.known, replacing: undefined });
+    } catch (error) {
+      this.known = { ...this.known, replacing }; // nobody knows what the store has: it is done again
+      throw error;
+    }
+  }
+
+  cleaned(cleanedTo: number): Promise<void> {
+    return this.know({ ...this.known, cleanedTo });
+  }
+
   /** Goes back to what is surely on the disk, and on from there in a new segment. */
   async repair(): Promise<LogPosition> {
     const synced = this.writer?.synced ?? this.known.synced;
@@ -126,7 +167,7 @@ export class PartitionFiles {
     this.known = { ...this.known, synced };
     const end = await cutToSynced(this.surroundings.fileSystem, this.options.folder, synced);
     await this.know({ ...this.known, synced: end, clean: false });
-    this.cuts++;
+    this.changed(2);
     this.touching = false;
     return end;
   }

@@ -16,6 +16,8 @@ export interface PartitionAccess {
   readonly kind: "embedded";
   readonly folder: string;
   readonly watermark: SharedArrayBuffer;
+  /** Segments may be replaced by ones with fewer records. */
+  readonly compacted: boolean;
 }
 
 /** In any thread of the process that has the log open. */
@@ -31,6 +33,7 @@ export function openPartitionReader(descriptor: PartitionDescriptor, fileSystem:
 class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private readonly watermark: WatermarkReader;
   private readonly folder: string;
+  private readonly compacted: boolean;
   private segment: OpenSegment | undefined;
   private position = 0;
   /** The offset of the batch at `position`; -1: nowhere. */
@@ -50,6 +53,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   ) {
     this.watermark = new WatermarkReader(access.watermark);
     this.folder = access.folder;
+    this.compacted = access.compacted;
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
   }
 
@@ -62,19 +66,18 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   }
 
   read(offset: number, bytesMax: number): Promise<Buffer> {
-    return this.afterLast(() => this.readNow(offset, bytesMax));
+    return this.afterLast(() => this.whole(offset, (mark) => this.readNow(mark, offset, bytesMax)));
   }
 
   offsetForTimestamp(timestamp: number): Promise<FoundTimestamp | undefined> {
-    return this.afterLast(async () => {
-      const mark = this.enter();
-      try {
+    return this.afterLast(() =>
+      this.whole(undefined, async (mark) => {
         await this.refreshSegments(mark);
-        return await this.timestamps.find(timestamp, this.baseOffsets, mark);
-      } catch (error) {
-        throw this.told(error, mark.startOffset);
-      }
-    });
+        const found = await this.timestamps.find(timestamp, this.baseOffsets, mark);
+        this.checkUnchanged(mark);
+        return found;
+      }),
+    );
   }
 
   /** Opened again where the next read needs it. */
@@ -108,11 +111,34 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return done;
   }
 
-  /** Where the writer is now; forgets what is old. */
-  private enter(): Watermark {
+  /** What a read finds among files that are replaced meanwhile is not trusted: it is made again, in the new ones. */
+  private async whole<T>(offset: number | undefined, read: (mark: Watermark) => Promise<T>): Promise<T> {
+    for (;;) {
+      const mark = await this.enter();
+      try {
+        return await read(mark);
+      } catch (error) {
+        if (this.watermark.read().generation === mark.generation) throw this.told(error, offset ?? mark.startOffset);
+        this.positionOffset = -1;
+      }
+    }
+  }
+
+  /** After files were opened and looked into: they were those of one generation only if it is still the same. */
+  private checkUnchanged(mark: Watermark): void {
+    if (this.watermark.read().generation !== mark.generation) throw new Error("the files were replaced");
+  }
+
+  /** Where the writer is now, when it is not about to remove files; forgets what is old. */
+  private async enter(): Promise<Watermark> {
+    let mark = this.watermark.read();
+    while ((mark.generation & 1) === 1 && !this.closed && !this.watermark.deleted) {
+      const changed = this.watermark.changed();
+      mark = this.watermark.read();
+      if ((mark.generation & 1) === 1) await changed;
+    }
     if (this.closed) throw closedError(this.where());
     if (this.watermark.deleted) throw deletedError(this.where());
-    const mark = this.watermark.read();
     if (mark.generation !== this.generation) {
       this.generation = mark.generation;
       this.positionOffset = -1;
@@ -121,19 +147,15 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return mark;
   }
 
-  private async readNow(offset: number, bytesMax: number): Promise<Buffer> {
-    const mark = this.enter();
+  private async readNow(mark: Watermark, offset: number, bytesMax: number): Promise<Buffer> {
     if (this.baseOffsets.length === 0) await this.leaveSegment();
     if (offset < mark.startOffset || offset > mark.highWatermark) throw this.outOfRange(offset, mark);
     if (offset === mark.highWatermark) return Buffer.alloc(0);
-    try {
-      if (this.positionOffset !== offset || this.segment === undefined) await this.seek(offset, mark);
-      return await this.readOn(mark, bytesMax);
-    } catch (error) {
-      // the writer cut a file while it was read: what is there now is another
-      if (this.watermark.read().generation !== mark.generation) return this.readNow(offset, bytesMax);
-      throw this.told(error, offset);
+    if (this.positionOffset !== offset || this.segment === undefined) {
+      await this.seek(offset, mark);
+      this.checkUnchanged(mark);
     }
+    return this.readOn(mark, bytesMax);
   }
 
   /** An error as the caller gets it: a file that is gone was removed by retention. */
@@ -168,13 +190,16 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        return this.readBatches(segment.file, limit, bytesMax, nextBase);
+        const bytes = await this.readBatches(segment.file, limit, bytesMax, nextBase);
+        if (bytes !== undefined) return bytes;
       }
       await this.enterNextSegment(segment.baseOffset, mark);
+      this.checkUnchanged(mark);
     }
   }
 
-  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number): Promise<Buffer> {
+  /** Undefined: what is left in the file belongs to the segments behind it. */
+  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number): Promise<Buffer | undefined> {
     const available = limit - this.position;
     let buffer = Buffer.allocUnsafeSlow(Math.min(available, Math.max(bytesMax, BATCH_HEADER_BYTES)));
     let length = await file.read(buffer, 0, buffer.length, this.position);
@@ -194,9 +219,13 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
         if (end > 0) break; // cut by `bytesMax`; or damaged, then the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
-      if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed
+      if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed, or by a compaction that is on its way
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
+    }
+    if (end === 0 && this.compacted) {
+      this.positionOffset = nextBase;
+      return undefined;
     }
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;

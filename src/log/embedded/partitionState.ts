@@ -1,18 +1,20 @@
 /**
  * What is durably known of a partition beside its files, in the keyed store of the catalog: `partition:<folder>` holds
  *
- *   { version: 1, start, next, base, bytes, clean }
+ *   { version: 2, start, next, base, bytes, clean, cleaned, replacing }
  *
  * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `clean`:
  * nothing was written after it, and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads
  * only what lies behind `next`. An entry is clean only while nobody may write: it is marked before the first write, durably.
- * Without an entry everything is found in the files (a first release made none).
+ * Without an entry everything is found in the files (a first release made none). `cleaned`: compaction went over everything below this
+ * offset. `replacing`: null, or [base, end] of the segments that are being replaced (segmentReplacement.ts). Version 1 has neither.
  */
 import { MillraceError } from "../../base/errors.ts";
 import type { Json, KeyedStore } from "../contract/keyedStore.ts";
+import type { Replacement } from "./segmentReplacement.ts";
 
 const KEY_PREFIX = "partition:";
-const STATE_VERSION = 1;
+const STATE_VERSION = 2;
 
 /** A place between two batches: below `offset` is everything before `bytes` in segment `baseOffset`. */
 export interface LogPosition {
@@ -25,9 +27,17 @@ export interface PartitionState {
   readonly startOffset: number;
   readonly synced: LogPosition;
   readonly clean: boolean;
+  readonly cleanedTo: number;
+  readonly replacing: Replacement | undefined;
 }
 
-export const emptyState: PartitionState = { startOffset: 0, synced: { offset: 0, baseOffset: 0, bytes: 0 }, clean: true };
+export const emptyState: PartitionState = {
+  startOffset: 0,
+  synced: { offset: 0, baseOffset: 0, bytes: 0 },
+  clean: true,
+  cleanedTo: 0,
+  replacing: undefined,
+};
 
 /** The partitions' states of one log directory, by the name of the partition's folder. */
 export class PartitionStates {
@@ -52,19 +62,44 @@ export function partitionEntries(states: ReadonlyMap<string, PartitionState | nu
   return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
 }
 
-function encode({ startOffset, synced, clean }: PartitionState): Json {
-  return { version: STATE_VERSION, start: startOffset, next: synced.offset, base: synced.baseOffset, bytes: synced.bytes, clean };
+function encode({ startOffset, synced, clean, cleanedTo, replacing }: PartitionState): Json {
+  return {
+    version: STATE_VERSION,
+    start: startOffset,
+    next: synced.offset,
+    base: synced.baseOffset,
+    bytes: synced.bytes,
+    clean,
+    cleaned: cleanedTo,
+    replacing: replacing === undefined ? null : [replacing.base, replacing.end],
+  };
+}
+
+interface StoredState {
+  readonly version: number;
+  readonly start: number;
+  readonly next: number;
+  readonly base: number;
+  readonly bytes: number;
+  readonly clean: boolean;
+  readonly cleaned?: number;
+  readonly replacing?: readonly [base: number, end: number] | null;
 }
 
 function decode(value: Json, key: string): PartitionState {
-  const { version, start, next, base, bytes, clean } = value as Readonly<Record<string, number | boolean>>;
-  if ((version as number) > STATE_VERSION) {
-    throw new MillraceError("FORMAT_TOO_NEW", `The catalog's entry "${key}" has version ${version}; this release reads up to 1.`, {
+  const { version, start, next, base, bytes, clean, cleaned, replacing } = value as unknown as StoredState;
+  if (version > STATE_VERSION) {
+    throw new MillraceError("FORMAT_TOO_NEW", `The catalog's entry "${key}" has version ${version}; this release reads up to ${STATE_VERSION}.`, {
       domain: "user",
       where: key,
       hint: "Start the release that wrote it, or a later one.",
     });
   }
-  const synced = { offset: next as number, baseOffset: base as number, bytes: bytes as number };
-  return { startOffset: start as number, synced, clean: clean === true };
+  return {
+    startOffset: start,
+    synced: { offset: next, baseOffset: base, bytes },
+    clean,
+    cleanedTo: cleaned ?? 0,
+    replacing: replacing ? { base: replacing[0], end: replacing[1] } : undefined,
+  };
 }

@@ -9,9 +9,11 @@ import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { removeCleanedFiles } from "./cleanedSegment.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
 import type { ProducerState } from "./producerState.ts";
+import { nobodyReads, replaceSegments } from "./segmentReplacement.ts";
 import { scanSegment } from "./segmentScan.ts";
 import { readSnapshot } from "./snapshotFile.ts";
 
@@ -27,6 +29,8 @@ export async function recoverPartition(
   known: PartitionState | undefined,
   logger: Logger,
 ): Promise<Recovered> {
+  if (known?.replacing !== undefined) await replaceSegments(fileSystem, folder, known.replacing, nobodyReads);
+  await removeCleanedFiles(fileSystem, folder);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   const lastBase = bases.at(-1);
   if (lastBase === undefined) {
@@ -49,7 +53,14 @@ export async function recoverPartition(
   await fileSystem.syncDirectory(folder);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
   const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined;
-  return { state: { startOffset: Math.min(startOffset, end.offset), synced: end, clean: false }, damage };
+  const state = {
+    startOffset: Math.min(startOffset, end.offset),
+    synced: end,
+    clean: false,
+    cleanedTo: Math.min(known?.cleanedTo ?? 0, end.offset),
+    replacing: undefined,
+  };
+  return { state, damage };
 }
 
 /** From the position on to the end of what is good in its segment. Cuts off what does not belong there. */
@@ -87,8 +98,32 @@ async function recoverSegment(
   }
 }
 
+/** The producers as of an offset that is at or above `base`, where the last segment begins, and below which all is surely on the disk. */
+export async function durableProducers(fileSystem: FileSystem, folder: string, base: number): Promise<ProducerState> {
+  const { offset, state } = await whileFilesGo(() => readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER));
+  return offset >= base ? state : loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 });
+}
+
 /** The producers as of `end`, from the newest snapshot before it and the batches after that. */
-export async function loadProducers(fileSystem: FileSystem, folder: string, end: LogPosition): Promise<ProducerState> {
+export function loadProducers(fileSystem: FileSystem, folder: string, end: LogPosition): Promise<ProducerState> {
+  return whileFilesGo(() => readProducers(fileSystem, folder, end));
+}
+
+/** How often a file may go between the look at the folder and the look at the file. */
+const LOOKS_MAX = 10;
+
+/** Snapshots and compacted segments go in the background: then it is looked again. */
+async function whileFilesGo<T>(look: () => Promise<T>): Promise<T> {
+  for (let looks = 1; ; looks++) {
+    try {
+      return await look();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || looks === LOOKS_MAX) throw error;
+    }
+  }
+}
+
+async function readProducers(fileSystem: FileSystem, folder: string, end: LogPosition): Promise<ProducerState> {
   const snapshot = await readSnapshot(fileSystem, folder, end.offset);
   if (snapshot.offset === end.offset) return snapshot.state;
   const bases = baseOffsetsOf(await fileSystem.list(folder));

@@ -3,6 +3,7 @@ import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { AppendedBatch, EmbeddedTopic } from "../contract/embeddedLog.ts";
 import type { TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
+import { compacts } from "./compaction.ts";
 import type { Partition } from "./partition.ts";
 import type { PartitionAccess } from "./partitionReader.ts";
 
@@ -22,11 +23,12 @@ export class Topic implements EmbeddedTopic {
     readonly partitions: readonly Partition[],
     private readonly cut: CutListeners,
   ) {
+    const compacted = compacts(config);
     this.description = {
       name,
       config,
       partitions: partitions.map(({ shared }, partition) => {
-        const access: PartitionAccess = { kind: "embedded", folder: folders[partition] as string, watermark: shared };
+        const access: PartitionAccess = { kind: "embedded", folder: folders[partition] as string, watermark: shared, compacted };
         return { topic: name, partition, access };
       }),
     };

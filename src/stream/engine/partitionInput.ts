@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { PartitionReader } from "../../log/contract/partitionedLog.ts";
-import { batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { nextOffset } from "../../record/batch.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import type { SourcePosition } from "../checkpoint/checkpoint.ts";
 import type { SourceNode } from "./sourceNode.ts";
@@ -54,7 +54,7 @@ export class PartitionInput {
     const bytes = await this.reader.read(this.nextOffset, bytesMax);
     if (bytes.length === 0) return;
     this.cursor = new RecordCursor(bytes);
-    this.bufferEnd = endOffset(bytes);
+    this.bufferEnd = nextOffset(bytes);
     this.hasRecord = true;
     this.next();
   }
@@ -121,10 +121,4 @@ export function positionLost(where: string, start: number, cause?: unknown): Mil
     hint: "Choose: restore the records, or rename the pipeline (or remove its checkpoint) to start from the earliest record that is kept.",
     cause,
   });
-}
-
-function endOffset(bytes: Buffer): number {
-  let last = 0;
-  for (let at = 0; at < bytes.length; at += batchBytesAt(bytes, at)) last = lastOffsetAt(bytes, at);
-  return last + 1;
 }
