@@ -3,11 +3,17 @@ import type { File, FileSystem } from "../../base/fileSystem.ts";
 /** Entries wait in memory until they stand for so much log: a reader that seeks scans at most about this much past the index. */
 const WRITE_EVERY_LOG_BYTES = 1024 * 1024;
 
+/** Two numbers, as the index means them; both ascend from entry to entry. */
+export interface IndexEntry {
+  readonly first: number;
+  readonly second: number;
+}
+
 /** How an index's entries lie in its file: a fixed number of bytes each. */
 export interface IndexLayout {
   readonly entryBytes: number;
-  /** Bytes of the entry (first, second), `first` and `second` as the index means them. */
   encode(into: Buffer, at: number, first: number, second: number): void;
+  decode(bytes: Buffer, at: number): IndexEntry;
 }
 
 /** The writing side of an index file: entries gather and are written at its end now and then. */

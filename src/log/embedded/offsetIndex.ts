@@ -9,6 +9,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { type IndexLayout, readIndexFile } from "./indexFile.ts";
+import { findInIndex } from "./indexSearch.ts";
 import { indexFileName } from "./names.ts";
 
 export const INDEX_INTERVAL_BYTES = 4096;
@@ -26,6 +27,7 @@ export const offsetIndexLayout = (baseOffset: number): IndexLayout => ({
     into.writeInt32BE(offset - baseOffset, at);
     into.writeInt32BE(position, at + 4);
   },
+  decode: (bytes, at) => ({ first: baseOffset + bytes.readInt32BE(at), second: bytes.readInt32BE(at + 4) }),
 });
 
 /** All entries of an index file; undefined if there is none, or what is in it can't be the index of a log of `logBytes`. */
@@ -48,14 +50,13 @@ export async function loadOffsetIndex(
   return entries;
 }
 
-/** The last entry at or before `offset`; undefined: the segment's start. */
-export function lookUpOffset(entries: readonly OffsetEntry[], offset: number): OffsetEntry | undefined {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((entries[middle] as OffsetEntry).offset <= offset) low = middle + 1;
-    else high = middle;
-  }
-  return entries[low - 1];
+/** The last entry at or before `offset`; undefined: nothing is known but the segment's start. */
+export async function findOffsetEntry(
+  fileSystem: FileSystem,
+  folder: string,
+  baseOffset: number,
+  offset: number,
+): Promise<OffsetEntry | undefined> {
+  const found = await findInIndex(fileSystem, path.join(folder, indexFileName(baseOffset)), offsetIndexLayout(baseOffset), offset);
+  return found === undefined ? undefined : { offset: found.first, position: found.second };
 }

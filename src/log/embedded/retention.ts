@@ -4,7 +4,7 @@ import { maxTimestampAt } from "../../record/batchHeader.ts";
 import { type TopicConfig, UNLIMITED } from "../contract/partitionedLog.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
 import { scanSegment } from "./segmentScan.ts";
-import { loadTimeIndex } from "./timeIndex.ts";
+import { lastTimeEntry } from "./timeIndex.ts";
 
 /** How far the partition is. */
 interface ActiveSegment {
@@ -69,14 +69,23 @@ async function sizesOf(fileSystem: FileSystem, folder: string, bases: readonly n
 }
 
 /** Of all records of a segment: from its time index, or from the batches' headers if it is still written (up to `activeBytes`). */
-export async function latestTimestampOf(
+async function latestTimestampOf(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,
   activeBytes: number | undefined,
 ): Promise<number> {
-  const last = activeBytes === undefined ? (await loadTimeIndex(fileSystem, folder, baseOffset))?.at(-1) : undefined;
-  if (last !== undefined) return last.timestamp;
+  const last = activeBytes === undefined ? await lastTimeEntry(fileSystem, folder, baseOffset) : undefined;
+  return last?.timestamp ?? readLatestTimestamp(fileSystem, folder, baseOffset, activeBytes);
+}
+
+/** From the headers of all batches. */
+export async function readLatestTimestamp(
+  fileSystem: FileSystem,
+  folder: string,
+  baseOffset: number,
+  activeBytes: number | undefined,
+): Promise<number> {
   let latest = Number.NEGATIVE_INFINITY;
   const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "read");
   try {

@@ -2,9 +2,8 @@ import path from "node:path";
 import type { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, lastOffsetAt } from "../../record/batchHeader.ts";
-import { validateBatchShape } from "../../record/validateBatch.ts";
 import { logFileName } from "./names.ts";
-import { loadOffsetIndex, lookUpOffset } from "./offsetIndex.ts";
+import { findOffsetEntry, type OffsetEntry } from "./offsetIndex.ts";
 import { scanSegment } from "./segmentScan.ts";
 
 /** A segment file, opened by its reader. */
@@ -17,6 +16,12 @@ export async function openSegment(fileSystem: FileSystem, folder: string, baseOf
   return { baseOffset, file: await fileSystem.open(path.join(folder, logFileName(baseOffset)), "read") };
 }
 
+/** Where in a segment's file. */
+interface Found {
+  readonly position: number;
+  readonly problem: MillraceError | undefined;
+}
+
 /**
  * Where the first batch begins that ends at or after `offset`, or `limit`. An index entry is followed only if the batch that it promises
  * is there; else the segment is read from its start.
@@ -27,19 +32,34 @@ export async function seekOffset(
   { baseOffset, file }: OpenSegment,
   offset: number,
   limit: number,
-): Promise<{ readonly position: number; readonly problem: MillraceError | undefined }> {
-  const entries = await loadOffsetIndex(fileSystem, folder, baseOffset, Number.MAX_SAFE_INTEGER);
-  const entry = lookUpOffset(entries ?? [], offset);
-  const from = entry !== undefined && (await holds(file, entry, limit)) ? entry.position : 0;
-  const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at) =>
-    lastOffsetAt(bytes, at) >= offset ? "stop" : undefined,
-  );
-  return { position: end, problem };
+): Promise<Found> {
+  const entry = await findOffsetEntry(fileSystem, folder, baseOffset, offset);
+  const found = entry && (await seekFromEntry(file, entry, offset, limit));
+  return found ?? seekFrom(file, 0, offset, limit);
 }
 
-async function holds(file: File, entry: { offset: number; position: number }, limit: number): Promise<boolean> {
-  if (entry.position + BATCH_HEADER_BYTES > limit) return false;
-  const header = Buffer.allocUnsafe(BATCH_HEADER_BYTES);
-  const length = await file.read(header, 0, BATCH_HEADER_BYTES, entry.position);
-  return validateBatchShape(header, 0, length) === undefined && lastOffsetAt(header, 0) === entry.offset;
+/** Undefined: the batch of the entry is not there. */
+async function seekFromEntry(file: File, entry: OffsetEntry, offset: number, limit: number): Promise<Found | undefined> {
+  if (entry.position < 0 || entry.position + BATCH_HEADER_BYTES > limit) return undefined;
+  let isThere = false;
+  const found = await seekFrom(file, entry.position, offset, limit, (lastOffset) => {
+    isThere ||= lastOffset === entry.offset;
+    return isThere;
+  });
+  return isThere ? found : undefined;
+}
+
+/** @param goesOn is asked about each batch's last offset. */
+async function seekFrom(
+  file: File,
+  from: number,
+  offset: number,
+  limit: number,
+  goesOn: (lastOffset: number) => boolean = () => true,
+): Promise<Found> {
+  const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at) => {
+    const lastOffset = lastOffsetAt(bytes, at);
+    return goesOn(lastOffset) && lastOffset < offset ? undefined : "stop";
+  });
+  return { position: end, problem };
 }

@@ -9,7 +9,8 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { readInt64, writeInt64 } from "../../record/batchHeader.ts";
-import { type IndexLayout, readIndexFile } from "./indexFile.ts";
+import { type IndexEntry, type IndexLayout, readIndexFile } from "./indexFile.ts";
+import { findInIndex, lastInIndex } from "./indexSearch.ts";
 import { timeIndexFileName } from "./names.ts";
 
 const TIME_ENTRY_BYTES = 12;
@@ -25,6 +26,7 @@ export const timeIndexLayout = (baseOffset: number): IndexLayout => ({
     writeInt64(into, at, timestamp);
     into.writeInt32BE(offset - baseOffset, at + 8);
   },
+  decode: (bytes, at) => ({ first: readInt64(bytes, at), second: baseOffset + bytes.readInt32BE(at + 8) }),
 });
 
 /** All entries of an index file; undefined if there is none, or what is in it can't be a time index. */
@@ -43,14 +45,21 @@ export async function loadTimeIndex(fileSystem: FileSystem, folder: string, base
   return entries;
 }
 
-/** The last entry that is earlier than `timestamp`: what is searched lies after its offset. */
-export function lookUpTime(entries: readonly TimeEntry[], timestamp: number): TimeEntry | undefined {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((entries[middle] as TimeEntry).timestamp < timestamp) low = middle + 1;
-    else high = middle;
-  }
-  return entries[low - 1];
+/** The last entry that is earlier than `timestamp`: what is searched lies after its offset. Undefined: nowhere is known to be too early. */
+export async function findTimeEntry(
+  fileSystem: FileSystem,
+  folder: string,
+  baseOffset: number,
+  timestamp: number,
+): Promise<TimeEntry | undefined> {
+  const latest = Math.ceil(timestamp) - 1;
+  return asTimeEntry(await findInIndex(fileSystem, path.join(folder, timeIndexFileName(baseOffset)), timeIndexLayout(baseOffset), latest));
 }
+
+/** The last entry of all. */
+export async function lastTimeEntry(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<TimeEntry | undefined> {
+  return asTimeEntry(await lastInIndex(fileSystem, path.join(folder, timeIndexFileName(baseOffset)), timeIndexLayout(baseOffset)));
+}
+
+const asTimeEntry = (entry: IndexEntry | undefined): TimeEntry | undefined =>
+  entry === undefined ? undefined : { timestamp: entry.first, offset: entry.second };

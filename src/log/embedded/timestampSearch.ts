@@ -1,10 +1,20 @@
 import type { FileSystem } from "../../base/fileSystem.ts";
-import { attributesAt, BatchAttribute, baseOffsetAt, baseTimestampAt, batchBytesAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import {
+  attributesAt,
+  BATCH_HEADER_BYTES,
+  BatchAttribute,
+  baseOffsetAt,
+  baseTimestampAt,
+  batchBytesAt,
+  lastOffsetAt,
+  maxTimestampAt,
+} from "../../record/batchHeader.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
-import { latestTimestampOf } from "./retention.ts";
+import { validateBatchShape } from "../../record/validateBatch.ts";
+import { readLatestTimestamp } from "./retention.ts";
 import { scanSegment } from "./segmentScan.ts";
-import { openSegment, seekOffset } from "./segmentSeek.ts";
-import { loadTimeIndex, lookUpTime } from "./timeIndex.ts";
+import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
+import { findTimeEntry, lastTimeEntry, type TimeEntry } from "./timeIndex.ts";
 import type { Watermark } from "./watermark.ts";
 
 export interface FoundTimestamp {
@@ -39,9 +49,34 @@ export class TimestampSearch {
   private async latestOf(base: number): Promise<number> {
     const known = this.latest.get(base);
     if (known !== undefined) return known;
-    const latest = await latestTimestampOf(this.fileSystem, this.folder, base, undefined);
+    const latest = (await this.confirmedLatest(base)) ?? (await readLatestTimestamp(this.fileSystem, this.folder, base, undefined));
     this.latest.set(base, latest);
     return latest;
+  }
+
+  /** As the index says, if it has it from a batch. */
+  private async confirmedLatest(base: number): Promise<number | undefined> {
+    const { fileSystem, folder } = this;
+    const entry = await lastTimeEntry(fileSystem, folder, base);
+    if (entry === undefined) return undefined;
+    const segment = await openSegment(fileSystem, folder, base);
+    try {
+      const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, await segment.file.bytes());
+      return (await confirms(segment, position, entry)) ? entry.timestamp : undefined;
+    } finally {
+      await segment.file.close();
+    }
+  }
+
+  /** The position of a batch before which everything is earlier, or below the log's start. */
+  private async tooEarlyUpTo(segment: OpenSegment, timestamp: number, limit: number, { startOffset }: Watermark): Promise<number> {
+    const { fileSystem, folder } = this;
+    const entry = await findTimeEntry(fileSystem, folder, segment.baseOffset, timestamp);
+    if (entry !== undefined && entry.offset > startOffset) {
+      const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, limit);
+      if (await confirms(segment, position, entry)) return position;
+    }
+    return (await seekOffset(fileSystem, folder, segment, Math.max(segment.baseOffset, startOffset), limit)).position;
   }
 
   private async findIn(base: number, nextBase: number, timestamp: number, mark: Watermark): Promise<FoundTimestamp | undefined> {
@@ -49,9 +84,7 @@ export class TimestampSearch {
     const segment = await openSegment(fileSystem, folder, base);
     try {
       const limit = base === mark.activeBaseOffset ? mark.position : await segment.file.bytes();
-      const before = lookUpTime((await loadTimeIndex(fileSystem, folder, base)) ?? [], timestamp);
-      const from = Math.max(before === undefined ? base : before.offset + 1, mark.startOffset);
-      let { position } = await seekOffset(fileSystem, folder, segment, from, limit);
+      let position = await this.tooEarlyUpTo(segment, timestamp, limit, mark);
       while (position < limit) {
         let passed = false;
         const { end } = await scanSegment(segment.file, position, limit, false, (bytes, at) => {
@@ -69,6 +102,14 @@ export class TimestampSearch {
       await segment.file.close();
     }
   }
+}
+
+/** Does the batch there end as the entry says, with a record that is exactly so late? */
+async function confirms({ file }: OpenSegment, position: number, entry: TimeEntry): Promise<boolean> {
+  const header = Buffer.allocUnsafe(BATCH_HEADER_BYTES);
+  const length = await file.read(header, 0, BATCH_HEADER_BYTES, position);
+  if (validateBatchShape(header, 0, length) !== undefined) return false;
+  return lastOffsetAt(header, 0) === entry.offset && maxTimestampAt(header, 0) === entry.timestamp;
 }
 
 async function readBatch(file: Parameters<typeof scanSegment>[0], position: number, limit: number): Promise<Buffer | undefined> {
