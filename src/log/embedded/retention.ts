@@ -69,7 +69,7 @@ async function sizesOf(fileSystem: FileSystem, folder: string, bases: readonly n
 }
 
 /** Of all records of a segment: from its time index, or from the batches' headers if it is still written (up to `activeBytes`). */
-async function latestTimestampOf(
+export async function latestTimestampOf(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,

@@ -1,0 +1,128 @@
+import { describe, expect, test } from "vitest";
+import type { FileSystem } from "../../src/base/fileSystem.ts";
+import { CompactionRun, deleteRetentionMs, wrapped } from "./compactionRun.ts";
+
+const endings = ["close", "kill", "crash", "crash"] as const;
+
+/** Appends, compactions, readers beside them, and ends of all kinds. Returns how many records were compacted away. */
+async function randomRun(run: CompactionRun, steps: number): Promise<number> {
+  const { random } = run;
+  await run.open();
+  for (let step = 0; step < steps; step++) {
+    const choice = random.below(20);
+    if (choice < 11) await run.append();
+    else if (choice < 13) run.time.now += random.below(deleteRetentionMs);
+    else if (choice < 16) await run.compactBesideReaders();
+    else if (choice < 18) await run.restart(random.pick(endings));
+    else await crashWithin(run, random.below(140));
+  }
+  await run.restart("close");
+  return run.compactedAway;
+}
+
+/** In the midst of a compaction and of appends. */
+async function crashWithin(run: CompactionRun, turns: number): Promise<void> {
+  const work = [run.compact(), run.append()];
+  for (const one of work) one.catch(() => undefined);
+  for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+  await run.restart(run.random.pick(["kill", "crash"]));
+}
+
+/** Goes dark at one operation: it and all that come later never end. */
+class Countdown {
+  reached: Promise<void>;
+  private reach!: () => void;
+  left = Number.POSITIVE_INFINITY;
+
+  constructor() {
+    this.reached = new Promise((resolve) => {
+      this.reach = resolve;
+    });
+  }
+
+  wrap = (fileSystem: FileSystem): FileSystem =>
+    wrapped(fileSystem, (_, call) => {
+      if (--this.left >= 0) return call();
+      this.reach();
+      return new Promise(() => undefined);
+    });
+}
+
+describe("a compacted topic whose machine loses power and whose process is killed", () => {
+  test.each(Array.from({ length: 8 }, (_, i) => 500 + i))("holds what its keys say, for every reader, at any time (seed %i)", async (seed) => {
+    expect(await randomRun(new CompactionRun(seed), 80)).toBeGreaterThan(0);
+  });
+
+  test("at every single operation of a compaction reads as before or after", async () => {
+    let operations = 0;
+    for (let finished = false; !finished; operations++) {
+      const countdown = new Countdown();
+      const run = new CompactionRun(7000 + operations % 2, undefined, countdown.wrap, 0);
+      await run.open();
+      for (let i = 0; i < 40; i++) await run.append();
+      await run.compact();
+      run.time.now += deleteRetentionMs * 2;
+      for (let i = 0; i < 25; i++) await run.append();
+      countdown.left = operations;
+      finished = await Promise.race([run.compact().then(() => true), countdown.reached.then(() => false)]);
+      countdown.left = Number.POSITIVE_INFINITY;
+      await run.restart(operations % 3 === 0 ? "kill" : "crash");
+      await run.compact();
+      await run.compare();
+    }
+    expect(operations).toBeGreaterThan(100);
+  }, 120_000);
+
+  test("ends with one record of each key, and without its old tombstones", async () => {
+    const run = new CompactionRun(42);
+    await run.open();
+    for (let i = 0; i < 200; i++) await run.append();
+    for (let round = 0; round < 3; round++) {
+      await run.compact();
+      run.time.now += deleteRetentionMs * 2;
+      for (let i = 0; i < 40; i++) await run.append();
+    }
+    await run.compact();
+    const reader = await run.reader();
+    const seen = new Map<string, number>();
+    let old = 0;
+    const { readFrom } = await import("./support.ts");
+    for (const { offset, key, value, timestamp } of await readFrom(reader, 0)) {
+      if (offset >= run.cleanedTo()) break;
+      seen.set(String(key), (seen.get(String(key)) ?? 0) + 1);
+      if (value === null && timestamp < run.time.now - deleteRetentionMs * 5) old++;
+    }
+    expect(Math.max(...seen.values())).toBe(1);
+    expect(old).toBe(0);
+  });
+});
+
+async function someRunFails(isLeftOut: (site: string) => boolean): Promise<boolean> {
+  for (let seed = 1; seed <= 40; seed++) {
+    try {
+      await randomRun(new CompactionRun(seed, isLeftOut), 80);
+    } catch {
+      return true;
+    }
+  }
+  return false;
+}
+
+describe("every sync and every durable note counts", () => {
+  test("leaving out any one of them loses something", async () => {
+    const sites = new Set<string>();
+    for (let seed = 1; seed <= 3; seed++) {
+      const note = (site: string): boolean => {
+        if (site !== "") sites.add(site);
+        return false;
+      };
+      await randomRun(new CompactionRun(seed, note), 60);
+    }
+    const needless: string[] = [];
+    for (const site of sites) {
+      if (!(await someRunFails((found) => found === site))) needless.push(site);
+    }
+    console.log([...sites], needless);
+    expect(needless).toEqual([]);
+  }, 300_000);
+});
