@@ -28,6 +28,7 @@ export const compacts = ({ cleanupPolicy }: TopicConfig): boolean => cleanupPoli
 export class Compaction {
   /** Where the written segment began when there was nothing to do: an idle partition's folder is left alone. */
   private idleAtBase = -1;
+  private leftoversGone = false;
 
   constructor(
     private readonly surroundings: PartitionSurroundings,
@@ -48,6 +49,9 @@ export class Compaction {
     const { fileSystem, clock } = this.surroundings;
     const { files, published } = this.partition;
     if (!compacts(config) || (this.idleAtBase === published.baseOffset && config.minCompactionLagMs === 0)) return;
+    // recovery removes them too, but not after a clean end: a loss of power may bring back what was removed just before it
+    if (!this.leftoversGone) await removeCleanedFiles(fileSystem, folder);
+    this.leftoversGone = true;
     for (;;) {
       const cleanableEnd = published.baseOffset;
       const plan = await planCompaction(fileSystem, folder, config, files.cleanedTo, cleanableEnd, clock.now());
