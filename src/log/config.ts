@@ -12,10 +12,18 @@ const whole = (min: number, max: number, fallback: number, description: string):
 const ofTopics = ({ check, default: fallback, description }: TopicProperty, own: { min?: number; max?: number; default?: number } = {}) =>
   check.kind === "whole"
     ? whole(own.min ?? check.min, own.max ?? check.max, own.default ?? (fallback as number), description)
-    : z.number().min(0).max(1).default(fallback as number).meta({ description });
+    : z
+        .number()
+        .min(0)
+        .max(1)
+        .default(fallback as number)
+        .meta({ description });
 
 const oneOf = <T extends string>({ description }: TopicProperty, values: readonly [T, ...T[]], fallback: T) =>
-  z.enum(values).default(fallback as never).meta({ description });
+  z
+    .enum(values)
+    .default(fallback as never)
+    .meta({ description });
 
 export const logConfig = z.strictObject({
   sync: z.enum(["always", "interval", "never"]).default("always").meta({

@@ -80,7 +80,12 @@ export const topicProperties: Readonly<Record<PropertyKey, TopicProperty>> = {
     whole("ms", 0),
     "compaction keeps a record without value for so long after it first went over it",
   ),
-  minCompactionLagMs: property("minCompactionLagMs", "min.compaction.lag.ms", whole("ms", 0), "compaction leaves a record alone for so long"),
+  minCompactionLagMs: property(
+    "minCompactionLagMs",
+    "min.compaction.lag.ms",
+    whole("ms", 0),
+    "compaction leaves a record alone for so long",
+  ),
   minCleanableDirtyRatio: property(
     "minCleanableDirtyRatio",
     "min.cleanable.dirty.ratio",

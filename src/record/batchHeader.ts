@@ -33,7 +33,13 @@ export const BatchField = {
   count: 57,
 } as const;
 
-export const BatchAttribute = { codecMask: 0b111, logAppendTime: 1 << 3, transactional: 1 << 4, control: 1 << 5, deleteHorizon: 1 << 6 } as const;
+export const BatchAttribute = {
+  codecMask: 0b111,
+  logAppendTime: 1 << 3,
+  transactional: 1 << 4,
+  control: 1 << 5,
+  deleteHorizon: 1 << 6,
+} as const;
 
 const TWO_32 = 4294967296;
 

@@ -45,7 +45,8 @@ export function checkNewBatch(bytes: Buffer): void {
   if (problem !== undefined) throw problem;
   if (batchBytesAt(bytes, 0) !== bytes.length) throw corrupt(0, `${bytes.length - batchBytesAt(bytes, 0)} bytes follow it`);
   const count = countAt(bytes, 0);
-  if (count !== lastOffsetDeltaAt(bytes, 0) + 1) throw corrupt(0, `it counts ${count} records up to offset +${lastOffsetDeltaAt(bytes, 0)}`);
+  if (count !== lastOffsetDeltaAt(bytes, 0) + 1)
+    throw corrupt(0, `it counts ${count} records up to offset +${lastOffsetDeltaAt(bytes, 0)}`);
   const attributes = attributesAt(bytes, 0);
   if ((attributes & BatchAttribute.deleteHorizon) !== 0) throw corrupt(0, "only the log itself sets a delete horizon");
   if ((attributes & BatchAttribute.codecMask) > CODEC_MAX) throw corrupt(0, `its codec is ${attributes & BatchAttribute.codecMask}`);
@@ -66,8 +67,10 @@ export function validateBatchShape(bytes: Buffer, at: number, limit: number): Mi
   const count = countAt(bytes, at);
   const lastOffsetDelta = lastOffsetDeltaAt(bytes, at);
   // compaction takes records out and leaves the offsets as they were
-  if (count < 0 || lastOffsetDelta < 0 || count > lastOffsetDelta + 1) return corrupt(at, `it counts ${count} records up to offset +${lastOffsetDelta}`);
-  if (count === 0 && length !== BATCH_HEADER_BYTES - BATCH_LENGTH_END) return corrupt(at, "it counts no records, and bytes follow its header");
+  if (count < 0 || lastOffsetDelta < 0 || count > lastOffsetDelta + 1)
+    return corrupt(at, `it counts ${count} records up to offset +${lastOffsetDelta}`);
+  if (count === 0 && length !== BATCH_HEADER_BYTES - BATCH_LENGTH_END)
+    return corrupt(at, "it counts no records, and bytes follow its header");
   const baseOffset = readInt64(bytes, at);
   if (baseOffset < 0 || !Number.isSafeInteger(baseOffset + lastOffsetDelta)) return corrupt(at, `its base offset is ${baseOffset}`);
   if (!Number.isSafeInteger(maxTimestampAt(bytes, at))) return corrupt(at, "its timestamp is above 2^53");

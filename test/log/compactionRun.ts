@@ -253,7 +253,10 @@ export class CompactionRun {
   private async checkSearch(reader: PartitionReader, found: readonly StoredRecord[]): Promise<void> {
     for (let i = 0; i < 4; i++) {
       const offset = this.random.below(this.model.length + 1);
-      expect([offset, (await readFrom(reader, offset, 300))[0]?.offset]).toEqual([offset, found.find((one) => one.offset >= offset)?.offset]);
+      expect([offset, (await readFrom(reader, offset, 300))[0]?.offset]).toEqual([
+        offset,
+        found.find((one) => one.offset >= offset)?.offset,
+      ]);
       const timestamp = 1_000_000 + this.random.below(this.time.now - 1_000_000 + 60);
       const first = found.find((one) => one.timestamp >= timestamp)?.offset;
       expect([timestamp, (await reader.offsetForTimestamp(timestamp))?.offset]).toEqual([timestamp, first]);

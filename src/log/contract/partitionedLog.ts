@@ -35,7 +35,7 @@ export interface TopicConfig {
   readonly minCleanableDirtyRatio: number;
 }
 
-export type CleanupPolicy = "delete" | "compact" | "compact,delete";
+type CleanupPolicy = "delete" | "compact" | "compact,delete";
 
 export const UNLIMITED = -1;
 

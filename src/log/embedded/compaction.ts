@@ -82,7 +82,14 @@ export class Compaction {
     // what recovery goes on from must not lie in a file that is replaced
     await partition.files.restFrom(cleanableEnd);
     const producers = await durableProducers(fileSystem, folder, cleanableEnd);
-    const keys = await readDirtyKeys(fileSystem, folder, segments, dirtyFrom, this.surroundings.keyMemoryBytesMax ?? KEY_MEMORY_BYTES_MAX, slices);
+    const keys = await readDirtyKeys(
+      fileSystem,
+      folder,
+      segments,
+      dirtyFrom,
+      this.surroundings.keyMemoryBytesMax ?? KEY_MEMORY_BYTES_MAX,
+      slices,
+    );
     const surroundings: CompactionSurroundings = { fileSystem, folder, config, space, slices };
     const rules = { keys, producers, now: clock.now() };
     const seen = segments.filter(({ baseOffset }) => baseOffset < keys.end);

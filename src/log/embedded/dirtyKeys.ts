@@ -73,7 +73,12 @@ async function readSegment(
   }
 }
 
-function noteKeys(cursor: RecordCursor, dirtyFrom: number, offsets: KeyOffsets, slices: Slices): Promise<number | undefined> | number | undefined {
+function noteKeys(
+  cursor: RecordCursor,
+  dirtyFrom: number,
+  offsets: KeyOffsets,
+  slices: Slices,
+): Promise<number | undefined> | number | undefined {
   for (let noted = 0; cursor.next(); ) {
     if (cursor.offset < dirtyFrom || cursor.keyBytes < 0) continue;
     if (!offsets.set(cursor.bytes, cursor.keyAt, cursor.keyBytes, cursor.offset)) return cursor.offset;

@@ -100,7 +100,9 @@ export class KeyOffsets {
 }
 
 const digestOf = (bytes: Buffer, at: number, length: number): Buffer =>
-  createHash("sha256").update(bytes.subarray(at, at + length)).digest();
+  createHash("sha256")
+    .update(bytes.subarray(at, at + length))
+    .digest();
 
 /** MurmurHash3, 32 bits. */
 function hashOf(bytes: Buffer, from: number, end: number): number {

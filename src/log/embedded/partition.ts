@@ -5,10 +5,9 @@ import { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { AppendedBatch } from "../contract/embeddedLog.ts";
 import type { ProducerIdentity } from "../contract/partitionedLog.ts";
-import { type CompactedPartition, Compaction, compacts } from "./compaction.ts";
-import { checkBatchKeys, checkRecordKeys, keyMissing } from "./recordKeys.ts";
 import { AppendedProducers } from "./appendedProducers.ts";
 import { checkRecordsFit } from "./batchSize.ts";
+import { type CompactedPartition, Compaction, compacts } from "./compaction.ts";
 import { admitBatch, stampBatch } from "./foreignBatch.ts";
 import type { HandleOwner } from "./openHandles.ts";
 import { checkDeletes, checkIdentity, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
@@ -19,6 +18,7 @@ import { PartitionTrouble, type TroubledPartition } from "./partitionTrouble.ts"
 import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { producerIdOf } from "./producerState.ts";
+import { checkBatchKeys, checkRecordKeys, keyMissing } from "./recordKeys.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { WatermarkWriter } from "./watermark.ts";
 

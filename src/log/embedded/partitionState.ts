@@ -89,11 +89,15 @@ interface StoredState {
 function decode(value: Json, key: string): PartitionState {
   const { version, start, next, base, bytes, clean, cleaned, replacing } = value as unknown as StoredState;
   if (version > STATE_VERSION) {
-    throw new MillraceError("FORMAT_TOO_NEW", `The catalog's entry "${key}" has version ${version}; this release reads up to ${STATE_VERSION}.`, {
-      domain: "user",
-      where: key,
-      hint: "Start the release that wrote it, or a later one.",
-    });
+    throw new MillraceError(
+      "FORMAT_TOO_NEW",
+      `The catalog's entry "${key}" has version ${version}; this release reads up to ${STATE_VERSION}.`,
+      {
+        domain: "user",
+        where: key,
+        hint: "Start the release that wrote it, or a later one.",
+      },
+    );
   }
   return {
     startOffset: start,

@@ -11,7 +11,14 @@
 import { createHash } from "node:crypto";
 import { crc32c } from "../../base/crc32c.ts";
 import { MillraceError } from "../../base/errors.ts";
-import { baseOffsetAt, baseSequenceAt, lastOffsetDeltaAt, maxTimestampAt, producerEpochAt, producerIdAt } from "../../record/batchHeader.ts";
+import {
+  baseOffsetAt,
+  baseSequenceAt,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+  producerEpochAt,
+  producerIdAt,
+} from "../../record/batchHeader.ts";
 
 /** Kafka's number: as many batches as a producer may have in flight. */
 const BATCHES_KEPT = 5;
