@@ -32,17 +32,22 @@ export async function measure(events: number, round: () => void | Promise<void>,
 const NAME_WIDTH = 46;
 
 export class Printer {
-  head(): void {
-    console.log(`${"".padEnd(NAME_WIDTH)}${"events/s".padStart(14)}${"µs CPU/event".padStart(15)}   ratio`);
-  }
+  private headPrinted = false;
 
   /** `against`: what the ratio of the rates is to, with its name. */
   line(name: string, measured: Measured, against?: { readonly name: string; readonly measured: Measured }): void {
+    this.head();
     const rate = ratePerSecond(measured);
     const cpu = (measured.cpuMs * 1000) / measured.events;
     const ratio = against === undefined ? "" : `   ${(rate / ratePerSecond(against.measured)).toFixed(2)} of ${against.name}`;
     const rateText = Math.round(rate).toLocaleString("en-US").padStart(14);
     console.log(`${name.padEnd(NAME_WIDTH)}${rateText}${cpu.toFixed(2).padStart(15)}${ratio}`);
+  }
+
+  private head(): void {
+    if (this.headPrinted) return;
+    this.headPrinted = true;
+    console.log(`${"".padEnd(NAME_WIDTH)}${"events/s".padStart(14)}${"µs CPU/event".padStart(15)}   ratio`);
   }
 }
 

@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -10,13 +11,27 @@ import type { EmbeddedLog } from "../src/log/contract/embeddedLog.ts";
 import { openEmbeddedLog } from "../src/log/embedded/embeddedLog.ts";
 import { openKeyedStore } from "../src/log/keyedStore.ts";
 
+const folders = new Set<string>();
+
+/** Ctrl-C leaves nothing behind: some of the folders are large. */
+export function removeFoldersOnSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
+      process.exit(130);
+    });
+  }
+}
+
 /** A folder that is there while `use` runs. On the disk of the temporary folder: TMPDIR chooses another. */
 export async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(path.join(os.tmpdir(), "millrace-bench-"));
+  folders.add(folder);
   try {
     return await use(folder);
   } finally {
     await rm(folder, { recursive: true });
+    folders.delete(folder);
   }
 }
 

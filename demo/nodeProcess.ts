@@ -12,7 +12,7 @@ import type { NodeStatus } from "../src/server/status.ts";
 import { type Children, type Exit, exitOf } from "./children.ts";
 import { nodeEntry, pipelinePath } from "./paths.ts";
 
-const READY_MS_MAX = 30_000;
+const READY_MS_MAX = 60_000;
 const POLL_MS = 20;
 const LOG_LINES_SHOWN = 20;
 
@@ -132,13 +132,21 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
+/** Below the ports that Linux gives to clients (32,768 and more), so that none of them gets it while the node is down. */
+const PORT_MIN = 20_000;
+const PORT_MAX = 32_000;
+
 /** One port for all starts, so that clients find the node again. */
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer().once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN));
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = net.createServer().once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
 }

@@ -1,5 +1,5 @@
+import { nearest } from "../base/nearest.ts";
 import { dotted, keyName } from "./names.ts";
-import { nearest } from "./nearest.ts";
 import type { Problem } from "./problem.ts";
 import { elementOf, leavesOf, metaOf, type Schema, shapeOf } from "./schemaTree.ts";
 

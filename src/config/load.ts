@@ -43,7 +43,10 @@ export function loadConfig<S extends z.ZodObject>(schema: S, sources: ConfigSour
   for (const setting of settings) put(tree, setting.path, setting.value);
   const given = normalised(
     schema,
-    readSecrets(schema, tree, (at) => places.directoryOf(at, sources.workingDirectory)),
+    readSecrets(schema, tree, {
+      directoryOf: (at) => places.directoryOf(at, sources.workingDirectory),
+      whereIs: (at) => places.whereIs(at),
+    }),
     "",
   );
   const result = schema.safeParse(given);

@@ -5,14 +5,24 @@ import { type Problem, throwIfAny } from "./problem.ts";
 import { elementOf, metaOf, type Schema, shapeOf } from "./schemaTree.ts";
 
 /** Replaces `<key>File` by the content of that file, without the line end, for every key that is a secret. */
-export function readSecrets(schema: Schema, tree: unknown, directoryOf: (at: readonly PropertyKey[]) => string): unknown {
+export function readSecrets(
+  schema: Schema,
+  tree: unknown,
+  { directoryOf, whereIs }: { readonly directoryOf: Place; readonly whereIs: Place },
+): unknown {
   const problems: Problem[] = [];
-  const result = replaced(schema, tree, [], (file, at) => readSecret(path.resolve(directoryOf(at), file), at, problems));
+  const read: Read = (file, at, said) => {
+    if (said) problems.push(saidTwice(at, whereIs(at)));
+    return said ? "" : readSecret(path.resolve(directoryOf(at), file), at, problems);
+  };
+  const result = replaced(schema, tree, [], read);
   throwIfAny(problems);
   return result;
 }
 
-type Read = (file: string, at: readonly PropertyKey[]) => string;
+type Place = (at: readonly PropertyKey[]) => string;
+/** @param said the secret itself is there too */
+type Read = (file: string, at: readonly PropertyKey[], said: boolean) => string;
 
 function replaced(schema: Schema, value: unknown, at: readonly PropertyKey[], read: Read): unknown {
   const element = elementOf(schema);
@@ -22,8 +32,12 @@ function replaced(schema: Schema, value: unknown, at: readonly PropertyKey[], re
   const result: Record<string, unknown> = {};
   for (const [key, inner] of Object.entries(value)) {
     const known = shape[key];
-    if (known !== undefined) result[key] ??= replaced(known, inner, [...at, key], read);
-    else if (isSecretFile(shape, key) && typeof inner === "string") result[key.slice(0, -"File".length)] = read(inner, [...at, key]);
+    if (known !== undefined) result[key] = replaced(known, inner, [...at, key], read);
+  }
+  for (const [key, inner] of Object.entries(value)) {
+    if (shape[key] !== undefined) continue;
+    const secret = key.slice(0, -"File".length);
+    if (isSecretFile(shape, key) && typeof inner === "string") result[secret] = read(inner, [...at, key], result[secret] !== undefined);
     else result[key] = inner;
   }
   return result;
@@ -33,6 +47,13 @@ const isSecretFile = (shape: Readonly<Record<string, Schema>>, key: string): boo
   const secret = key.endsWith("File") ? shape[key.slice(0, -"File".length)] : undefined;
   return secret !== undefined && metaOf(secret).secret === true;
 };
+
+const saidTwice = (at: readonly PropertyKey[], where: string): Problem => ({
+  code: "CONFIG_INVALID",
+  what: `'${dotted(at)}' and '${dotted([...at.slice(0, -1), String(at.at(-1)).slice(0, -"File".length)])}' are both there`,
+  where,
+  hint: "Keep one of them: it is not said which would count.",
+});
 
 function readSecret(file: string, at: readonly PropertyKey[], problems: Problem[]): string {
   try {

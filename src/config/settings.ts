@@ -1,7 +1,7 @@
 /** Flags and environment variables: each sets one leaf of the configuration. */
 import { parse } from "yaml";
+import { nearest } from "../base/nearest.ts";
 import { environmentName, flagName } from "./names.ts";
-import { nearest } from "./nearest.ts";
 import type { Problem } from "./problem.ts";
 import { type Leaf, leavesOf, metaOf, type Schema, typeOf } from "./schemaTree.ts";
 

@@ -31,11 +31,12 @@ const kindOf = (module: { default?: unknown }): string => {
   return module.default === null ? "null" : `of type ${typeof module.default}`;
 };
 
-const ourFolders = ["../", "../../connectors/"].map((folder) => fileURLToPath(new URL(folder, import.meta.url)));
+/** Our own files, and packages. */
+const notTheirs = [...["../", "../../connectors/"].map((folder) => fileURLToPath(new URL(folder, import.meta.url))), "/node_modules/"];
 
 /** The first line of the stack that is in a file of the user's. */
 export function placeOf(error: unknown): string | undefined {
   const stack = error instanceof Error ? (error.stack ?? "") : "";
   const places = stack.split("\n").map((line) => /^\s+at (?:.* \()?(?:file:\/\/)?(\/[^()]+:[0-9]+:[0-9]+)\)?$/.exec(line)?.[1]);
-  return places.find((place) => place !== undefined && !ourFolders.some((ours) => place.startsWith(ours)));
+  return places.find((place) => place !== undefined && !notTheirs.some((part) => place.includes(part)));
 }

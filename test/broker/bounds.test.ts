@@ -17,11 +17,17 @@ afterEach(() => rm(directory, { recursive: true, force: true }));
 v8.setFlagsFromString("--expose-gc");
 const collectGarbage = vm.runInNewContext("gc") as () => void;
 
+/** The collector frees buffers in the background, and some garbage only at its second look: it is asked until nothing more goes. */
 async function memoryInUse(): Promise<number> {
-  await turns();
-  collectGarbage();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
+  let least = Number.POSITIVE_INFINITY;
+  for (let looksInVain = 0; looksInVain < 3; looksInVain++) {
+    await turns();
+    collectGarbage();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    if (heapUsed + arrayBuffers < least - 1000) looksInVain = 0;
+    least = Math.min(least, heapUsed + arrayBuffers);
+  }
+  return least;
 }
 
 const body = (n: number): string => `${n}`.padEnd(500, ".");
@@ -57,7 +63,7 @@ test("a backlog that nobody takes costs disk, not memory, and then comes in orde
   while (got.next < count) await turns(1);
   expect(node.broker.status().queues[0]).toMatchObject({ ready: 0, delivered: count });
   await node.stop();
-}, 60_000);
+});
 
 test("a consumer that never acknowledges holds where its messages are, not what is in them", async () => {
   const count = 20_000;
@@ -81,7 +87,7 @@ test("a consumer that never acknowledges holds where its messages are, not what 
   for (const offset of offsets) handle.acknowledge(offset);
   expect(node.broker.status().queues[0]).toMatchObject({ unacknowledged: 0, acknowledged: count });
   await node.stop();
-}, 60_000);
+});
 
 test("the cache of contents is limited, and given back: a queue that stays short never reads", async () => {
   const node = await BrokerNode.start({ limits: { queueCacheBytesMax: 1000, queueCacheBytesMaxTotal: 2500 } });
@@ -125,4 +131,4 @@ test("an idle queue takes at most 4 KiB of memory: 10,000 that were declared at 
   expect((await memoryInUse()) - before).toBeLessThan(count * 4096);
   expect(node.broker.status().queues).toHaveLength(count);
   await node.stop();
-}, 60_000);
+});

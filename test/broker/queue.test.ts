@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import { until } from "../support/until.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -129,7 +130,7 @@ test("a read that fails is tried again; a message that is damaged on the disk is
   fileSystem.failNext({ op: "read", code: "EIO", path: folder });
   const consumer = new TestConsumer({ noAck: true });
   node.host.consume("q", consumer);
-  for (let wait = 0; wait < 200 && consumer.received.length < 2; wait++) await new Promise((resolve) => setTimeout(resolve, 1));
+  await until("two are delivered", () => consumer.received.length === 2);
   expect(consumer.bodies).toEqual(["<one>", "<three>"]);
   expect(node.broker.status().queues[0]).toMatchObject({ ready: 0 });
   expect(node.journal.pinned.size).toBe(0);

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import { until } from "../support/until.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -122,14 +123,12 @@ test("when the disk has no room for what should move, messages are refused, and 
   for (let n = 0; n < taken; n++) {
     expect(Number((await node.host.get("q", true, node))?.delivery.content.toString())).toBe(n);
   }
-  for (let waited = 0; waited < 300; waited++) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-    const outcome = publish(node, "q", "after").then(
+  await until("it takes messages again", () =>
+    publish(node, "q", "after").then(
       () => true,
       () => false,
-    );
-    if (await outcome) break;
-  }
+    ),
+  );
   expect((await node.host.get("q", true, node))?.delivery.content.toString()).toBe("after");
   await node.stop();
 });

@@ -97,6 +97,18 @@ describe("check", () => {
     expect(result.err).not.toMatch(/^ {4}at /m);
   });
 
+  test("a key that the events do not have is refused, with the nearest name", async () => {
+    const folder = temporaryFolder();
+    writePipeline(
+      folder,
+      "key.ts",
+      counting("key").replace('keyBy("sensor")', 'keyBy("sensr")').replace(".pipe(map((reading) => reading))", ""),
+    );
+    const result = await run(folder, ["check", "key.ts"]);
+    expect(result).toMatchObject({ code: 1, out: "" });
+    expect(result.err).toMatch(/KEY_UNKNOWN: keyBy\("sensr"\): .*did you mean "sensor"\?\n {2}at .*key\.ts:13:/);
+  });
+
   test("two pipelines of one name are refused, without a stack", async () => {
     const folder = temporaryFolder();
     writePipeline(folder, "one.ts", counting("same"));

@@ -94,6 +94,15 @@ describe("values", () => {
     expect(load({ file: yaml }).users).toEqual([{ name: "ann", password: "swordfish" }]);
   });
 
+  test("a secret that is there twice, itself and as a file, is refused", () => {
+    const error = refusal({ file: file("users: [{ name: ann, password: a, password-file: ./secret }]") });
+    expect(error).toMatchObject({
+      code: "CONFIG_INVALID",
+      where: "conf/millrace.yaml:1:50",
+      message: "'users.0.password-file' and 'users.0.password' are both there",
+    });
+  });
+
   test("a secret's file that cannot be read is said", () => {
     const error = refusal({ file: file("users: [{ name: ann, password-file: ./nowhere }]") });
     expect(error).toMatchObject({ code: "CONFIG_UNREADABLE", where: "/work-here/conf/nowhere" });

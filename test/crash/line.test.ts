@@ -32,7 +32,7 @@ afterEach(async () => {
   if (directory !== undefined) await rm(directory, { recursive: true, force: true });
 });
 
-test(`killed again and again, nothing is lost and nothing doubled (MILLRACE_TEST_SEED=${SEED})`, { timeout: 120_000 }, async () => {
+test(`killed again and again, nothing is lost and nothing doubled (MILLRACE_TEST_SEED=${SEED})`, async () => {
   directory = await mkdtemp(path.join(os.tmpdir(), "millrace-crash-"));
   const node = await NodeProcess.create(directory, children);
   const kills = planKills(new Random(SEED));

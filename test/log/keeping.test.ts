@@ -7,11 +7,11 @@ import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { type PartitionReader, type TopicConfig, UNLIMITED } from "../../src/log/contract/partitionedLog.ts";
 import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { changed } from "../support/changed.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { changed, logOptions, MemoryCatalog, readFrom, record, temporaryFolder, valuesOf } from "./support.ts";
+import { until } from "../support/until.ts";
+import { code, logOptions, MemoryCatalog, producer, readFrom, record, temporaryFolder, valuesOf } from "./support.ts";
 
-const producer = { name: "p", epoch: 0 };
-const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
 const hour = 3_600_000;
 
 interface Run {
@@ -208,11 +208,11 @@ describe("many partitions", () => {
     await run.append(["one", 1]);
     await run.log.maintain();
     await run.log.maintain();
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const entry = (run.options.catalog as MemoryCatalog).entries.get("partition:t-0");
-    expect(entry).toMatchObject({ clean: true, next: 1 });
+    const entry = (): unknown => (run.options.catalog as MemoryCatalog).entries.get("partition:t-0");
+    await until("the partition is at rest", () => (entry() as { clean: boolean }).clean);
+    expect(entry()).toMatchObject({ clean: true, next: 1 });
     await run.append(["two", 2]);
-    expect((run.options.catalog as MemoryCatalog).entries.get("partition:t-0")).toMatchObject({ clean: false });
+    expect(entry()).toMatchObject({ clean: false });
     expect(valuesOf(await readFrom(run.reader, 0))).toEqual(["one", "two"]);
     await run.log.close();
   });

@@ -10,8 +10,9 @@ import { indexesFit } from "../../src/log/embedded/indexCheck.ts";
 import { baseOffsetsOf } from "../../src/log/embedded/names.ts";
 import { openKeyedStore } from "../../src/log/keyedStore.ts";
 import { Receipt } from "../../src/record/receipt.ts";
+import { changed } from "../support/changed.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { changed, logOptions, readFrom, record, valuesOf } from "./support.ts";
+import { logOptions, readFrom, record, valuesOf } from "./support.ts";
 
 /** What a partition must hold: the first `settled` of these values at least, and then some of the next ones, in this order. */
 interface Model {

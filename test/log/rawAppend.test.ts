@@ -8,9 +8,7 @@ import { type BatchOptions, encodeBatch } from "../../src/record/batch.ts";
 import { BatchAttribute, BatchField, baseOffsetAt } from "../../src/record/batchHeader.ts";
 import { validateBatch } from "../../src/record/validateBatch.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { logOptions, readFrom, record, temporaryFolder, valuesOf } from "./support.ts";
-
-const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
+import { code, logOptions, readFrom, record, temporaryFolder, valuesOf } from "./support.ts";
 
 async function openRun(config: Partial<TopicConfig> = {}, more: Partial<EmbeddedLogOptions> = {}) {
   const options = logOptions(more.directory ?? (await temporaryFolder()), more);

@@ -1,15 +1,15 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { onTestFinished } from "vitest";
+import { expect, onTestFinished } from "vitest";
 import { ByteBudget } from "../../src/base/byteBudget.ts";
 import { systemClock } from "../../src/base/clock.ts";
-import type { FileSystem } from "../../src/base/fileSystem.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
+import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import type { Json, KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import { type PartitionReader, type TopicConfig, topicConfigDefaults, UNLIMITED } from "../../src/log/contract/partitionedLog.ts";
-import type { EmbeddedLogOptions } from "../../src/log/embedded/embeddedLog.ts";
+import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { nextOffset, records } from "../../src/record/batch.ts";
 import { Receipt } from "../../src/record/receipt.ts";
 import type { NewRecord, StoredRecord } from "../../src/record/record.ts";
@@ -85,17 +85,32 @@ export async function readFrom(reader: PartitionReader, offset: number, bytesMax
 
 export const valuesOf = (found: readonly StoredRecord[]): string[] => found.map(({ value }) => String(value));
 
-/** A file system of which one operation is replaced. */
-export const changed = (fileSystem: FileSystem, changes: Partial<FileSystem>): FileSystem => ({
-  open: (file, mode) => fileSystem.open(file, mode),
-  readFile: (file) => fileSystem.readFile(file),
-  list: (folder) => fileSystem.list(folder),
-  stat: (file) => fileSystem.stat(file),
-  makeDirectory: (folder) => fileSystem.makeDirectory(folder),
-  rename: (from, to) => fileSystem.rename(from, to),
-  removeFile: (file) => fileSystem.removeFile(file),
-  removeTree: (folder) => fileSystem.removeTree(folder),
-  syncDirectory: (folder) => fileSystem.syncDirectory(folder),
-  freeBytes: (folder) => fileSystem.freeBytes(folder),
-  ...changes,
-});
+export const producer = { name: "p", epoch: 0 };
+export const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
+
+export async function openWithTopic(
+  more: Partial<EmbeddedLogOptions> = {},
+): Promise<{ log: EmbeddedLog; topic: EmbeddedTopic; options: EmbeddedLogOptions }> {
+  const options = logOptions(more.directory ?? (await temporaryFolder()), more);
+  const log = await openEmbeddedLog(options);
+  await log.createTopic("t");
+  return { log, topic: log.topic("t") as EmbeddedTopic, options };
+}
+
+export async function readAll(log: EmbeddedLog, partition = 0): Promise<string[]> {
+  const descriptor = log.topic("t")?.description.partitions[partition];
+  if (descriptor === undefined) throw new Error("no such partition");
+  const reader = await log.openReader(descriptor);
+  try {
+    return valuesOf(await readFrom(reader, reader.startOffset()));
+  } finally {
+    await reader.close();
+  }
+}
+
+/** Each value in a batch of its own. */
+export async function appendOneByOne(log: EmbeddedLog, values: readonly string[], from = 0): Promise<void> {
+  for (const [i, value] of values.entries()) await log.append(producer, "t", 0, from + i, [record(value)]);
+}
+
+export const numbers = (count: number): string[] => Array.from({ length: count }, (_, i) => `value ${i} ${"x".repeat(i % 50)}`);

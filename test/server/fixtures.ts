@@ -20,6 +20,8 @@ export default pipeline(${JSON.stringify(name)}, ({ source, sink }) => {
 
 export function writePipeline(folder: string, file: string, text: string): string {
   const where = path.join(folder, file);
-  fs.writeFileSync(where, text);
+  // whoever watches the file sees the old one or the new one, never an empty one
+  fs.writeFileSync(`${where}.new`, text);
+  fs.renameSync(`${where}.new`, where);
   return where;
 }

@@ -2,7 +2,8 @@
  * The seam for scale (portable): what pipelines and connectors may rely on, whether the log is embedded or a Kafka
  * cluster. Every implementation passes `partitionedLogConformance` (test/log/conformance.ts).
  *
- * Offsets are safe integers: they increase within a partition but are not dense; nobody counts by subtraction.
+ * Offsets are safe integers: they increase within a partition but are not dense; nobody counts by subtraction. In a compacted topic a
+ * batch may have fewer records than offsets, or none: whoever reads goes on after its last offset (`nextOffset` in record/batch.ts).
  */
 import type { NewRecord } from "../../record/record.ts";
 
@@ -82,7 +83,7 @@ export interface PartitionReader {
    * Whole record batches (v2, back to back), beginning with the one that holds `offset` or the first one after it, up to
    * about `bytesMax` (always at least one batch) and never past the high watermark. Empty at the high watermark.
    * Below the start or above the high watermark: MillraceError OFFSET_OUT_OF_RANGE.
-   * The buffer belongs to the caller.
+   * The buffer belongs to the caller; there is always a batch to come below the high watermark, but it may hold no record any more.
    */
   read(offset: number, bytesMax: number): Promise<Buffer>;
   /** Resolves when the high watermark is above `offset`, or when `signal` aborts; wakes without polling. */

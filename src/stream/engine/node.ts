@@ -74,6 +74,11 @@ export abstract class EngineNode {
     return firstOf(this.upstreams, (node) => node.windowSpec);
   }
 
+  /** All properties that the values which leave here can have; undefined: nobody says so. */
+  get properties(): readonly string[] | undefined {
+    return undefined;
+  }
+
   private setListeners(listeners: readonly Listener[]): void {
     this.listeners = listeners;
     this.only = listeners.length === 1 ? listeners[0] : undefined;

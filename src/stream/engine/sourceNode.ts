@@ -27,10 +27,13 @@ export class SourceNode extends EngineNode {
     super(graph, `source ${topic.name}`);
     this.topicName = topic.name;
     this.codec = topic.codec;
-    this.columns = shapeOf(topic.schema).columns;
+    const { columns, properties } = shapeOf(topic.schema);
+    this.columns = columns;
+    this.known = properties;
   }
 
   readonly topicName: string;
+  private readonly known: readonly string[] | undefined;
 
   attach(): void {
     // fed by the task
@@ -42,6 +45,10 @@ export class SourceNode extends EngineNode {
 
   override get windowSpec(): undefined {
     return undefined;
+  }
+
+  override get properties(): readonly string[] | undefined {
+    return this.known;
   }
 
   protected receive(value: unknown): void {

@@ -1,5 +1,7 @@
 import { Observable, type OperatorFunction } from "rxjs";
 import { MillraceError } from "../../base/errors.ts";
+import { nearest } from "../../base/nearest.ts";
+import { buildError } from "../engine/buildError.ts";
 import type { KeyId, KeySpec } from "../engine/context.ts";
 import { EngineNode } from "../engine/node.ts";
 import { attach, EngineStream, graphInBuild } from "../engine/stream.ts";
@@ -18,7 +20,24 @@ export function keyBy(...by: (string | KeyFunctions<unknown>)[]): OperatorFuncti
   const parts = by.flatMap((part): [string, (value: unknown) => KeyValue][] =>
     typeof part === "string" ? [[part, (value) => (value as Record<string, KeyValue>)[part] as KeyValue]] : Object.entries(part),
   );
-  return (source) => new EngineStream<never>(new KeyByNode(graphInBuild("keyBy"), source, parts));
+  const columns = by.filter((part) => typeof part === "string");
+  return (source) => {
+    const graph = graphInBuild("keyBy");
+    if (source instanceof EngineStream) checkColumns(columns, source.node.properties);
+    return new EngineStream<never>(new KeyByNode(graph, source, parts));
+  };
+}
+
+/** The compiler says so too; but a pipeline may come without types. */
+function checkColumns(columns: readonly string[], known: readonly string[] | undefined): void {
+  const missing = known && columns.find((column) => !known.includes(column));
+  if (known === undefined || missing === undefined) return;
+  const meant = nearest(missing, known);
+  throw buildError(
+    "KEY_UNKNOWN",
+    `keyBy(${JSON.stringify(missing)}): the events have no such property${meant === undefined ? "" : `; did you mean ${JSON.stringify(meant)}?`}`,
+    `They have ${known.join(", ")}.`,
+  );
 }
 
 class KeyByNode extends EngineNode {
@@ -37,6 +56,10 @@ class KeyByNode extends EngineNode {
 
   override get keySpec(): KeySpec {
     return this.spec;
+  }
+
+  override get properties(): readonly string[] | undefined {
+    return this.source instanceof EngineStream ? this.source.node.properties : undefined;
   }
 
   attach(): void {

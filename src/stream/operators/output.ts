@@ -37,6 +37,10 @@ export class OutputNode extends EngineNode {
     return undefined;
   }
 
+  override get properties(): readonly string[] | undefined {
+    return shapeOf(this.schema).properties;
+  }
+
   protected receive(value: unknown): void {
     const { context } = this.graph;
     const { emitted, emittedColumns } = context;

@@ -12,6 +12,8 @@ export interface SchemaShape {
   readonly columns: RowSchema | undefined;
   /** Properties that have no column type (objects, lists, unions). */
   readonly withoutColumn: readonly string[];
+  /** All properties that a value can have; undefined: it may have others. */
+  readonly properties: readonly string[] | undefined;
   readonly revival: Revival | undefined;
   readonly hasBigint: boolean;
 }
@@ -20,6 +22,7 @@ interface JsonSchema {
   readonly type?: string | readonly string[];
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly required?: readonly string[];
+  readonly additionalProperties?: unknown;
   readonly items?: JsonSchema;
   readonly anyOf?: readonly JsonSchema[];
   readonly format?: string;
@@ -27,7 +30,7 @@ interface JsonSchema {
   readonly maximum?: number;
 }
 
-const unknownShape: SchemaShape = { columns: undefined, withoutColumn: [], revival: undefined, hasBigint: false };
+const unknownShape: SchemaShape = { columns: undefined, withoutColumn: [], properties: undefined, revival: undefined, hasBigint: false };
 const DATE_FORMAT = "millrace-date";
 const BIGINT_FORMAT = "millrace-bigint";
 const shapes = new WeakMap<object, SchemaShape>();
@@ -56,7 +59,8 @@ function deriveShape(schema: Schema): SchemaShape {
     if (type === undefined) withoutColumn.push(name);
     else columns.push({ name, type, optional: nullable || !(described.required ?? []).includes(name) });
   }
-  return { columns, withoutColumn, revival, hasBigint };
+  const properties = described.additionalProperties === false ? Object.keys(described.properties) : undefined;
+  return { columns, withoutColumn, properties, revival, hasBigint };
 }
 
 interface ZodFound {

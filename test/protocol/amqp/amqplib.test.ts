@@ -1,7 +1,8 @@
 /** A client that we did not write: amqplib. */
 import { type Channel, type ChannelModel, type ConfirmChannel, type ConsumeMessage, connect, type GetMessage } from "amqplib";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { AmqpNode, until } from "./node.ts";
+import { until } from "../../support/until.ts";
+import { AmqpNode } from "./node.ts";
 
 let node: AmqpNode;
 let connection: ChannelModel;

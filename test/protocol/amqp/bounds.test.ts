@@ -1,7 +1,10 @@
 /** Clients that never read, never acknowledge, never stop: what they take is limited, and the others go on. */
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import type { AmqpLimits } from "../../../src/protocol/amqp/config.ts";
-import { AmqpNode, until } from "./node.ts";
+import { changed } from "../../support/changed.ts";
+import { until } from "../../support/until.ts";
+import { AmqpNode, insidesOf } from "./node.ts";
 import { contentHeader, publish, publishMethod, type RawClient, rawClient } from "./raw.ts";
 
 const kibi = 1024;
@@ -16,9 +19,20 @@ const limits: Partial<AmqpLimits> = {
 const publishBytesMax = 1024 * kibi;
 let node: AmqpNode;
 let clients: RawClient[];
+/** What the disk waits for before it syncs. */
+let slowDisk: Promise<void>;
+const fileSystem = changed(nodeFileSystem, {
+  open: async (name, mode) => {
+    const file = await nodeFileSystem.open(name, mode);
+    const sync = file.sync.bind(file);
+    file.sync = () => slowDisk.then(sync);
+    return file;
+  },
+});
 
 beforeEach(async () => {
-  node = await AmqpNode.start({ limits, publishBytesMax });
+  slowDisk = Promise.resolve();
+  node = await AmqpNode.start({ limits, publishBytesMax, fileSystem });
   clients = [];
 });
 afterEach(async () => {
@@ -32,12 +46,8 @@ async function client(): Promise<RawClient> {
   return made;
 }
 
-interface Insides {
-  readonly output: { readonly waitingBytes: number };
-}
 /** What waits on the socket that waits most. */
-const waitingBytes = (): number =>
-  Math.max(...[...(node.listener as unknown as { open: Set<Insides> }).open].map((connection) => connection.output.waitingBytes));
+const waitingBytes = (): number => Math.max(...insidesOf(node.listener).map((connection) => connection.output.waitingBytes));
 
 /** Publishes to `queue` and consumes it: what any well-behaved client does meanwhile. */
 async function worksNormally(queue: string): Promise<void> {
@@ -60,13 +70,16 @@ test("a consumer that never reads: deliveries stop at consumerSocketBytesMax, an
   silent.socket.pause();
   const publisher = await client();
   const message = publish(1, "", "unread", Buffer.alloc(10 * kibi));
-  const count = 2000; // 20 MiB: more than the kernel's buffers take
-  for (let i = 0; i < count; i++) publisher.send(message);
-  await until("all published", () => node.queue("unread")?.published === count);
+  const isHeldBack = (): boolean => (node.queue("unread")?.ready ?? 0) > 0 && waitingBytes() > 128 * kibi;
+  let count = 0;
+  // how much the kernel's buffers take is the machine's affair
+  while (!isHeldBack()) {
+    for (let i = 0; i < 500; i++) publisher.send(message);
+    count += 500;
+    await until("all published", () => node.queue("unread")?.published === count);
+  }
   await worksNormally("elsewhere");
-  expect(node.queue("unread")?.ready).toBeGreaterThan(0);
   expect(waitingBytes()).toBeLessThan(256 * kibi + message.length);
-  expect(waitingBytes()).toBeGreaterThan(128 * kibi);
   silent.socket.resume();
   await until("all delivered", () => node.queue("unread")?.ready === 0);
   await until("all arrived", () => silent.bytesRead > count * 10 * kibi);
@@ -80,7 +93,8 @@ test("a consumer that never acknowledges: it holds channelUnackedMax, though it 
   for (let i = 0; i < 1000; i++) publisher.send(publish(1, "", "hoarded", Buffer.from("x")));
   await until("all published", () => node.queue("hoarded")?.published === 1000);
   await worksNormally("elsewhere");
-  expect(node.queue("hoarded")).toMatchObject({ unacknowledged: 100, ready: 900 });
+  await until("a hundred delivered", () => node.queue("hoarded")?.ready === 900);
+  expect(node.queue("hoarded")?.unacknowledged).toBe(100);
   hoarder.method(1, "basic.ack", { deliveryTag: 30, multiple: true });
   await until("thirty more", () => node.queue("hoarded")?.ready === 870);
   hoarder.method(1, "basic.get", { ticket: 0, queue: "hoarded", noAck: false });
@@ -106,13 +120,13 @@ test("a publisher that never stops: its socket pauses at the publish budget, oth
     onRelief(resume);
   };
   const bursts = 40;
+  slowDisk = until("the publisher waits", () => pauses > 0);
   for (let i = 0; i < bursts; i++) flood.send(burst);
   await worksNormally("elsewhere");
   await until("all published", () => node.queue("flooded")?.published === bursts * 64);
-  expect(pauses).toBeGreaterThan(0);
   // beyond the limit: one turn of the one connection that publishes so much
   expect(most).toBeLessThan(publishBytesMax + 2 * 64 * kibi + 40 * kibi);
-}, 60_000);
+});
 
 test("a client that reads no answers is asked no more: replySocketBytesMax", async () => {
   const deaf = await client();
@@ -120,12 +134,16 @@ test("a client that reads no answers is asked no more: replySocketBytesMax", asy
   const lost = Buffer.concat([publishMethod(1, "", "nowhere", true), contentHeader(1, 0)]);
   const body = publish(1, "", "nowhere", Buffer.alloc(16 * kibi));
   const returned = Buffer.concat([publishMethod(1, "", "nowhere", true), body.subarray(body.readUInt32BE(3) + 8)]);
-  for (let i = 0; i < 2000; i++) deaf.send(returned);
+  const isHeldBack = (): boolean => waitingBytes() > 512 * kibi;
+  while (!isHeldBack()) {
+    for (let i = 0; i < 100; i++) deaf.send(returned);
+    await until("held back, or all of it read", () => isHeldBack() || deaf.socket.writableLength === 0);
+  }
+  for (let i = 0; i < 500; i++) deaf.send(returned);
   deaf.send(lost);
-  await until("held back", () => waitingBytes() > 512 * kibi);
   await worksNormally("elsewhere");
   expect(waitingBytes()).toBeLessThan(512 * kibi + 3 * 64 * kibi);
-  expect(deaf.socket.writableLength).toBeGreaterThan(0);
+  expect(insidesOf(node.listener).some(({ gate }) => gate.held)).toBe(true);
 });
 
 test("half-received messages: connectionAssemblyBytesMax closes the connection", async () => {

@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import { ByteBudget } from "../../../src/base/byteBudget.ts";
 import { type Clock, systemClock } from "../../../src/base/clock.ts";
+import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import { openBroker } from "../../../src/broker/broker.ts";
@@ -20,7 +21,11 @@ export interface AmqpNodeOptions {
   readonly limits?: Partial<AmqpLimits>;
   readonly publishBytesMax?: number;
   readonly clock?: Clock;
+  readonly fileSystem?: FileSystem;
 }
+
+/** Nothing here is about a client that is late, and a loaded machine may make every client late. */
+const patient: Partial<AmqpLimits> = { handshakeTimeoutMs: 100_000, heartbeatSeconds: 0 };
 
 /** A broker with its log in a temporary folder, and a listener in front of it. */
 export class AmqpNode {
@@ -33,7 +38,7 @@ export class AmqpNode {
 
   static async start(options: AmqpNodeOptions = {}): Promise<AmqpNode> {
     const directory = await mkdtemp(path.join(os.tmpdir(), "millrace-amqp-"));
-    const fileSystem = nodeFileSystem;
+    const fileSystem = options.fileSystem ?? nodeFileSystem;
     const clock = options.clock ?? systemClock;
     const logger = silentLogger;
     const budget = new ByteBudget("publishBytesMax", options.publishBytesMax ?? 1 << 26);
@@ -56,7 +61,7 @@ export class AmqpNode {
       publishBudget: budget,
       users: new Users(authSchema.parse({})),
     });
-    const limits = { ...amqpConfig.parse({}), ...options.limits };
+    const limits = { ...amqpConfig.parse({}), ...patient, ...options.limits };
     const listener = await listenAmqp({ broker, host: "127.0.0.1", port: 0, clock, logger, limits, version: "0.0.0-test" });
     return new AmqpNode(directory, broker, log, listener);
   }
@@ -81,11 +86,14 @@ export class AmqpNode {
   }
 }
 
-/** Waits for what happens elsewhere; fails with `what` after ten seconds. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let tried = 0; tried < 1000; tried++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-  throw new Error(`did not happen: ${what}`);
+/** Of a connection, what no client can see. */
+interface ConnectionInsides {
+  readonly socket: { readonly destroyed: boolean };
+  readonly output: { readonly waitingBytes: number };
+  readonly gate: { readonly held: boolean };
+  readonly heartbeat: { readonly received: boolean };
 }
+
+export const insidesOf = (listener: AmqpListener): ConnectionInsides[] => [
+  ...(listener as unknown as { readonly open: Set<ConnectionInsides> }).open,
+];

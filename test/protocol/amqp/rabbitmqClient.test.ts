@@ -1,7 +1,8 @@
 /** Another client that we did not write: rabbitmq-client, with reconnection, publisher and consumer of its own. */
 import { Connection } from "rabbitmq-client";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { AmqpNode, until } from "./node.ts";
+import { until } from "../../support/until.ts";
+import { AmqpNode } from "./node.ts";
 
 let node: AmqpNode;
 let client: Connection;

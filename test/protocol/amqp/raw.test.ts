@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { VirtualHost } from "../../../src/broker/contract.ts";
 import { encodeMethod } from "../../../src/protocol/amqp/codec/methodCodec.ts";
 import { methods } from "../../../src/protocol/amqp/codec/methods.ts";
-import { AmqpNode, until } from "./node.ts";
+import { until } from "../../support/until.ts";
+import { AmqpNode, insidesOf } from "./node.ts";
 import { contentHeader, frame, publish, publishMethod, RawClient, rawClient } from "./raw.ts";
 
 let node: AmqpNode;
@@ -267,33 +268,35 @@ test("heartbeats go out when nothing else does; a client that sends none is drop
       };
     },
   };
-  const advance = async (ms: number): Promise<void> => {
+  const advance = (ms: number): void => {
     now += ms;
     for (const timer of timers.filter((timer) => timer.at <= now && !timer.cancelled)) {
       timer.cancelled = true;
       timer.ring();
     }
-    await new Promise((resolve) => setTimeout(resolve, 20));
   };
-  const timed = await AmqpNode.start({ clock });
+  const timed = await AmqpNode.start({ clock, limits: { heartbeatSeconds: 60 } });
   const client = await rawClient(timed.port, { heartbeat: 10 });
   const heartbeats = () => client.frames.filter(({ type }) => type === 8).length;
-  await advance(5000); // the answers so far count as life
-  await advance(5000);
-  expect(heartbeats()).toBe(1);
+  advance(5000); // the answers so far count as life
+  advance(5000);
+  await until("a heartbeat", () => heartbeats() === 1);
+  const connection = insidesOf(timed.listener)[0] as ReturnType<typeof insidesOf>[number];
+  expect(connection.heartbeat.received).toBe(false);
   client.send(frame(8, 0, Buffer.alloc(0)));
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  for (let i = 0; i < 4; i++) await advance(5000);
-  expect(client.ended).toBe(false);
-  await advance(5000);
+  await until("the client's heartbeat came", () => connection.heartbeat.received);
+  for (let i = 0; i < 4; i++) advance(5000);
+  expect(connection.socket.destroyed).toBe(false);
+  advance(5000);
+  expect(connection.socket.destroyed).toBe(true);
   await client.end();
+  await until("it is gone", () => timed.listener.connections === 0);
   const silent = new RawClient(timed.port);
   await until("connected", () => timed.listener.connections === 1);
-  await advance(10_000);
+  advance(100_000);
   await silent.end();
-  const stopped = timed.stop();
-  await advance(10_000);
-  await stopped;
+  await until("all are gone", () => timed.listener.connections === 0);
+  await timed.stop();
 });
 
 test("a taken port is said with a code", async () => {
@@ -303,7 +306,7 @@ test("a taken port is said with a code", async () => {
 });
 
 test("on shutdown what was published is confirmed, then clients are told", async () => {
-  const own = await AmqpNode.start();
+  const own = await AmqpNode.start({ limits: { closeTimeoutMs: 100_000 } });
   const client = await rawClient(own.port);
   await client.declare("last");
   client.method(1, "confirm.select", { nowait: false });

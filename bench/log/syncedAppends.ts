@@ -1,0 +1,61 @@
+/** Appends that are confirmed when synced, one in flight. The limit: the same sizes written and synced at the end of a plain file. */
+import { open } from "node:fs/promises";
+import path from "node:path";
+import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
+import { inFolder, withLog } from "../workspace.ts";
+import { batchOf, KiB, MiB } from "./batches.ts";
+import { inTurns, timed } from "./rounds.ts";
+import { milliseconds, type Row, type TableOptions } from "./row.ts";
+
+/** Many short rounds: the disk changes its pace from second to second. */
+const ROUNDS = 41;
+const sizes = [
+  { bytes: 4 * KiB, appends: 20 },
+  { bytes: 40 * KiB, appends: 20 },
+  { bytes: 400 * KiB, appends: 8 },
+  { bytes: MiB, appends: 4 },
+];
+const RATIO_LEAST = 0.9;
+
+async function synced(bytes: number, appends: number, rounds: number) {
+  const { batch } = batchOf(100, bytes);
+  return inFolder((folder) =>
+    withLog(folder, async (log) => {
+      await log.createTopic("t", { sync: { kind: "always" } });
+      const topic = log.topic("t") as EmbeddedTopic;
+      const file = await open(path.join(folder, "plain"), "w");
+      let at = 0;
+      const plain = async (): Promise<void> => {
+        for (let n = 0; n < appends; n++, at += batch.length) {
+          await file.write(batch, 0, batch.length, at);
+          await file.datasync();
+        }
+      };
+      const append = async (): Promise<void> => {
+        for (let n = 0; n < appends; n++) await topic.appendBatch(0, batch);
+      };
+      const result = await inTurns(
+        rounds,
+        () => timed(append),
+        () => timed(plain),
+      );
+      await file.close();
+      return result;
+    }),
+  );
+}
+
+export async function syncedAppends({ effort }: TableOptions, tell: (row: Row) => void): Promise<void> {
+  for (const { bytes, appends } of sizes) {
+    const { ms, peerMs, ratio } = await synced(bytes, appends, ROUNDS * effort);
+    tell({
+      name: `append ${bytes / KiB} KiB and sync, one in flight`,
+      value: `${milliseconds(ms / appends)} each`,
+      limit: `${milliseconds(peerMs / appends)} write + fdatasync`,
+      reached: ratio,
+      target: RATIO_LEAST,
+      bound: "least",
+      unit: "ratio",
+    });
+  }
+}

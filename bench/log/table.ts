@@ -1,0 +1,30 @@
+/**
+ * `npm run bench -- log`: the speed that the log promises, each row with its limit measured in turns with it. With `--large` the rows that
+ * compare sizes go up to 30 GB: about 45 GB of disk and half an hour.
+ */
+import type { Segment } from "../measure.ts";
+import { appends } from "./appends.ts";
+import { compression } from "./compression.ts";
+import { callers, queues } from "./queues.ts";
+import { reads } from "./reads.ts";
+import { printHead, printRow, type Row, type TableOptions } from "./row.ts";
+import { parked, sizes } from "./sizes.ts";
+import { syncedAppends } from "./syncedAppends.ts";
+
+/** Tells its rows as they come. */
+type Part = (options: TableOptions, tell: (row: Row) => void) => Promise<void>;
+const parts: Readonly<Record<string, Part>> = { appends, syncedAppends, queues, callers, reads, sizes, parked, compression };
+
+const moderate: TableOptions = { sizesGb: [0.1, 1], effort: 1 };
+const large: TableOptions = { sizesGb: [1, 10, 30], effort: 2 };
+
+/** The table, or one part of it. */
+export function logSegments(isLarge: boolean): Segment[] {
+  const options = isLarge ? large : moderate;
+  const run = async (chosen: readonly Part[]): Promise<void> => {
+    printHead();
+    for (const part of chosen) await part(options, printRow);
+  };
+  const segments = Object.entries(parts).map(([name, part]) => ({ name: `log.${name}`, run: () => run([part]) }));
+  return [{ name: "log", run: () => run(Object.values(parts)) }, ...segments];
+}
