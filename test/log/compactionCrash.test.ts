@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { FileSystem } from "../../src/base/fileSystem.ts";
-import { readFrom } from "./support.ts";
 import { CompactionRun, deleteRetentionMs, wrapped } from "./compactionRun.ts";
+import { readFrom } from "./support.ts";
 
 const endings = ["close", "kill", "crash", "crash"] as const;
 

@@ -11,8 +11,9 @@ import { baseOffsetsOf } from "../../src/log/embedded/names.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { nextOffset, records } from "../../src/record/batch.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
+import { changed } from "../support/changed.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { changed, logOptions, readFrom } from "./support.ts";
+import { logOptions, readFrom } from "./support.ts";
 
 /** A keyed store whose changes are durable when they resolve; of those under way a loss of power leaves a beginning. */
 class CrashingCatalog implements KeyedStore {
