@@ -47,7 +47,8 @@ async function writeCompacted() {
   const state = log.topic("state");
   const latest = {};
   let sequence = 0;
-  for (let i = 0; i < 3000; ) {
+  let i = 0;
+  while (state.endOffset(0) < 3000) {
     const records = Array.from({ length: 1 + (i % 11) }, () => {
       const [key, value] = [`key-${(i * 31) % 101}`, i % 7 === 0 ? null : `value ${i} ${"y".repeat(i % 90)}`];
       if (value === null) delete latest[key];

@@ -20,6 +20,7 @@ import { PendingAppends } from "./pendingAppends.ts";
 import { producerIdOf } from "./producerState.ts";
 import { checkBatchKeys, checkRecordKeys, keyMissing } from "./recordKeys.ts";
 import { SyncRequests } from "./syncRequests.ts";
+import { UpkeepTurns } from "./upkeepTurns.ts";
 import { WatermarkWriter } from "./watermark.ts";
 
 /**
@@ -45,10 +46,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
   private running: Promise<void> = Promise.resolve();
   private rollDue = false;
   private restDue = false;
-  /** Upkeep, and whatever else removes segments, one after the other. */
-  private lastUpkeep: Promise<unknown> = Promise.resolve();
-  /** Those who wait for upkeep to end: compaction lets them pass. */
-  private inAHurry = 0;
+  private readonly upkeepTurns = new UpkeepTurns();
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
   private refusal: MillraceError | undefined;
@@ -171,9 +169,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     if (offset < 0 || offset > highWatermark) throw outOfRange(this.where, offset, this.startOffset, highWatermark);
     if (offset <= this.startOffset) return this.startOffset;
     await this.sync();
-    this.inAHurry++;
-    return this.afterUpkeep(async () => {
-      this.inAHurry--;
+    return this.upkeepTurns.takeSoon(async () => {
       await this.upkeep.deleteBelow(offset);
       return this.startOffset;
     });
@@ -183,14 +179,14 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
   async maintain(): Promise<void> {
     if (this.refusal !== undefined || this.trouble.reason !== undefined) return;
     if (!this.files.askUsed() && this.files.areOpen) this.releaseFiles();
-    await this.afterUpkeep(async () => {
+    await this.upkeepTurns.take(async () => {
       if (!this.isLeaving) await this.upkeep.run();
     });
   }
 
   /** See CompactedPartition. */
   get isLeaving(): boolean {
-    return this.refusal !== undefined || this.trouble.reason !== undefined || this.inAHurry > 0;
+    return this.refusal !== undefined || this.trouble.reason !== undefined || this.upkeepTurns.inAHurry;
   }
 
   /** See ReplacementListener. */
@@ -236,7 +232,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     this.trouble.end();
     try {
       await synced;
-      await this.lastUpkeep;
+      await this.upkeepTurns.over();
       await this.running;
       if (takesRecords) await this.rest();
     } finally {
@@ -251,7 +247,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     this.refusal = deleted;
     this.trouble.end();
     this.pending.failGathered(deleted);
-    await this.lastUpkeep;
+    await this.upkeepTurns.over();
     await this.running;
     this.failWaiting(deleted);
     this.syncs.cancelTimer();
@@ -304,12 +300,6 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
 
   private stamped(record: NewRecord): NewRecord {
     return { ...record, timestamp: this.surroundings.clock.now() };
-  }
-
-  private afterUpkeep<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.lastUpkeep.then(work);
-    this.lastUpkeep = done.catch(() => undefined);
-    return done;
   }
 
   private changed(times: 1 | 2): void {
