@@ -51,14 +51,15 @@ function apply(to: Map<string, Json>, changes: ReadonlyMap<string, Json | null>)
   }
 }
 
-/** The place in compaction's files that led to a call, or "". */
+/** Where an index can be made again, or a note only spares work, nothing is lost without its sync. */
+const SPARES_WORK = /syncIndexes|PartitionFiles\.(cleaned|restFrom)/;
+const PLACE = /(replaceSegments|CleanedSegment\.\w+|Compaction\.pass|PartitionFiles\.replaced?) .*:(\d+):\d+\)/;
+
+/** The place in compaction that led to a call, or "". */
 export function callSite(): string {
-  const frames = (new Error("where").stack ?? "").split("\n");
-  const places = frames.map((line) => /\/((?:segmentReplacement|cleanedSegment|compaction|partitionFiles)\.ts:\d+)/.exec(line)?.[1]);
-  const indexes = frames.some((line) => line.includes("syncIndexes")) ? " syncIndexes" : "";
-  // what the keyed store is told goes through one line of PartitionFiles
-  const own = places.filter((place) => place !== undefined).slice(0, 2);
-  return own.length === 0 ? "" : own.join(" < ") + indexes;
+  const frames = new Error("where").stack ?? "";
+  const place = SPARES_WORK.test(frames) ? null : PLACE.exec(frames);
+  return place === null ? "" : `${place[1]}:${place[2]}`;
 }
 
 interface Appended {
