@@ -42,6 +42,16 @@ class Countdown {
     });
   }
 
+  /** Goes on when `held` does. */
+  count = (fileSystem: FileSystem, held: Promise<void>): FileSystem =>
+    wrapped(fileSystem, async (_, call) => {
+      if (--this.left === -1) {
+        this.reach();
+        await held;
+      }
+      return call();
+    });
+
   wrap = (fileSystem: FileSystem): FileSystem =>
     wrapped(fileSystem, (_, call) => {
       if (--this.left >= 0) return call();
@@ -99,6 +109,49 @@ describe("a compacted topic whose machine loses power and whose process is kille
     expect(Math.max(...seen.values())).toBe(1);
     expect(old).toBe(0);
   });
+});
+
+describe("a reader of a topic that is compacted meanwhile", () => {
+  test("sees what the keys say, wherever it begins in the compaction and whatever happens between two of its operations", async () => {
+    let heldUp = 0;
+    for (let operation = 20; operation < 100; operation++) {
+      let resume = (): void => undefined;
+      const resumed = new Promise<void>((resolve) => {
+        resume = resolve;
+      });
+      const [compaction, later, reader] = [new Countdown(), new Countdown(), new Countdown()];
+      const nothing = Promise.resolve();
+      const run = new CompactionRun(9000, undefined, (fileSystem) => later.count(compaction.count(fileSystem, resumed), nothing), 0);
+      await run.open();
+      for (let i = 0; i < 14; i++) await run.append();
+      await run.compact();
+      for (let i = 0; i < 14; i++) await run.append();
+      await run.compact();
+      for (let i = 0; i < 10; i++) await run.append(); // in the last one small segments become one
+      compaction.begin(operation);
+      later.begin(operation + 3 + (operation % 11));
+      const compacting = run.compact();
+      await Promise.race([compacting, compaction.reached]);
+      reader.begin(1 + (operation % 7));
+      let over = false;
+      const reading = run.replay(
+        () => over,
+        (fileSystem) => reader.count(fileSystem, Promise.race([later.reached, compacting])),
+      );
+      reading.catch(() => undefined);
+      // while files go it waits by itself, and reaches nothing
+      const turns = (async () => {
+        for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+      })();
+      await Promise.race([reader.reached.then(() => heldUp++), turns]);
+      resume();
+      await compacting;
+      over = true;
+      expect(await reading).toEqual(run.contentOf(run.model));
+      await run.log.close();
+    }
+    expect(heldUp).toBeGreaterThan(30);
+  }, 120_000);
 });
 
 /** Power losses in one compaction after the other, some after a whole one in the same life. */

@@ -4,10 +4,12 @@ import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { Random } from "../../src/base/random.ts";
 import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
 import type { Json, KeyedStore } from "../../src/log/contract/keyedStore.ts";
-import type { PartitionReader } from "../../src/log/contract/partitionedLog.ts";
+import type { PartitionDescriptor, PartitionReader } from "../../src/log/contract/partitionedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { indexesFit } from "../../src/log/embedded/indexCheck.ts";
 import { baseOffsetsOf } from "../../src/log/embedded/names.ts";
+import { OpenHandles } from "../../src/log/embedded/openHandles.ts";
+import { openPartitionReader } from "../../src/log/embedded/partitionReader.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { nextOffset, records } from "../../src/record/batch.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
@@ -141,8 +143,9 @@ export class CompactionRun {
   }
 
   /** A consumer from the start to the end, while whatever else is going on. */
-  async replay(isOver: () => boolean): Promise<Map<string, string>> {
-    const reader = await this.reader();
+  async replay(isOver: () => boolean, through?: (fileSystem: FileSystem) => FileSystem): Promise<Map<string, string>> {
+    const descriptor = this.log.topic("t")?.description.partitions[0] as PartitionDescriptor;
+    const reader = through ? openPartitionReader(descriptor, through(this.fileSystem), new OpenHandles(9)) : await this.reader();
     const map = new Map<string, string>();
     let last = -1;
     for (let next = reader.startOffset(); !isOver() || next < reader.highWatermark(); ) {
