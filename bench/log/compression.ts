@@ -1,6 +1,6 @@
 /**
  * How long a sync takes while a worker thread compresses without pause, against the same while it rests: both share libuv's pool. In a
- * process of its own, because the pool's size is set before Node starts, as the command line does it.
+ * process of its own, with the pool as large as the environment says (UV_THREADPOOL_SIZE; four threads without it), as a node has it.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";

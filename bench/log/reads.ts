@@ -20,8 +20,9 @@ const TAIL_MB_S_LEAST = 1000;
 async function readThrough(reader: PartitionReader, from: number): Promise<number> {
   const end = reader.highWatermark();
   let bytes = 0;
+  let batches: Buffer | undefined;
   for (let offset = from; offset < end; ) {
-    const batches = await reader.read(offset, MiB);
+    batches = await reader.read(offset, MiB, batches);
     let last = 0;
     for (const at of batchPositions(batches)) last = at;
     offset = lastOffsetAt(batches, last) + 1;

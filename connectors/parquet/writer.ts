@@ -44,7 +44,7 @@ async function removeLeftovers(fileSystem: FileSystem, root: string, pending: st
     const temporary = path.join(pending, name);
     if (live.has(temporary)) continue;
     await fileSystem.removeFile(path.join(root, temporary));
-    context.logger.info("removed a Parquet file that no checkpoint names", { path: path.join(root, temporary) });
+    context.logger.debug("removed a Parquet file that no checkpoint names", { path: path.join(root, temporary) });
   }
 }
 

@@ -166,7 +166,8 @@ class OpenBroker implements Broker {
         });
       }
     }
-    return { exchanges: this.topology.exchanges.size + 1, queues, topics };
+    const { refused, failures, damagedEntries } = this.journal.stats;
+    return { exchanges: this.topology.exchanges.size + 1, journal: { refused, failures, damagedEntries }, queues, topics };
   }
 
   async close(): Promise<void> {

@@ -126,6 +126,15 @@ export interface Broker {
 
 export interface BrokerStatus {
   readonly exchanges: number;
+  /** Of all queues. */
+  readonly journal: {
+    /** Why queues take no messages now: JOURNAL_FAILED or JOURNAL_FULL. Undefined: they do. */
+    readonly refused: string | undefined;
+    /** Writes and syncs that failed since the start. */
+    readonly failures: number;
+    /** Found and passed over by the start; the log names file and position of each. */
+    readonly damagedEntries: number;
+  };
   readonly queues: readonly {
     readonly name: string;
     readonly ready: number;

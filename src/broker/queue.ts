@@ -26,6 +26,9 @@ export interface QueueSurroundings {
 }
 
 const releasedPerTurnMax = 4096;
+/** After a failed write of the journal: when to look again whether the next message is on the disk. */
+const durableRetryMs = 500;
+const nothing = (): void => undefined;
 /** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
 const expiryMs = { least: 1000, most: 3_600_000 };
 
@@ -177,7 +180,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   /** basic.get: as delivered, but to nobody who waits. */
   async take(noAck: boolean): Promise<Delivery | undefined> {
     const next = this.ready.first();
-    if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, () => undefined))) return undefined;
+    if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, nothing, nothing))) return undefined;
     const first = this.takeFirst();
     const copy = this.withoutContent(first);
     this.unacked.set(copy.offset, copy);
@@ -238,20 +241,20 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** Everything that is ready goes; resolves with their number when that is durable. */
   async purge(): Promise<number> {
-    const purged = this.ready;
-    this.ready = new ReadyMessages(this.shared.contentCache);
-    this.readAhead.clear();
-    purged.forgetContents();
-    const belowOffset = this.nextOffset;
     const dropsAll = this.unacked.size === 0;
     // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
     let drop: JournalPosition | undefined;
     const dropped =
       dropsAll && this.durable
         ? durably((receipt) => {
-            drop = this.journal.drop(this.id, belowOffset, receipt);
+            drop = this.journal.drop(this.id, this.nextOffset, receipt);
           })
         : undefined;
+    if (dropped !== undefined && drop === undefined) await dropped; // refused: everything stays
+    const purged = this.ready;
+    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.readAhead.clear();
+    purged.forgetContents();
     const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy))).then(() => {
       if (drop !== undefined) this.journal.release(drop);
     });
@@ -379,19 +382,24 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (this.waitsForDurable) return true;
     this.waitsForDurable = true;
     const below = this.nextOffset;
-    this.isDurable(this.lastDurablePosition, () => {
+    const goOn = (): void => {
       this.waitsForDurable = false;
-      this.durableBelow = below;
       this.wake();
-    });
+    };
+    const then = (): void => {
+      this.durableBelow = below;
+      goOn();
+    };
+    // the journal keeps what it could not write, and tries again by itself
+    this.isDurable(this.lastDurablePosition, then, () => void this.shared.clock.after(durableRetryMs, goOn));
     return this.mustBeDurable(copy);
   }
 
-  /** `then`: once it is, at once if it is already; never if that fails. */
-  private isDurable(position: number, then: () => void): boolean {
+  /** `then`: once it is, at once if it is already. `otherwise`: a write of the journal failed. */
+  private isDurable(position: number, then: () => void, otherwise: () => void): boolean {
     let durable = false;
     const receipt = new Receipt((failure) => {
-      if (failure !== undefined) return;
+      if (failure !== undefined) return otherwise();
       durable = true;
       then();
     });

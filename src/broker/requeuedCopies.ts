@@ -42,7 +42,8 @@ export class RequeuedCopies {
   }
 
   positionOf(offset: number): number | undefined {
-    return this.copies[this.indexOf(offset)]?.position;
+    const at = this.indexOf(offset); // first: it may sort, which makes `copies` another array
+    return this.copies[at]?.position;
   }
 
   /** False: it is not here. */

@@ -52,8 +52,9 @@ async function idsFrom(
 ): Promise<{ readonly found: Found[]; readonly firstTimestamp: number }> {
   let found: Found[] = [];
   let firstTimestamp = Number.POSITIVE_INFINITY;
+  let bytes: Buffer | undefined;
   for (let next = from; next < end; ) {
-    const bytes = await reader.read(next, readBytes);
+    bytes = await reader.read(next, readBytes, bytes);
     if (bytes.length === 0) break;
     next = nextOffset(bytes);
     for (const record of records(bytes)) {

@@ -1,6 +1,7 @@
 /** The commands, their arguments and their help. What each does is in its own file, loaded when it is asked for. */
-import { Command, CommanderError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import type { Flag } from "../config/settings.ts";
+import type { TailStart } from "../log/tools/tailLog.ts";
 import { version } from "../server/version.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { takeConfigFlags } from "./flags.ts";
@@ -25,6 +26,38 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     sayError(error);
     return ExitCode.failed;
   }
+}
+
+interface TailFlags {
+  readonly config?: string;
+  readonly partition?: number;
+  readonly fromBeginning?: boolean;
+  readonly offset?: number;
+  readonly timestamp?: number;
+  readonly count?: number;
+  readonly follow?: boolean;
+}
+
+/** Of each partition, where nothing else is said. */
+const tailRecords = 10;
+
+function startOf({ fromBeginning, offset, timestamp }: TailFlags): TailStart {
+  if (fromBeginning === true) return { at: "beginning" };
+  if (offset !== undefined) return { at: "offset", offset };
+  return timestamp === undefined ? { at: "last", records: tailRecords } : { at: "timestamp", timestamp };
+}
+
+function wholeNumber(text: string): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && Number.isSafeInteger(number)) return number;
+  throw new InvalidArgumentError("It must be a whole number.");
+}
+
+/** Milliseconds since 1970, or a date. */
+function pointInTime(text: string): number {
+  const time = /^\d+$/.test(text) ? Number(text) : Date.parse(text);
+  if (Number.isFinite(time)) return time;
+  throw new InvalidArgumentError("It must be a date, as 2001-01-01T00:00:00Z, or milliseconds since 1970.");
 }
 
 function commands(flags: readonly Flag[], exitWith: (code: number) => void): Command {
@@ -68,6 +101,28 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
     .option("--json", "as JSON, for programs")
     .action(async (options: { config?: string; json?: boolean }) => {
       exitWith(await (await import("./status.ts")).status({ file: options.config, flags, json: options.json === true }));
+    });
+  command("tail <topic>", "print a topic's records as lines of JSON: the last ten of each partition, or from where it is told")
+    .addOption(configFile)
+    .option("--partition <number>", "only this partition", wholeNumber)
+    .addOption(new Option("--from-beginning", "from the first record that is kept").conflicts(["offset", "timestamp"]))
+    .addOption(new Option("--offset <offset>", "from this offset").argParser(wholeNumber).conflicts("timestamp"))
+    .addOption(new Option("--timestamp <time>", "from the first record that is not earlier").argParser(pointInTime))
+    .option("--count <number>", "so many records at most", wholeNumber)
+    .option("--follow", "wait for what comes")
+    .action(async (topic: string, options: TailFlags) => {
+      const { partition, count, follow, config: file } = options;
+      exitWith(
+        await (await import("./tail.ts")).tail({
+          topic,
+          file,
+          flags,
+          partition,
+          start: startOf(options),
+          count,
+          follow: follow === true,
+        }),
+      );
     });
   const log = program.command("log").description("look into the files of the log, and repair them").exitOverride();
   log

@@ -5,9 +5,8 @@ import { openNode } from "../server/openNode.ts";
 import { reloadOnChange } from "../server/reload.ts";
 import { banner } from "./banner.ts";
 import { readConfiguration } from "./configuration.ts";
-import { ExitCode } from "./exitCodes.ts";
-import { stopOnSignals } from "./signals.ts";
-import { say, sayError } from "./terminal.ts";
+import { say } from "./terminal.ts";
+import { untilEnded } from "./untilEnded.ts";
 
 export interface DevOptions {
   readonly pipelines: readonly string[];
@@ -22,17 +21,7 @@ export async function dev({ pipelines, file, flags }: DevOptions): Promise<numbe
   const config = readConfiguration({ file, flags: [...flags, ...named, loopback] });
   const logger = createLogger(config.logging);
   const node = await openNode(config, { logger, nextPortIfTaken: true, baseDirectory: process.cwd() });
-  const forget = stopOnSignals(() => void node.stop().catch(() => undefined)); // its failure is that of `ended`
   const stopReloading = reloadOnChange(node.pipelines, logger);
-  try {
-    say(banner(node.status(), config));
-    await node.ended;
-    return ExitCode.done;
-  } catch (error) {
-    sayError(error);
-    return ExitCode.failed;
-  } finally {
-    stopReloading();
-    forget();
-  }
+  say(banner(node.status(), config));
+  return untilEnded(node).finally(stopReloading);
 }

@@ -2,9 +2,7 @@ import type { Flag } from "../config/settings.ts";
 import { createLogger } from "../server/logging.ts";
 import { openNode } from "../server/openNode.ts";
 import { readConfiguration } from "./configuration.ts";
-import { ExitCode } from "./exitCodes.ts";
-import { stopOnSignals } from "./signals.ts";
-import { sayError } from "./terminal.ts";
+import { untilEnded } from "./untilEnded.ts";
 
 export interface StartOptions {
   readonly file: string | undefined;
@@ -15,14 +13,5 @@ export interface StartOptions {
 export async function start({ file, flags }: StartOptions): Promise<number> {
   const config = readConfiguration({ file, flags });
   const node = await openNode(config, { logger: createLogger(config.logging), baseDirectory: process.cwd() });
-  const forget = stopOnSignals(() => void node.stop().catch(() => undefined)); // its failure is that of `ended`
-  try {
-    await node.ended;
-    return ExitCode.done;
-  } catch (error) {
-    sayError(error);
-    return ExitCode.failed;
-  } finally {
-    forget();
-  }
+  return untilEnded(node);
 }

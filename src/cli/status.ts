@@ -31,7 +31,10 @@ function textOf(node: NodeStatus): string {
     ),
     table(
       ["topic", "partitions", "end offsets", "published", "duplicates"],
-      broker.topics.map((t) => [t.name, t.partitions.length, t.partitions.map((p) => p.endOffset).join(" "), t.published, t.duplicates]),
+      [
+        ...broker.topics.map((t) => [t.name, t.partitions.length, ends(t.partitions), t.published, t.duplicates]),
+        ...node.pipelineTopics.map((t) => [t.name, t.partitions.length, ends(t.partitions), undefined, undefined]),
+      ],
     ),
     table(
       ["pipeline", "state", "epoch", "records", "late", "dead", "rows out"],
@@ -46,6 +49,8 @@ function textOf(node: NodeStatus): string {
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
+
+const ends = (partitions: readonly { readonly endOffset: number }[]): string => partitions.map(({ endOffset }) => endOffset).join(" ");
 
 const failure = (name: string, { code, message, hint }: ErrorParts): string =>
   `${name}: ${code}: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;

@@ -1,6 +1,7 @@
 /** A running node: what it says of itself, and how it ends. `openNode` makes it. */
 import type { Logger } from "../base/logger.ts";
-import type { Broker } from "../broker/contract.ts";
+import type { Broker, BrokerStatus } from "../broker/contract.ts";
+import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import type { AmqpListener } from "../protocol/amqp/listener.ts";
 import type { Closers } from "./closers.ts";
 import type { ControlRequest } from "./control.ts";
@@ -14,6 +15,7 @@ export interface NodeParts {
   readonly dataDirectory: string;
   readonly logger: Logger;
   readonly broker: Broker;
+  readonly log: EmbeddedLog;
   readonly listener: AmqpListener;
   readonly pipelines: Pipelines;
   /** Broker, log and what they stand on. */
@@ -45,6 +47,7 @@ export class Node implements AsyncDisposable {
 
   status(): NodeStatus {
     const { dataDirectory, broker, listener, pipelines } = this.parts;
+    const brokerStatus = broker.status();
     return {
       version,
       pid: process.pid,
@@ -52,12 +55,23 @@ export class Node implements AsyncDisposable {
       state: this.state,
       addresses: this.addresses,
       connections: listener.connections,
-      broker: broker.status(),
+      broker: brokerStatus,
+      pipelineTopics: this.topicsBesides(brokerStatus),
       pipelines: pipelines.status().map(({ error, ...pipeline }) => ({
         ...pipeline,
         error: error === undefined ? undefined : toParts(error, error.code, error.message),
       })),
     };
+  }
+
+  private topicsBesides({ topics }: BrokerStatus): NodeStatus["pipelineTopics"] {
+    const { log } = this.parts;
+    const declared = new Set(topics.map(({ name }) => name));
+    return log.topicNames().flatMap((name) => {
+      const topic = declared.has(name) ? undefined : log.topic(name);
+      const partitions = topic?.description.partitions.map(({ partition }) => ({ endOffset: topic.endOffset(partition) }));
+      return partitions === undefined ? [] : [{ name, partitions }];
+    });
   }
 
   /** Confirms what is pending, lets every pipeline take a checkpoint, closes. */

@@ -56,7 +56,7 @@ export async function openNode(config: NodeConfig, surroundings: NodeSurrounding
     });
     const listener = await openListener(config.listeners.amqp, broker, logger, surroundings.nextPortIfTaken === true);
     const pipelines = newPipelines(config, surroundings, data, log);
-    const node = new Node({ dataDirectory: data.root, logger, broker, listener, pipelines, layers, frame });
+    const node = new Node({ dataDirectory: data.root, logger, broker, log, listener, pipelines, layers, frame });
     await openControl(node, data, lock, logger, frame);
     await startPipelines(pipelines, data);
     logger.info("node is ready", { version, amqp: node.addresses.amqp, data: data.root });

@@ -12,6 +12,8 @@ export interface NodeStatus {
   readonly addresses: { readonly amqp: string };
   readonly connections: number;
   readonly broker: BrokerStatus;
+  /** Topics that no client declared: those that pipelines write. */
+  readonly pipelineTopics: readonly { readonly name: string; readonly partitions: readonly { readonly endOffset: number }[] }[];
   readonly pipelines: readonly {
     /** The file's path until the name is known. */
     readonly name: string;

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
+import { RepeatedTrouble } from "../base/repeatedTrouble.ts";
 import type { Task, TaskHost, TaskStatus } from "./contract/host.ts";
 import { TaskRunner } from "./engine/taskRunner.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -24,6 +25,7 @@ class RunningTask implements Task {
   private waking: AbortController | undefined;
   /** What it failed at last, until it has got on. */
   private trouble: TaskStatus["trouble"];
+  private readonly repeated = new RepeatedTrouble();
   /** That a topic is not there yet is said once. */
   private saidWaiting = false;
 
@@ -75,9 +77,11 @@ class RunningTask implements Task {
     }
   }
 
-  private warn({ code, message }: MillraceError, missingTopic: boolean, delayMs: number): void {
+  private warn(error: MillraceError, missingTopic: boolean, delayMs: number): void {
+    const { code, message } = error;
     const fields = { pipeline: this.pipeline.name, code, error: message };
-    if (!missingTopic) this.host.logger.warn("The pipeline starts again", { ...fields, delayMs });
+    if (!missingTopic)
+      this.host.logger[this.repeated.isNews(error) ? "warn" : "debug"]("The pipeline starts again", { ...fields, delayMs });
     else if (!this.saidWaiting) this.host.logger.warn("The pipeline waits for its topic", fields);
     this.saidWaiting = missingTopic;
   }
@@ -120,6 +124,7 @@ class RunningTask implements Task {
   private async checkpoint(runner: TaskRunner, drained = false): Promise<void> {
     await runner.checkpoint(drained);
     this.trouble = undefined;
+    if (this.repeated.over()) this.host.logger.info("The pipeline goes on", { pipeline: this.pipeline.name });
   }
 
   private async finish(runner: TaskRunner, how: "stopped" | "drained"): Promise<"stopped" | "drained"> {

@@ -110,6 +110,11 @@ export class BrokerNode {
     return BrokerNode.on(this.options, this.fileSystem);
   }
 
+  /** kill -9, and a start: the page cache stays. */
+  kill(): Promise<BrokerNode> {
+    return BrokerNode.on(this.options, (this.fileSystem as SimulatedFileSystem).kill());
+  }
+
   /** Loss of power, and a start. */
   crash(): Promise<BrokerNode> {
     return BrokerNode.on(this.options, (this.fileSystem as SimulatedFileSystem).crash());

@@ -21,6 +21,8 @@ describe("usage", () => {
     [["strat"], /unknown command 'strat'[^]*Did you mean start/],
     [["stop", "--drian"], /unknown option '--drian'[^]*Did you mean --drain/],
     [["start", "surplus"], /too many arguments/],
+    [["tail", "t", "--offset", "-1"], /It must be a whole number/],
+    [["tail", "t", "--from-beginning", "--timestamp", "2001-01-01"], /cannot be used with/],
   ])("%j is refused with 2", async (args, text) => {
     const result = await run(temporaryFolder(), args);
     expect(result).toMatchObject({ code: 2, out: "" });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { PartitionDescriptor, PartitionedLog, PartitionReader } from "../../src/log/contract/partitionedLog.ts";
+import { records } from "../../src/record/batch.ts";
 import { readFrom, record, valuesOf } from "./support.ts";
 
 const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
@@ -75,6 +76,31 @@ export function partitionedLogConformance(name: string, makeLog: () => Promise<P
           const found = await readFrom(reader, offset, bytesMax);
           expect(valuesOf(found)).toEqual(valuesOf(all.filter((one) => one.offset >= offset)));
         }
+      }
+    });
+
+    test("whoever gives a buffer back for the next read reads the same, and what it still holds stays as it is", async () => {
+      const { log, readers } = await withTopic();
+      const [reader] = readers as [PartitionReader];
+      for (let i = 0; i < 40; i++) await log.append(producer, "events", 0, i, [record(`${i}`.repeat(1 + (i % 7) * 20))]);
+      const all = valuesOf(await readFrom(reader, 0));
+      for (const bytesMax of [1, 300, 1000]) {
+        const found: string[] = [];
+        let held: { readonly bytes: Buffer; readonly was: string } | undefined;
+        let last: Buffer | undefined;
+        for (let next = 0; next < reader.highWatermark(); ) {
+          // every other one is given back, and one of them twice
+          const bytes = await reader.read(next, bytesMax, found.length % 2 === 0 ? last : undefined);
+          expect(held?.bytes.toString("latin1")).toBe(held?.was);
+          for (const one of records(bytes)) {
+            if (one.offset < next) continue;
+            found.push(String(one.value));
+            next = one.offset + 1;
+          }
+          if (found.length % 4 !== 2) last = bytes;
+          held = last === bytes ? undefined : { bytes, was: bytes.toString("latin1") };
+        }
+        expect(found).toEqual(all);
       }
     });
 

@@ -5,6 +5,7 @@ import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { dumpLog } from "../../src/log/tools/dumpLog.ts";
 import { repairLog } from "../../src/log/tools/repairLog.ts";
+import { PartitionTail, type TailStart, topicFolders } from "../../src/log/tools/tailLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { batchPositions } from "../../src/record/batch.ts";
 import { logOptions, readFrom, record, smallDefaults, temporaryFolder } from "./support.ts";
@@ -111,4 +112,59 @@ test("dump prints batches, records if asked, and where it becomes unreadable", a
   expect(lines.filter((line) => line.includes(" records, ")).length).toBe(94);
   expect(lines).toContainEqual(expect.stringContaining('7 null: "value 7 xxx'));
   expect(lines.at(-1)).toMatch(/not whole: 3 bytes are missing/);
+});
+
+describe("tail", () => {
+  const offsetsFrom = async (directory: string, start: TailStart): Promise<number[]> => {
+    const folders = await topicFolders(nodeFileSystem, directory, "t");
+    const offsets: number[] = [];
+    await new PartitionTail(nodeFileSystem, folders.get(0) as string, start).read(({ offset }) => offsets.push(offset) > 0);
+    return offsets;
+  };
+  const from = (first: number, end: number): number[] => Array.from({ length: end - first }, (_, n) => first + n);
+
+  test("reads from the beginning, an offset, a time, or the last records, over segments", async () => {
+    const options = logOptions(await temporaryFolder(), { defaults: { ...smallDefaults, segmentBytes: 6000 } });
+    const log = await openEmbeddedLog(options);
+    await log.createTopic("t");
+    for (let i = 0; i < 95; i++)
+      await log.append({ name: "p", epoch: 0 }, "t", 0, i, [record(`value ${i} ${"x".repeat(100)}`, { timestamp: (i - 5) ** 2 })]);
+    expect(await offsetsFrom(options.directory, { at: "beginning" })).toEqual(from(0, 95));
+    expect(await offsetsFrom(options.directory, { at: "offset", offset: 77 })).toEqual(from(77, 95));
+    expect(await offsetsFrom(options.directory, { at: "last", records: 7 })).toEqual(from(88, 95));
+    // the first one that is not earlier, though the one behind it is
+    expect(await offsetsFrom(options.directory, { at: "timestamp", timestamp: 16 })).toEqual(from(0, 95));
+    expect(await offsetsFrom(options.directory, { at: "timestamp", timestamp: 26 })).toEqual(from(11, 95));
+    await log.close();
+  });
+
+  test("goes on where it ended when more was written, also in a new segment, and takes no half batch", async () => {
+    const { options, last } = await written();
+    const whole = await readFile(last);
+    await truncate(last, whole.length - 3);
+    const tail = new PartitionTail(nodeFileSystem, path.dirname(last), { at: "offset", offset: 90 });
+    const offsets: number[] = [];
+    const read = () => tail.read(({ offset }) => offsets.push(offset) > 0);
+    await read();
+    expect(offsets).toEqual(from(90, 94));
+    await writeFile(last, whole);
+    const log = await openEmbeddedLog(options);
+    for (let i = 95; i < 150; i++) await log.append({ name: "p", epoch: 0 }, "t", 0, i, [record("x".repeat(100))]);
+    await read();
+    expect(offsets).toEqual(from(90, 150));
+    await log.close();
+  });
+
+  test("says which topics there are, and where one is damaged", async () => {
+    const { options, first } = await written();
+    await expect(topicFolders(nodeFileSystem, options.directory, "u")).rejects.toMatchObject({
+      code: "TOPIC_NOT_FOUND",
+      hint: "There are t.",
+    });
+    await flip(first, 80);
+    await expect(offsetsFrom(options.directory, { at: "beginning" })).rejects.toMatchObject({
+      code: "LOG_CORRUPT",
+      where: `${first} at byte 0`,
+    });
+  });
 });

@@ -156,6 +156,22 @@ describe("a pipeline that does not behave", () => {
     const said = node.err.split("\n").filter((line) => line.includes("A record went to the dead topic"));
     expect(said).toHaveLength(2); // the first and the tenth
     expect(said[0]).toMatch(/"record":"readings-\d+@\d+"/);
+    const status = await millrace(["status", "--data", "data"], folder).ended;
+    expect(status.out).toMatch(/^counting\.dead +1 +12 +- +-$/m);
+    const tail = await millrace(["tail", "counting.dead", "--data", "data", "--offset", "9", "--count", "2"], folder).ended;
+    expect(tail).toMatchObject({ code: 0, err: "" });
+    const lines = tail.out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { headers: { key: string; value: string }[] });
+    expect(lines).toMatchObject([
+      { partition: 0, offset: 9, value: "no JSON" },
+      { partition: 0, offset: 10, value: "no JSON" },
+    ]);
+    expect(lines[0]?.headers.map(({ value }) => value)).toContain("INVALID_JSON");
+    const follow = millrace(["tail", "counting.dead", "--data", "data", "--from-beginning", "--count", "13", "--follow"], folder);
+    channel.sendToQueue("readings", Buffer.from([0xff, 0]), { persistent: true });
+    expect((await follow.ended).out.trim().split("\n").at(-1)).toContain('"offset":12');
   });
 
   test("one that ends its thread starts again from its checkpoint", async () => {

@@ -3,10 +3,12 @@ import { testPipeline } from "millrace/testing";
 import { map, tap } from "rxjs";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
+import { type Logger, silentLogger } from "../../src/base/logger.ts";
 import type { Sink } from "../../src/stream/contract/sink.ts";
 import { runTask } from "../../src/stream/runTask.ts";
-import { World } from "./support.ts";
+import { until, World } from "./support.ts";
 
 const Order = z.object({ shop: z.string(), at: z.date(), amount: z.number() });
 type Order = z.infer<typeof Order>;
@@ -145,6 +147,30 @@ test("a sink that fails otherwise fails the task, with the sink's name", async (
   const copy = pipeline("copy", ({ source, sink }) => sink(source(orders), broken));
   await world.send(orders, some);
   await expect(runTask(copy, world.host()).done).rejects.toMatchObject({ code: "SINK_FAILED", where: "sink disk" });
+});
+
+test("a sink that fails again and again in the same way is said once, and that it is over", async () => {
+  const world = new World();
+  const inner = world.sink<Order>("disk");
+  let failures = 0;
+  const full: Sink<Order> = {
+    ...inner,
+    open: async (context) => {
+      if (failures++ < 4) throw new MillraceError("OUTPUT_FULL", "the disk is full", { domain: "external", retryable: true });
+      return inner.open(context);
+    },
+  };
+  const said: string[] = [];
+  const logger: Logger = { ...silentLogger, warn: (text) => void said.push(text), info: (text) => void said.push(text) };
+  const clock: Clock = { ...systemClock, after: (_, then) => systemClock.after(1, then) };
+  await world.send(orders, some);
+  const task = runTask(
+    pipeline("copy", ({ source, sink }) => sink(source(orders), full)),
+    world.host({ logger, clock }),
+  );
+  await until(() => world.rows("disk").length === some.length);
+  await task.stop();
+  expect(said).toEqual(["The pipeline starts again", "The pipeline goes on"]);
 });
 
 test("rows of a function have the types of their first values; a later one of another type is dead", async () => {

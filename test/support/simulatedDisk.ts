@@ -42,6 +42,8 @@ export class FileNode {
   readonly current = new Content();
   private readonly durable = new Content();
   private unsynced: Change[] = [];
+  /** A sync failed: what is on the disk is another than what the page cache shows. */
+  private forgot = false;
 
   change(change: Change): void {
     this.current.apply(change);
@@ -58,17 +60,51 @@ export class FileNode {
    * which works, proves nothing.
    */
   failSync(random: Random): void {
+    this.forgot = true;
     for (const change of this.unsynced) if (random.below(2) === 0) this.durable.apply(change);
     this.unsynced = [];
   }
 
+  /**
+   * The process that saw a sync fail is dead, and what the system forgot then is read from the disk again. (It may stay in the page cache
+   * longer, where a next process would take it for good and sync it in vain; nobody can tell.)
+   */
+  evict(): void {
+    if (!this.forgot) return;
+    this.forgot = false;
+    const { size } = this.current;
+    this.current.apply({ kind: "truncate", bytes: 0 });
+    this.current.apply({ kind: "write", position: 0, bytes: this.durable.bytes });
+    for (const change of this.unsynced) this.current.apply(change);
+    this.current.apply({ kind: "truncate", bytes: size });
+  }
+
+  /** The bits of `mask` in one byte change, wherever that byte is kept. */
+  flip(position: number, mask: number): void {
+    for (const { bytes } of [this.current, this.durable]) if (position < bytes.length) bytes[position] = (bytes[position] as number) ^ mask;
+    for (const change of this.unsynced) {
+      if (change.kind === "truncate") continue;
+      const at = position - change.position;
+      if (at >= 0 && at < change.bytes.length) change.bytes[at] = (change.bytes[at] as number) ^ mask;
+    }
+  }
+
   /** The file as it is after a loss of power. */
-  survivor(random: Random): FileNode {
+  survivor(random: Random, met: (fault: string) => void): FileNode {
+    let dropped = false;
     for (const change of this.unsynced) {
       const fate = random.below(10);
-      if (fate < 4) continue;
+      if (fate < 4) {
+        met(`power loss: an unsynced ${change.kind} is dropped`);
+        dropped = true;
+        continue;
+      }
+      if (dropped) met("power loss: a later change survives an earlier one");
       if (fate < 7 || change.kind === "truncate") this.durable.apply(change);
-      else for (const piece of torn(change.position, change.bytes, random)) this.durable.apply(piece);
+      else {
+        met("power loss: an unsynced write is torn");
+        for (const piece of torn(change.position, change.bytes, random)) this.durable.apply(piece);
+      }
     }
     const survivor = new FileNode();
     survivor.change({ kind: "write", position: 0, bytes: Buffer.from(this.durable.bytes) });
@@ -122,17 +158,30 @@ export class SimulatedDisk {
     });
   }
 
+  /** The process is dead: see FileNode. */
+  evict(): void {
+    evictIn(this.root);
+  }
+
   /** Of all files that have a name; what a removed one held is free at once. */
   usedBytes(): number {
     return usedBytesIn(this.root, new Set());
   }
 
   /** What is on the disk when the power comes back. This disk is not used after it. */
-  survivor(random: Random): SimulatedDisk {
+  survivor(random: Random, met: (fault: string) => void): SimulatedDisk {
     for (const change of this.unsynced) {
       if (random.below(2) === 0) for (const entry of change) setName(entry.directory.durable, entry.name, entry.node);
+      else met("power loss: an unsynced name change is dropped");
     }
-    return new SimulatedDisk(survivingDirectory(this.root, random));
+    return new SimulatedDisk(survivingDirectory(this.root, random, met));
+  }
+}
+
+function evictIn(directory: DirectoryNode): void {
+  for (const node of directory.current.values()) {
+    if (node instanceof DirectoryNode) evictIn(node);
+    else node.evict();
   }
 }
 
@@ -153,13 +202,18 @@ function setName(names: Map<string, FileNode | DirectoryNode>, name: string, nod
   else names.set(name, node);
 }
 
-function survivingDirectory(from: DirectoryNode, random: Random, seen = new Map<FileNode, FileNode>()): DirectoryNode {
+function survivingDirectory(
+  from: DirectoryNode,
+  random: Random,
+  met: (fault: string) => void,
+  seen = new Map<FileNode, FileNode>(),
+): DirectoryNode {
   const survivor = new DirectoryNode();
   for (const [name, node] of from.durable) {
     let kept: FileNode | DirectoryNode | undefined;
-    if (node instanceof DirectoryNode) kept = survivingDirectory(node, random, seen);
+    if (node instanceof DirectoryNode) kept = survivingDirectory(node, random, met, seen);
     else {
-      kept = seen.get(node) ?? node.survivor(random); // one file may have two names: half a rename
+      kept = seen.get(node) ?? node.survivor(random, met); // one file may have two names: half a rename
       seen.set(node, kept);
     }
     survivor.current.set(name, kept);

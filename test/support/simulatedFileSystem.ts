@@ -11,6 +11,9 @@ import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { Random } from "../../src/base/random.ts";
 import { DirectoryNode, FileNode, SimulatedDisk } from "./simulatedDisk.ts";
 
+/** A flipped byte is flipped back only where these many on both sides are as they were. */
+const AROUND_BYTES = 16;
+
 export type SyncKind = "file" | "directory";
 export type Operation = keyof FileSystem | "read" | "write" | "sync" | "truncate";
 
@@ -23,6 +26,10 @@ export interface SimulatedFileSystemOptions {
   readonly ignoreSync?: (path: string, kind: SyncKind, lastNameChange: string) => boolean;
   /** Each operation takes 0 to this many turns of the loop (0: microtasks only). Default 2. */
   readonly turnsMax?: number;
+  /** What a failed sync did not write stays readable also after `kill`, and a sync does not write it. Else `kill` shows what the disk has. */
+  readonly forgottenStaysCached?: boolean;
+  /** Told of each fault that was met, by a name that is always the same for the same kind. Survives `crash` and `kill`. */
+  readonly met?: (fault: string) => void;
 }
 
 export interface Fault {
@@ -43,6 +50,8 @@ export class SimulatedFileSystem implements FileSystem {
   private ended: string | undefined;
   private lastNameChange = "";
   private diskBytes: number | undefined;
+  private nextOne: SimulatedFileSystem | undefined;
+  private readonly met = (fault: string): void => this.options.met?.(fault);
 
   constructor(
     private readonly options: SimulatedFileSystemOptions,
@@ -55,21 +64,25 @@ export class SimulatedFileSystem implements FileSystem {
   crash(): SimulatedFileSystem {
     for (const { node, position, bytes } of this.writing) node.change({ kind: "write", position, bytes: Buffer.from(bytes) });
     this.ended = "SIMULATED_POWER_LOSS";
-    return this.next(this.disk.survivor(this.random));
+    return this.next(this.disk.survivor(this.random, this.met));
   }
 
   /** kill -9: every finished write stays, one under way may be cut short. What is not synced can still be lost by a later `crash`. */
   kill(): SimulatedFileSystem {
     for (const { node, position, bytes } of this.writing) {
-      node.change({ kind: "write", position, bytes: Buffer.from(bytes.subarray(0, this.random.below(bytes.length + 1))) });
+      const written = this.random.below(bytes.length + 1);
+      if (written < bytes.length) this.met("kill: a write under way is cut short");
+      node.change({ kind: "write", position, bytes: Buffer.from(bytes.subarray(0, written)) });
     }
     this.ended = "SIMULATED_KILL";
+    if (this.options.forgottenStaysCached !== true) this.disk.evict();
     return this.next(this.disk);
   }
 
   private next(disk: SimulatedDisk): SimulatedFileSystem {
     const next = new SimulatedFileSystem(this.nextOptions(), disk);
     next.limitDisk(this.diskBytes);
+    this.nextOne = next;
     return next;
   }
 
@@ -80,6 +93,43 @@ export class SimulatedFileSystem implements FileSystem {
 
   heal(): void {
     this.faults.length = 0;
+  }
+
+  /** Flips bits of one byte on the disk, as a failing disk does: what is synced and what is not. Returns what undoes it, where it still can. */
+  flip(file: string, position: number, mask: number): () => void {
+    const before = this.fileNode(file).current.bytes;
+    const around = Buffer.from(before.subarray(Math.max(0, position - AROUND_BYTES), position + AROUND_BYTES));
+    const flipNow = (): void => this.fileNode(file).flip(position, mask);
+    flipNow();
+    around[Math.min(position, AROUND_BYTES)] = (around[Math.min(position, AROUND_BYTES)] as number) ^ mask;
+    return () => {
+      this.successor().unflip(file, position, mask, around);
+    };
+  }
+
+  /** The file's bytes as processes see them; for tests that look for a place. Undefined: there is no such file. */
+  peek(file: string): Buffer | undefined {
+    const node = this.find(file);
+    return node instanceof FileNode ? node.current.bytes : undefined;
+  }
+
+  private fileNode(file: string): FileNode {
+    const node = this.find(file);
+    if (!(node instanceof FileNode)) throw systemError("ENOENT", "flip", file);
+    return node;
+  }
+
+  /** Not if the place was written meanwhile, or is not there any more. */
+  private unflip(file: string, position: number, mask: number, around: Buffer): void {
+    const node = this.find(file);
+    if (!(node instanceof FileNode)) return;
+    const now = node.current.bytes.subarray(Math.max(0, position - AROUND_BYTES), position + AROUND_BYTES);
+    if (now.equals(around)) node.flip(position, mask);
+  }
+
+  /** The one that the disk is used through now. */
+  private successor(): SimulatedFileSystem {
+    return this.nextOne === undefined ? this : this.nextOne.successor();
   }
 
   async open(file: string, mode: "read" | "write" | "create"): Promise<File> {
@@ -183,6 +233,10 @@ export class SimulatedFileSystem implements FileSystem {
     this.diskBytes = bytes;
   }
 
+  usedBytes(): number {
+    return this.disk.usedBytes();
+  }
+
   private removeChildren(directory: DirectoryNode): void {
     for (const [name, node] of directory.current) {
       if (node instanceof DirectoryNode) this.removeChildren(node);
@@ -201,7 +255,11 @@ export class SimulatedFileSystem implements FileSystem {
       writing: this.writing,
       begin: (op, where) => this.begin(op, where),
       pass: () => this.pass(),
-      room: (bytes) => this.diskBytes === undefined || this.disk.usedBytes() + bytes <= this.diskBytes,
+      room: (bytes) => {
+        if (this.diskBytes === undefined || this.disk.usedBytes() + bytes <= this.diskBytes) return true;
+        this.met("ENOSPC: the disk is full");
+        return false;
+      },
       fault: (op, where) => this.fault(op, where),
       syncing: (where) => {
         this.syncs.file++;
@@ -234,6 +292,7 @@ export class SimulatedFileSystem implements FileSystem {
     const found = this.faults[index];
     if (found === undefined) return;
     if (--found.left <= 0) this.faults.splice(index, 1);
+    this.met(`${found.fault.code} on ${op}`);
     throw systemError(found.fault.code, op, where);
   }
 
@@ -353,11 +412,19 @@ class SimulatedFile implements File {
   }
 }
 
-function parts(file: string): string[] {
-  return path
+/** The same few paths come again and again: splitting them each time was a tenth of a simulation's time. */
+const splitPaths = new Map<string, readonly string[]>();
+const splitPathsMax = 10_000;
+
+function parts(file: string): readonly string[] {
+  const known = splitPaths.get(file);
+  if (known !== undefined) return known;
+  const split = path
     .resolve(file)
     .split(path.sep)
     .filter((part) => part !== "");
+  if (splitPaths.size < splitPathsMax) splitPaths.set(file, split);
+  return split;
 }
 
 function systemError(code: string, call: string, where: string): NodeJS.ErrnoException {

@@ -48,8 +48,9 @@ export interface JournalVisitor extends JournalTenants {
 }
 
 /**
- * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions. Asked at
- * any time after the replay, never from within a call of the journal.
+ * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions; and when a
+ * write or sync has failed: what was not synced gets a place in another file. Asked at any time after the replay, never from within a
+ * call of the journal.
  */
 export interface JournalTenants {
   /** Does the queue still have this copy, ready or unacknowledged? */
@@ -93,12 +94,13 @@ export interface QueueJournal {
    * Hot path: copies the message into the write buffer; the next group commit takes it. `pins` is the number of reasons to keep the
    * entry's file: one a destination, and one more for each destination that remembers its dedupe id. Persistent: `receipt` joins
    * that commit. Never waits: the bytes count in the shared ByteBudget until they are durable. Throws MESSAGE_TOO_LARGE,
-   * JOURNAL_FULL while the disk has no room (later it may have), or JOURNAL_FAILED after a failed write or sync.
+   * JOURNAL_FULL while the disk has no room (later it may have), or JOURNAL_FAILED after a failed write or sync, until the journal goes on
+   * in another file by itself. Who waited for a receipt then has failed; the message is not lost by that, it is moved (`JournalTenants`).
    */
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition;
-  /** `receipt` joins what is not durable yet, if the entry at `position` is not. */
+  /** `receipt` joins what is not durable yet, if the entry at `position` is not. It fails at once while the journal is down. */
   joinPending(position: JournalPosition, receipt: Receipt): void;
-  /** The copy is consumed: remembered with the next commit (nobody waits), and its pin released. */
+  /** The copy is consumed: remembered with the next commit (nobody waits), and its pin released. Waits in memory while nothing can be written. */
   acknowledge(queue: QueueId, offset: number, position: JournalPosition): void;
   /** Releases a pin without an entry: a dedupe id that left its window; a copy that replay found already gone. */
   release(position: JournalPosition): void;
@@ -127,4 +129,10 @@ interface JournalStats {
   /** What lived longer than the journal's files. */
   readonly segments: number;
   readonly segmentBytes: number;
+  /** Writes and syncs that failed, since the start. */
+  readonly failures: number;
+  /** Damaged entries that the start passed over. */
+  readonly damagedEntries: number;
+  /** Why no messages are taken now, if so: JOURNAL_FAILED, JOURNAL_FULL or JOURNAL_CLOSED. */
+  readonly refused: string | undefined;
 }

@@ -39,9 +39,13 @@ export class IndexFile {
     this.pending.push(first, second);
   }
 
-  /** Writes what waits, if it is worth a write. */
+  /** Is what waits worth a write? */
+  isDue(logBytes: number): boolean {
+    return this.pending.length > 0 && logBytes - this.writtenAtLogBytes >= WRITE_EVERY_LOG_BYTES;
+  }
+
   async writeIfDue(logBytes: number): Promise<void> {
-    if (this.pending.length === 0 || logBytes - this.writtenAtLogBytes < WRITE_EVERY_LOG_BYTES) return;
+    if (!this.isDue(logBytes)) return;
     this.writtenAtLogBytes = logBytes;
     await this.write();
   }

@@ -1,3 +1,8 @@
+import { ByteBudget } from "../../base/byteBudget.ts";
+
+/** Of all readers of a log in one thread together; a reader that finds no room reads when it is asked. */
+const READ_AHEAD_BYTES_MAX = 16 * 1024 * 1024;
+
 /** Someone who holds open files that it can do without for a while. */
 export interface HandleOwner {
   /** Asks it to close them soon; it may go on if it is using them, and is then asked again. */
@@ -9,6 +14,8 @@ export interface HandleOwner {
  * the one asked is busy.
  */
 export class OpenHandles {
+  /** What readers hold of their open files before it is asked for. */
+  readonly readAhead = new ByteBudget("read ahead", READ_AHEAD_BYTES_MAX);
   private readonly owners = new Set<HandleOwner>();
 
   constructor(readonly ownersMax: number) {}

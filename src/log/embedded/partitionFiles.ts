@@ -21,6 +21,8 @@ export class PartitionFiles {
   private touching = false;
   private changes = 0;
   private used = false;
+  /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
+  private start: number;
 
   /** @param known as the keyed store has it, or soon will. */
   constructor(
@@ -28,10 +30,12 @@ export class PartitionFiles {
     private readonly options: PartitionOptions,
     private readonly owner: HandleOwner,
     private known: PartitionState,
-  ) {}
+  ) {
+    this.start = known.startOffset;
+  }
 
   get startOffset(): number {
-    return this.known.startOffset;
+    return this.start;
   }
 
   get areOpen(): boolean {
@@ -131,8 +135,9 @@ export class PartitionFiles {
   }
 
   /** What is below is not kept any more. */
-  startFrom(offset: number): Promise<void> {
-    return this.know({ ...this.known, startOffset: offset });
+  async startFrom(offset: number): Promise<void> {
+    await this.know({ ...this.known, startOffset: offset });
+    this.start = offset;
   }
 
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */

@@ -5,6 +5,7 @@ import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "..
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
 import type { PartitionDescriptor, PartitionReader } from "../contract/partitionedLog.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
+import { NextPiece } from "./nextPiece.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
 import { closedError, deletedError, outOfRange, readFailed } from "./partitionErrors.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
@@ -38,6 +39,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private position = 0;
   /** The offset of the batch at `position`; -1: nowhere. */
   private positionOffset = -1;
+  private readonly nextPiece: NextPiece;
   private baseOffsets: number[] = [];
   private generation = 0;
   private readonly timestamps: TimestampSearch;
@@ -55,6 +57,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.folder = access.folder;
     this.compacted = access.compacted;
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
+    this.nextPiece = new NextPiece(handles.readAhead);
   }
 
   startOffset(): number {
@@ -65,8 +68,11 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.watermark.read().highWatermark;
   }
 
-  read(offset: number, bytesMax: number): Promise<Buffer> {
-    return this.afterLast(() => this.whole(offset, (mark) => this.readNow(mark, offset, bytesMax)));
+  read(offset: number, bytesMax: number, reuse?: Buffer): Promise<Buffer> {
+    return this.afterLast(() => {
+      if (reuse !== undefined) this.nextPiece.giveBack(reuse);
+      return this.whole(offset, (mark) => this.readNow(mark, offset, bytesMax));
+    });
   }
 
   offsetForTimestamp(timestamp: number): Promise<FoundTimestamp | undefined> {
@@ -151,11 +157,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (this.baseOffsets.length === 0) await this.leaveSegment();
     if (offset < mark.startOffset || offset > mark.highWatermark) throw this.outOfRange(offset, mark);
     if (offset === mark.highWatermark) return Buffer.alloc(0);
-    if (this.positionOffset !== offset || this.segment === undefined) {
+    const goesOn = this.positionOffset === offset && this.segment !== undefined;
+    if (!goesOn) {
       await this.seek(offset, mark);
       this.checkUnchanged(mark);
     }
-    return this.readOn(mark, bytesMax);
+    return this.readOn(mark, bytesMax, goesOn);
   }
 
   /** An error as the caller gets it: a file that is gone was removed by retention. */
@@ -171,6 +178,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
   private async seek(offset: number, mark: Watermark): Promise<void> {
     this.positionOffset = -1;
+    await this.nextPiece.letGo();
     await this.refreshSegments(mark);
     const base = this.baseOffsets.findLast((base) => base <= offset);
     if (base === undefined) throw this.outOfRange(offset, mark);
@@ -182,7 +190,8 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.positionOffset = offset;
   }
 
-  private async readOn(mark: Watermark, bytesMax: number): Promise<Buffer> {
+  /** @param goesOn the last read ended here. */
+  private async readOn(mark: Watermark, bytesMax: number, goesOn: boolean): Promise<Buffer> {
     for (;;) {
       const segment = this.segment as OpenSegment;
       const nextBase = this.baseOffsets.find((base) => base > segment.baseOffset) ?? Number.POSITIVE_INFINITY;
@@ -190,7 +199,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        const bytes = await this.readBatches(segment.file, limit, bytesMax, nextBase);
+        const bytes = await this.readBatches(segment.file, limit, bytesMax, nextBase, goesOn);
         if (bytes !== undefined) return bytes;
       }
       await this.enterNextSegment(segment.baseOffset, mark);
@@ -199,24 +208,34 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   }
 
   /** Undefined: what is left in the file belongs to the segments behind it. */
-  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number): Promise<Buffer | undefined> {
+  private async readBatches(
+    file: File,
+    limit: number,
+    bytesMax: number,
+    nextBase: number,
+    goesOn: boolean,
+  ): Promise<Buffer | undefined> {
     const available = limit - this.position;
-    let buffer = Buffer.allocUnsafeSlow(Math.min(available, Math.max(bytesMax, BATCH_HEADER_BYTES)));
-    let length = await file.read(buffer, 0, buffer.length, this.position);
+    const bytes = Math.max(bytesMax, BATCH_HEADER_BYTES);
+    let piece = await this.nextPiece.read(file, this.position, Math.min(available, bytes));
+    let { buffer, length } = piece;
     const shape = validateBatchShape(buffer, 0, length);
     if (shape !== undefined) throw this.corrupt(this.position, shape);
     const firstBytes = batchBytesAt(buffer, 0);
     if (firstBytes > available) throw this.corrupt(this.position, `its length is ${firstBytes}, and ${available} bytes are left`);
     if (firstBytes > buffer.length) {
-      buffer = Buffer.allocUnsafeSlow(firstBytes);
-      length = await file.read(buffer, 0, firstBytes, this.position);
+      piece = await this.nextPiece.read(file, this.position, firstBytes);
+      ({ buffer, length } = piece);
     }
+    const next = this.position + wholeBatches(buffer, length);
+    // while this piece is checked and used: a cold read of 1 GB went from 0.6 to 0.9 of a plain one
+    if (goesOn && next + bytes <= limit) this.nextPiece.begin(file, next, bytes);
     let end = 0;
     let nextOffset = this.positionOffset;
-    while (end < length) {
+    while (end < next - this.position) {
       const problem = validateBatch(buffer, end, length);
       if (problem !== undefined) {
-        if (end > 0) break; // cut by `bytesMax`; or damaged, then the next read begins with it and says so
+        if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
       if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed, or by a compaction that is on its way
@@ -230,7 +249,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;
-    return buffer.subarray(0, end);
+    return this.nextPiece.lend(piece, end);
   }
 
   /** Up to where the segment's file may be read: a rolled one whole, the last one up to the high watermark. */
@@ -266,6 +285,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     const { segment } = this;
     this.segment = undefined;
     this.handles.released(this);
+    await this.nextPiece.letGo();
     await segment?.file.close();
   }
 
@@ -289,4 +309,16 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private outOfRange(offset: number, mark: Watermark, cause?: unknown): MillraceError {
     return outOfRange(this.where(), offset, mark.startOffset, mark.highWatermark, cause);
   }
+}
+
+/** How many bytes the whole batches at the begin of a buffer take, by their lengths alone; at least the first one counts as whole. */
+function wholeBatches(buffer: Buffer, length: number): number {
+  let end = 0;
+  do end += batchBytesAt(buffer, end);
+  while (
+    end + BATCH_HEADER_BYTES <= length &&
+    batchBytesAt(buffer, end) >= BATCH_HEADER_BYTES &&
+    end + batchBytesAt(buffer, end) <= length
+  );
+  return end;
 }

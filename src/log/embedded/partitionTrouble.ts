@@ -50,7 +50,9 @@ export class PartitionTrouble {
     partition.stop(failure, damaged);
     this.surroundings.logger.error("a partition takes nothing for now", { partition: partition.where, error: failure.toText() });
     await this.repair();
-    partition.giveUp(failure);
+    // a full disk that let a part of a write through and not be cut again: what was refused could yet be there at the next start
+    const isUnclear = partition.files.broken && failure.code === "LOG_DISK_FULL";
+    partition.giveUp(isUnclear ? failedError(partition.where, cause) : failure);
     if (partition.files.broken || failure.code === "LOG_DISK_FULL") this.retryLater();
     else this.current = undefined;
   }

@@ -115,10 +115,15 @@ export class Segment {
   }
 
   async write(batches: Buffer): Promise<void> {
-    await this.file.write(batches, 0, batches.length, this.fileBytes);
-    this.fileBytes += batches.length;
-    await this.offsets.writeIfDue(this.fileBytes);
-    await this.times.writeIfDue(this.fileBytes);
+    const end = this.fileBytes + batches.length;
+    const written = this.file.write(batches, 0, batches.length, this.fileBytes);
+    if (this.offsets.isDue(end) || this.times.isDue(end)) {
+      // beside the batches: with a sync behind each append of 1 MiB one after the other cost 0.1 of 1.6 ms
+      await allOver([written, this.offsets.writeIfDue(end), this.times.writeIfDue(end)]);
+    } else {
+      await written;
+    }
+    this.fileBytes = end;
   }
 
   sync(): Promise<void> {
@@ -151,6 +156,11 @@ export class Segment {
       return "stop";
     });
   }
+}
+
+/** Rejects with the first failure, but not while another one still writes: whoever catches it closes the files. */
+async function allOver(works: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(works)) if (result.status === "rejected") throw result.reason;
 }
 
 const lostBytes = (file: string, fileBytes: number, bytes: number): MillraceError =>

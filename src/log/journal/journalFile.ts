@@ -7,6 +7,10 @@ export class JournalFile implements ReadSource {
   pins = 0;
   /** What lived in it has moved; the pins that are left are about to be released. */
   moved = false;
+  /** Damage was found in it: it is put aside, not used again. */
+  damaged = false;
+  /** What lies from here on was cut off: it never counts. */
+  countsTo = Number.POSITIVE_INFINITY;
   readonly ready: Promise<File>;
 
   constructor(
@@ -33,4 +37,11 @@ export class JournalFile implements ReadSource {
       this.unpin();
     }
   }
+}
+
+/** Where the next chunk begins. */
+export interface JournalTail {
+  readonly file: JournalFile;
+  readonly offset: number;
+  readonly chain: number;
 }

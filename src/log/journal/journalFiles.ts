@@ -3,10 +3,12 @@ import type { Clock } from "../../base/clock.ts";
 import { assert, MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
-import { corrupt, decodeFileHeader, encodeFileHeader, type FileHeader, fileHeaderBytes } from "./format.ts";
+import { DiskRoom, isDiskFull } from "./diskRoom.ts";
+import { nameOf, openFiles } from "./fileHeaders.ts";
+import { type Cut, encodeFileHeader, fileHeaderBytes } from "./format.ts";
 import { JournalFile } from "./journalFile.ts";
+import type { FileIdentity } from "./journalMessages.ts";
 
-const fileName = /^(\d+)\.journal$/;
 const makingName = "next.spare";
 const retryAfterMs = 1000;
 const zeros = Buffer.alloc(1024 * 1024);
@@ -33,14 +35,16 @@ export interface JournalLimits {
 
 /** The journal's files from the oldest to the newest: gives the next one, reuses and removes the ones that are free. */
 export class JournalFiles {
-  /** Oldest first, without gaps in the sequence. */
+  /** Oldest first. The sequence has gaps where a file was given up. */
   private readonly list: JournalFile[] = [];
   /** After the list: made, and nothing written in them yet. */
   private readonly spares: JournalFile[] = [];
+  private lastSequence = 0;
   /** One step at a time, so that the order on the disk is the order here. */
   private work: Promise<unknown> = Promise.resolve();
   private stopped = false;
   private tidying = false;
+  /** What fails is not tried again. */
   private closing = false;
   /** While something is moved out of a file, or from segment to segment, no file goes. */
   private held = false;
@@ -48,8 +52,10 @@ export class JournalFiles {
   private roomWaiters: (() => void)[] = [];
   /** Files on the disk. */
   private made = 0;
-  /** What the disk has no room for: the next file, or the segment that would make room in the journal. */
-  private readonly lacking = new Set<"file" | "segment">();
+  private beyondMax = false;
+  readonly room: DiskRoom;
+  /** Known from the first commit on. */
+  journalId: Buffer | undefined;
   hooks: JournalFilesHooks = { beforeFree: async () => undefined, changed: () => undefined };
   /** Files from this sequence on are not free, whatever their pins: the writer is there. -1: the replay is not over. */
   writingIn = -1;
@@ -62,33 +68,23 @@ export class JournalFiles {
     readonly filesMax: number,
     private readonly clock: Clock,
     private readonly logger: Logger,
-  ) {}
+  ) {
+    this.room = new DiskRoom(directory, logger);
+  }
 
   /** Opens what is there; of another `fileBytes` than asked for the files on the disk are right, since they give the positions. */
   static async open(fileSystem: FileSystem, directory: string, limits: JournalLimits, clock: Clock, logger: Logger): Promise<JournalFiles> {
-    const names = await fileSystem.list(directory);
-    if (names.includes(makingName)) await fileSystem.removeFile(path.join(directory, makingName));
-    const sequences = names.flatMap((name) => fileName.exec(name)?.[1] ?? []).map(Number);
-    sequences.sort((a, b) => a - b);
-    const opened: { handle: File; header: FileHeader; file: string }[] = [];
-    try {
-      for (const sequence of sequences) {
-        const file = path.join(directory, nameOf(sequence));
-        const handle = await fileSystem.open(file, "write");
-        opened.push({ handle, file, header: await readHeader(handle, file, sequence) });
-      }
-      checkSequence(opened);
-    } catch (error) {
-      for (const { handle } of opened) await handle.close();
-      throw error;
-    }
-    const fileBytes = opened[0]?.header.fileBytes ?? limits.fileBytes;
+    await removeIfThere(fileSystem, path.join(directory, makingName));
+    const { files: found, fileBytes = limits.fileBytes } = await openFiles(fileSystem, directory, logger);
     const filesMax = Math.max(filesMin, Math.floor(limits.bytesMax / fileBytes));
     const files = new JournalFiles(fileSystem, directory, fileBytes, filesMax, clock, logger);
-    for (const { handle, file, header } of opened) {
-      files.list.push(new JournalFile(header.sequence, header.crc, file, Promise.resolve(handle), () => files.tidy()));
+    for (const { sequence, headerCrc, path: file, handle, damaged } of found) {
+      const one = new JournalFile(sequence, headerCrc, file, Promise.resolve(handle), () => files.tidy());
+      one.damaged = damaged;
+      files.list.push(one);
+      files.lastSequence = sequence;
     }
-    files.made = opened.length;
+    files.made = found.length;
     return files;
   }
 
@@ -104,18 +100,31 @@ export class JournalFiles {
   /** Undefined: it was put aside. */
   at(sequence: number): JournalFile | undefined {
     const first = this.list[0]?.sequence ?? 0;
-    const file = this.list[sequence - first];
-    if (file === undefined && sequence >= first) assert(false, `journal file ${sequence} is in use`); // hot: no text before it is needed
+    if (sequence < first) return undefined;
+    const expected = this.list[sequence - first];
+    const file = expected?.sequence === sequence ? expected : this.list.findLast((one) => one.sequence === sequence);
+    if (file === undefined) assert(false, `journal file ${sequence} is in use`); // hot: no text before it is needed
     return file;
+  }
+
+  identityOf({ sequence, headerCrc }: JournalFile): FileIdentity {
+    return { sequence, headerCrc, journalId: this.journalId };
   }
 
   damagedPathOf(sequence: number): string {
     return path.join(this.directory, nameOf(sequence) + damagedSuffix);
   }
 
-  /** After the replay: these came after the one to go on in, and are empty. */
-  setAside(count: number): void {
-    this.spares.push(...this.list.splice(this.list.length - count));
+  /** After the replay: so many came after the one to go on in, and are empty. What is behind a gap would look like a loss later. */
+  async setAside(count: number): Promise<void> {
+    const empty = this.list.splice(this.list.length - count);
+    // the numbers only ever grow: segments are named after them
+    this.lastSequence = this.list.at(-1)?.sequence ?? (empty[0]?.sequence ?? 1) - 1;
+    const gap = empty.findIndex((file, n) => file.damaged || file.sequence !== this.lastSequence + 1 + n);
+    const superfluous = gap === -1 ? [] : empty.splice(gap);
+    this.spares.push(...empty);
+    this.lastSequence += empty.length;
+    for (const file of superfluous.toReversed()) await this.remove(file);
   }
 
   /** The next file to write in; it may not be ready yet. */
@@ -129,6 +138,42 @@ export class JournalFiles {
   /** Has the next file made in the background, if it is not. */
   prepare(): void {
     if (this.spares.length === 0) this.spares.push(this.plan());
+  }
+
+  /**
+   * What was not synced in a file that failed has to go somewhere, though nothing may be free before it is there: meanwhile there may be
+   * more files than the most.
+   */
+  set mayExceed(beyondMax: boolean) {
+    this.beyondMax = beyondMax;
+    if (beyondMax) this.roomChanged();
+  }
+
+  get newest(): number {
+    return this.list.at(-1)?.sequence ?? 0;
+  }
+
+  /**
+   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without the
+   * cut before it. What the disk does not let go does in its turn.
+   */
+  async giveUpAfter(sequence: number): Promise<void> {
+    for (let file = this.list.at(-1); file !== undefined && file.sequence > sequence; file = this.list.at(-1)) {
+      try {
+        await this.remove(file);
+      } catch (error) {
+        this.logger.warn("could not remove a file of the journal that failed; trying again later", { file: file.path, error });
+        return;
+      }
+      this.list.pop();
+    }
+  }
+
+  /** What was begun in `by` says so, durably: nothing counts that lies between that and what is left of the failed file. */
+  cutOff({ sequence, countsTo }: Cut, by: number): void {
+    for (const file of this.list) {
+      if (file.sequence >= sequence && file.sequence < by) file.countsTo = file.sequence === sequence ? countsTo : fileHeaderBytes;
+    }
   }
 
   /** All that is before `sequence` is written and synced, and all pins are taken: what is free may go. */
@@ -157,24 +202,8 @@ export class JournalFiles {
     this.tidy();
   }
 
-  /** Nothing but acknowledgements is to be written: what is left of the current file is for them. */
-  get outOfSpace(): boolean {
-    return this.lacking.size > 0;
-  }
-
-  foundFull(forWhat: "file" | "segment", cause: unknown): void {
-    const { directory } = this;
-    if (this.lacking.size === 0) this.logger.error("the disk is full: queues take no messages until there is room", { directory, cause });
-    this.lacking.add(forWhat);
-  }
-
-  foundRoom(forWhat: "file" | "segment"): void {
-    if (!this.lacking.delete(forWhat) || this.lacking.size > 0) return;
-    this.logger.info("there is room on the disk again: queues take messages", { directory: this.directory });
-  }
-
-  /** Nobody waits for room any more. */
-  giveUpWaiting(): void {
+  /** Who waits for a file gets one now, or a failure: nothing is tried again. */
+  beginClosing(): void {
     this.closing = true;
     this.roomChanged();
   }
@@ -183,12 +212,8 @@ export class JournalFiles {
   async putOldestAside(): Promise<void> {
     const oldest = this.list[0] as JournalFile;
     await this.hooks.beforeFree();
-    await this.fileSystem.rename(oldest.path, oldest.path + damagedSuffix);
-    await this.fileSystem.syncDirectory(this.directory);
+    await this.putAside(oldest);
     this.list.shift();
-    this.made--;
-    const handle = await oldest.ready;
-    await handle.close();
   }
 
   async syncDirectory(): Promise<void> {
@@ -197,7 +222,7 @@ export class JournalFiles {
 
   async close(): Promise<void> {
     this.stopped = true;
-    this.giveUpWaiting();
+    this.beginClosing();
     await this.work;
     for (const file of [...this.list, ...this.spares]) {
       const handle = await file.ready.catch(() => undefined);
@@ -206,15 +231,39 @@ export class JournalFiles {
   }
 
   private plan(): JournalFile {
-    const sequence = (this.spares.at(-1) ?? this.list.at(-1))?.sequence ?? 0;
-    const header = encodeFileHeader(sequence + 1, this.fileBytes);
-    const file = path.join(this.directory, nameOf(sequence + 1));
+    const sequence = ++this.lastSequence;
+    const header = encodeFileHeader(sequence, this.fileBytes);
+    const file = path.join(this.directory, nameOf(sequence));
     const ready = this.work.then(() => this.make(file, header));
     this.work = ready.catch(() => undefined);
-    return new JournalFile(sequence + 1, header.readUInt32LE(24), file, ready, () => this.tidy());
+    return new JournalFile(sequence, header.readUInt32LE(24), file, ready, () => this.tidy());
   }
 
+  /** Until it works: at once a second time, then now and then, and no messages are taken meanwhile. */
   private async make(file: string, header: Buffer): Promise<File> {
+    for (let failures = 0; ; failures++) {
+      // before the try, so that what becomes free meanwhile is not missed
+      const change = this.roomChange();
+      try {
+        const handle = await this.makeOnce(file, header);
+        this.room.found("file");
+        return handle;
+      } catch (error) {
+        // a replay has nothing to go on with meanwhile
+        if (this.closing || this.writingIn === -1) throw error;
+        if (failures === 0 && !isDiskFull(error)) {
+          this.logger.warn("could not make the next file of the journal; trying again", { file, error });
+          continue;
+        }
+        this.room.lacks("file", error);
+        this.clock.after(retryAfterMs, () => this.roomChanged());
+        await change;
+      }
+    }
+  }
+
+  /** What fails on the way is not used again: nobody knows what of it is on the disk. */
+  private async makeOnce(file: string, header: Buffer): Promise<File> {
     const making = path.join(this.directory, makingName);
     const handle = await this.reusedOrCreated(making);
     try {
@@ -224,6 +273,7 @@ export class JournalFiles {
       await this.fileSystem.syncDirectory(this.directory);
       return handle;
     } catch (error) {
+      this.made--;
       await handle.close();
       throw error;
     }
@@ -231,53 +281,35 @@ export class JournalFiles {
 
   private async reusedOrCreated(making: string): Promise<File> {
     for (;;) {
-      // before the look, so that what becomes free meanwhile is not missed
-      const room = new Promise<void>((resolve) => this.roomWaiters.push(resolve));
+      const room = this.roomChange();
       const reused = await this.reuseOldest(making);
-      if (reused !== undefined) {
-        this.foundRoom("file");
-        return reused;
-      }
+      if (reused !== undefined) return reused;
       // a replay that ends with a full file can't wait: what is free is known only after it
-      if (!this.closing && (this.made < this.filesMax || this.writingIn === -1)) {
-        const created = await this.createIfRoom(making);
-        if (created !== undefined) return created;
+      if (this.made < this.filesMax || this.writingIn === -1 || this.beyondMax) return this.create(making);
+      if (this.stopped || (this.closing && this.room.refusal !== undefined)) {
+        throw new MillraceError("JOURNAL_CLOSED", "The queues' journal is closed.", { domain: "internal" });
       }
-      if (this.closing) throw new MillraceError("JOURNAL_CLOSED", "The queues' journal is closed.", { domain: "internal" });
       await room;
     }
   }
 
   /** From the moment on that its old name is durably gone, its content is nobody's. */
   private async reuseOldest(making: string): Promise<File | undefined> {
-    return this.takeFree(1, async (oldest) => {
-      const handle = await oldest.ready;
-      try {
+    for (;;) {
+      const reused = await this.takeFree(1, async (oldest) => {
+        if (oldest.damaged) return this.putAside(oldest);
+        // a try that failed has taken its name already
+        if ((await this.fileSystem.stat(oldest.path)) === undefined) return this.remove(oldest);
         await this.fileSystem.rename(oldest.path, making);
         await this.fileSystem.syncDirectory(this.directory);
-        return handle;
-      } catch (error) {
-        await handle.close();
-        throw error;
-      }
-    });
-  }
-
-  /** Undefined: the disk is full. The try that failed has left what it took, and that is all that may be left. */
-  private async createIfRoom(making: string): Promise<File | undefined> {
-    try {
-      const created = await this.create(making);
-      this.foundRoom("file");
-      return created;
-    } catch (error) {
-      if (!isDiskFull(error) || this.writingIn === -1) throw error;
-      this.foundFull("file", error);
-      this.clock.after(retryAfterMs, () => this.roomChanged());
-      return undefined;
+        return oldest.ready;
+      });
+      if (reused !== "gone") return reused;
     }
   }
 
   private async create(making: string): Promise<File> {
+    await removeIfThere(this.fileSystem, making);
     const handle = await this.fileSystem.open(making, "create");
     try {
       for (let at = 0; at < this.fileBytes; at += zeros.length) {
@@ -287,9 +319,13 @@ export class JournalFiles {
       return handle;
     } catch (error) {
       await handle.close();
-      await this.fileSystem.removeFile(making).catch(() => undefined);
+      await this.fileSystem.removeFile(making).catch(() => undefined); // or before the next try, or at the next start
       throw error;
     }
+  }
+
+  private roomChange(): Promise<void> {
+    return new Promise((resolve) => this.roomWaiters.push(resolve));
   }
 
   private roomChanged(): void {
@@ -303,8 +339,8 @@ export class JournalFiles {
     this.work = this.work
       .then(() => this.removeFree())
       .catch((error: unknown) => {
-        this.stopped = true; // the order on the disk is not known any more, so nothing more is removed or reused
-        this.logger.warn("could not remove a free file of the journal", { directory: this.directory, error });
+        this.logger.warn("could not remove a free file of the journal; trying again", { directory: this.directory, error });
+        this.clock.after(retryAfterMs, () => this.tidy());
       })
       .finally(() => {
         this.tidying = false;
@@ -312,25 +348,37 @@ export class JournalFiles {
   }
 
   private async removeFree(): Promise<void> {
-    const remove = async (file: JournalFile): Promise<true> => {
-      await (await file.ready).close();
-      await this.fileSystem.removeFile(file.path);
-      this.made--;
-      await this.fileSystem.syncDirectory(this.directory);
-      return true;
-    };
-    while ((await this.takeFree(freeFilesMax + 1, remove)) !== undefined);
+    const leave = (file: JournalFile): Promise<unknown> => (file.damaged ? this.putAside(file) : this.remove(file));
+    while ((await this.takeFree(freeFilesMax + 1, leave)) !== undefined);
   }
 
-  private async takeFree<T>(atLeast: number, then: (oldest: JournalFile) => Promise<T>): Promise<T | undefined> {
+  /** @param leave durably; if it fails, it is called again later */
+  private async takeFree<T>(atLeast: number, leave: (oldest: JournalFile) => Promise<T>): Promise<T | undefined> {
     if (this.stopped || this.free(atLeast) === undefined) return undefined;
-    const freeing = this.hooks.beforeFree().then(() => {
+    const freeing = this.hooks.beforeFree().then(async () => {
       // nobody pins a free file any more: it is still the one
-      const oldest = this.list.shift() as JournalFile;
-      return then(oldest);
+      const oldest = this.list[0] as JournalFile;
+      const left = await leave(oldest);
+      this.list.shift();
+      this.hooks.changed(); // the next oldest may have to move
+      return left;
     });
     this.freeing = freeing.catch(() => undefined);
     return freeing;
+  }
+
+  private async remove(file: JournalFile): Promise<"gone"> {
+    const handle = await file.ready;
+    await removeIfThere(this.fileSystem, file.path);
+    await this.fileSystem.syncDirectory(this.directory);
+    this.made--;
+    await handle.close().catch(() => undefined);
+    return "gone";
+  }
+
+  private async putAside(file: JournalFile): Promise<"gone"> {
+    if ((await this.fileSystem.stat(file.path)) !== undefined) await this.fileSystem.rename(file.path, file.path + damagedSuffix);
+    return this.remove(file);
   }
 
   /** The oldest file, if so many of the oldest ones in a row are free. */
@@ -344,26 +392,6 @@ export class JournalFiles {
   }
 }
 
-/** Of the file system, or of the user's part of it. */
-export const isDiskFull = (error: unknown): boolean => ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
-
-function nameOf(sequence: number): string {
-  return `${String(sequence).padStart(12, "0")}.journal`;
-}
-
-async function readHeader(handle: File, file: string, sequence: number): Promise<FileHeader> {
-  const bytes = Buffer.alloc(fileHeaderBytes);
-  const header = decodeFileHeader(bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0)), file);
-  if (header.sequence !== sequence) throw corrupt(file, `the file's header says that it is number ${header.sequence}`);
-  if ((await handle.bytes()) < header.fileBytes) throw corrupt(file, "the file was cut short");
-  return header;
-}
-
-function checkSequence(opened: readonly { header: FileHeader; file: string }[]): void {
-  for (let n = 1; n < opened.length; n++) {
-    const before = opened[n - 1]?.header as FileHeader;
-    const { header, file } = opened[n] as { header: FileHeader; file: string };
-    if (header.sequence !== before.sequence + 1) throw corrupt(file, `no file with number ${before.sequence + 1} comes before it`);
-    if (header.fileBytes !== before.fileBytes) throw corrupt(file, "the file has another size than the one before it");
-  }
+async function removeIfThere(fileSystem: FileSystem, file: string): Promise<void> {
+  if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
 }

@@ -1,5 +1,15 @@
 import { crc32cRange } from "../../base/crc32c.ts";
-import { destinationBytes, EntryFlag, EntryKind, entryHeadBytes, fileHeaderBytes, isEntry, messageHeadBytes } from "./format.ts";
+import {
+  commitEntryBytes,
+  destinationBytes,
+  EntryFlag,
+  EntryKind,
+  entryHeadBytes,
+  fileHeaderBytes,
+  isEntry,
+  journalIdBytes,
+  messageHeadBytes,
+} from "./format.ts";
 
 /** A message entry, in a buffer that holds it whole. */
 export interface MessageEntry {
@@ -11,17 +21,23 @@ export interface MessageEntry {
   readonly destinations: number;
 }
 
-/**
- * The messages of a finished file that is in memory, in order. Over a damaged entry it goes on with the next that is whole and follows it:
- * the entry behind repeats a checksum, so that one is known for sure.
- */
-export function* messagesOf(file: Buffer, headerCrc: number, damagedAt: (at: number) => void): Generator<MessageEntry> {
-  let chain = headerCrc;
-  for (let here = fileHeaderBytes; ; ) {
+/** What must be known of a file to tell its own entries from what only looks like them. */
+export interface FileIdentity {
+  readonly sequence: number;
+  readonly headerCrc: number;
+  /** What the commits of this journal have in common, once it is known. */
+  readonly journalId: Buffer | undefined;
+}
+
+/** The messages of a finished file that is in memory up to where it counts, in order, over damaged entries as `entryAfter` goes. */
+export function* messagesOf(file: Buffer, identity: FileIdentity, damagedAt: (at: number) => void): Generator<MessageEntry> {
+  let chain = identity.headerCrc;
+  // one that was cut has no end
+  for (let here = fileHeaderBytes; here < file.length; ) {
     const length = lengthAt(file, here);
     if (length === 0 || file.readUInt32LE(here + 8) !== chain || !isEntry(file, here, here + length)) {
       damagedAt(here);
-      const next = nextWhole(file, here);
+      const next = entryAfter(file, here, identity);
       if (next === undefined) return;
       here = next;
       chain = file.readUInt32LE(next + 8);
@@ -40,7 +56,7 @@ export function destinationOf(file: Buffer, message: MessageEntry, n: number): {
   return { queue: file.readUInt32LE(at), offset: file.readDoubleLE(at + 4) };
 }
 
-function messageAt(file: Buffer, at: number, length: number): MessageEntry {
+export function messageAt(file: Buffer, at: number, length: number): MessageEntry {
   const flags = file[at + 13] as number;
   const destinations = file.readUInt32LE(at + 24);
   const dedupe = at + messageHeadBytes + destinations * destinationBytes + file.readUInt16LE(at + 28);
@@ -62,8 +78,11 @@ function lengthAt(file: Buffer, at: number): number {
   return length < entryHeadBytes || length > file.length - at ? 0 : length;
 }
 
-/** Where the entry behind a damaged one begins. */
-function nextWhole(file: Buffer, damaged: number): number | undefined {
+/**
+ * Where the first whole entry behind a damaged one begins: the one that follows it repeats a checksum, so that one is known for sure;
+ * where more than one is damaged it is the next commit of this journal in this file.
+ */
+export function entryAfter(file: Buffer, damaged: number, { sequence, journalId }: FileIdentity): number | undefined {
   if (damaged + entryHeadBytes > file.length) return undefined;
   const length = lengthAt(file, damaged);
   const behind = damaged + length;
@@ -72,9 +91,31 @@ function nextWhole(file: Buffer, damaged: number): number | undefined {
     const previous = file.readUInt32LE(behind + 8);
     if (previous === file.readUInt32LE(damaged + 4) || previous === crc32cRange(file, damaged + 8, behind)) return behind;
   }
-  const checksum = file.subarray(damaged + 4, damaged + 8);
-  for (let found = file.indexOf(checksum, damaged + entryHeadBytes); found !== -1; found = file.indexOf(checksum, found + 1)) {
+  const commit = journalId === undefined ? undefined : ownCommit(file, damaged + entryHeadBytes, sequence, journalId);
+  const searched = commit === undefined ? file : file.subarray(0, commit + commitEntryBytes);
+  const checksum = searched.subarray(damaged + 4, damaged + 8);
+  if (checksum.readUInt32LE() === 0) return commit; // a hole: most of what is there would match
+  for (let found = searched.indexOf(checksum, damaged + entryHeadBytes); found !== -1; found = searched.indexOf(checksum, found + 1)) {
     if (lengthAt(file, found - 8) > 0 && isEntry(file, found - 8, file.length)) return found - 8;
   }
+  return commit;
+}
+
+const commitLength = Buffer.of(commitEntryBytes, 0, 0, 0);
+
+/** The first commit of this journal from `from` on, meant for the file with this sequence: a message may hold what only looks like one. */
+export function ownCommit(bytes: Buffer, from: number, sequence: number, journalId: Buffer): number | undefined {
+  for (let at = bytes.indexOf(commitLength, from); at !== -1; at = bytes.indexOf(commitLength, at + 1)) {
+    if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length) || !journalIdAt(bytes, at).equals(journalId)) continue;
+    if (bytes.readDoubleLE(at + entryHeadBytes) === sequence) return at;
+  }
   return undefined;
+}
+
+/** Up to where the file was synced when this commit was begun. */
+export const syncedBelowAt = (bytes: Buffer, commitAt: number): number => bytes.readUInt32LE(commitAt + entryHeadBytes + 8);
+
+export function journalIdAt(bytes: Buffer, commitAt: number): Buffer {
+  const from = commitAt + entryHeadBytes + 12;
+  return bytes.subarray(from, from + journalIdBytes);
 }

@@ -2,9 +2,10 @@ import type { ByteBudget } from "../../base/byteBudget.ts";
 import type { Clock } from "../../base/clock.ts";
 import { assert, MillraceError } from "../../base/errors.ts";
 import type { Logger } from "../../base/logger.ts";
+import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
-import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal } from "../contract/queueJournal.ts";
+import type { Destination, JournalMessage, JournalPosition, JournalTenants, QueueId, QueueJournal } from "../contract/queueJournal.ts";
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
   commitEntryBytes,
@@ -16,17 +17,20 @@ import {
   fileHeaderBytes,
   messageHeadBytes,
 } from "./format.ts";
-import type { JournalFile } from "./journalFile.ts";
+import { journalClosed, journalFailed, messageTooLarge } from "./journalErrors.ts";
+import type { JournalFile, JournalTail } from "./journalFile.ts";
 import type { JournalFiles } from "./journalFiles.ts";
 import type { JournalReader } from "./journalReader.ts";
+import { heldBytesOf, Rescue, UnsyncedBytes } from "./rescue.ts";
+import { RetryPause } from "./retryPause.ts";
 import type { Segments } from "./segments.ts";
 import type { WriteBehind } from "./writeBehind.ts";
 import { WriteBuffer, WriteChunk } from "./writeChunk.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
 const acknowledgeDelayMs = 5;
-/** The next file is made once the current one is this full. */
-const prepareAt = 1 / 4;
+/** Written without a sync, and held in memory until one: past this there is one, though nobody waits for it. */
+const unsyncedBytesMax = 4 * 1024 * 1024;
 
 export interface JournalSettings {
   readonly clock: Clock;
@@ -39,16 +43,21 @@ export interface JournalSettings {
   readonly directory: string;
 }
 
-/** Where the next chunk begins. */
-export interface JournalTail {
-  readonly file: JournalFile;
-  readonly offset: number;
-  readonly chain: number;
+/** What the journal works with. */
+export interface JournalParts {
+  readonly files: JournalFiles;
+  readonly segments: Segments;
+  readonly reader: JournalReader;
+  readonly writeBehind: WriteBehind;
+  readonly tenants: JournalTenants;
 }
 
 /**
  * Two buffers take turns: while one is written and synced, the other fills, and goes next. A sync is left out of a commit in
  * which nobody waits for it (acknowledgements, transient messages); the next sync of the same file covers it.
+ *
+ * After a failed write or sync the journal is down: who waits is told, nothing is taken, acknowledgements wait. What was not synced is
+ * still in memory; once it is durable in another file, all goes on.
  */
 export class FileQueueJournal implements QueueJournal {
   private readonly fileBytes: number;
@@ -58,47 +67,62 @@ export class FileQueueJournal implements QueueJournal {
   /** Chunks that wait, in order; only the last one still grows. */
   private readonly waiting: WriteChunk[] = [];
   private inFlight: WriteChunk | undefined;
+  /** In the file of `tail`, but written without a sync. */
+  private readonly unsynced = new UnsyncedBytes();
+  /** While the journal is down. */
+  private rescue: Rescue | undefined;
   /** How far the file of `tail` is written; with no chunk waiting, that is `tail` itself. */
   private written: JournalPosition;
   private syncedBelow: JournalPosition;
   private due = false;
   private running: Promise<void> | undefined;
   private acknowledgeTimerSet = false;
-  private failed = false;
+  /** While the journal is down, why. */
+  private down: MillraceError | undefined;
+  private readonly retries: RetryPause;
+  private readonly trouble = new RepeatedTrouble();
   private closing: Promise<void> | undefined;
   private refusal: MillraceError | undefined;
   private syncs = 0;
   private bytesWritten = 0;
+  private failures = 0;
 
   constructor(
     private readonly settings: JournalSettings,
-    private readonly files: JournalFiles,
-    private readonly segments: Segments,
-    private readonly reader: JournalReader,
-    private readonly writeBehind: WriteBehind,
+    private readonly parts: JournalParts,
     private tail: JournalTail,
     private readonly processId: Uint8Array,
+    private readonly damagedEntries: number,
   ) {
-    this.fileBytes = files.fileBytes;
-    this.entryBytesMax = files.fileBytes - fileHeaderBytes - commitEntryBytes - endEntryBytes;
+    const { fileBytes } = parts.files;
+    this.fileBytes = fileBytes;
+    this.entryBytesMax = fileBytes - fileHeaderBytes - commitEntryBytes - endEntryBytes;
     this.stage = new AcknowledgementStage(this.entryBytesMax - entryHeadBytes);
-    this.written = this.syncedBelow = tail.file.sequence * this.fileBytes + tail.offset;
+    this.written = this.syncedBelow = tail.file.sequence * fileBytes + tail.offset;
+    this.retries = new RetryPause(settings.clock);
   }
 
   get stats(): QueueJournal["stats"] {
     const files = this.files.count;
-    const { all, bytes: segmentBytes } = this.segments;
-    const { syncs, bytesWritten } = this;
-    return { files, bytes: files * this.fileBytes, syncs, bytesWritten, segments: all.length, segmentBytes };
+    const { all, bytes: segmentBytes } = this.parts.segments;
+    const { syncs, bytesWritten, failures, damagedEntries } = this;
+    const bytes = files * this.fileBytes;
+    const refused = (this.refusal ?? this.down ?? this.files.room.refusal)?.code;
+    return { files, bytes, syncs, bytesWritten, segments: all.length, segmentBytes, failures, damagedEntries, refused };
+  }
+
+  private get files(): JournalFiles {
+    return this.parts.files;
   }
 
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition {
-    if (this.refusal !== undefined) throw this.refusal;
-    if (this.files.outOfSpace) throw this.diskFull();
+    const refused = this.refusal ?? this.down ?? this.files.room.refusal;
+    if (refused !== undefined) throw refused;
     const dedupeBytes = message.dedupeId === undefined ? 0 : Buffer.byteLength(message.dedupeId);
     const contentBytes = message.content.length;
     const length = messageHeadBytes + destinations.length * destinationBytes + message.address.length + dedupeBytes + contentBytes;
-    if (contentBytes > this.settings.messageBytesMax || length > this.entryBytesMax || dedupeBytes > 0xffff) throw this.tooLarge(length);
+    if (contentBytes > this.settings.messageBytesMax || length > this.entryBytesMax || dedupeBytes > 0xffff)
+      throw messageTooLarge(length, this.settings.messageBytesMax, this.entryBytesMax);
     const chunk = this.roomFor(length);
     const position = chunk.file.sequence * this.fileBytes + chunk.end;
     chunk.message(length, dedupeBytes, message, destinations);
@@ -113,9 +137,9 @@ export class FileQueueJournal implements QueueJournal {
 
   joinPending(position: JournalPosition, receipt: Receipt): void {
     if (position < this.syncedBelow) return;
-    if (this.failed) {
+    if (this.down !== undefined) {
       receipt.join();
-      receipt.leave(this.refusal);
+      receipt.leave(this.down);
       return;
     }
     // if it was written without a sync, the next one covers it
@@ -125,22 +149,23 @@ export class FileQueueJournal implements QueueJournal {
 
   acknowledge(queue: QueueId, offset: number, position: JournalPosition): void {
     this.release(position);
-    if (this.refusal !== undefined) return; // after a failure nothing is written any more
+    if (this.refusal !== undefined) return; // closed: nothing is written any more
     this.stage.add(queue, offset);
-    if (this.stage.full) {
+    if (this.stage.full && this.down !== undefined) this.stage.setAside();
+    else if (this.stage.full) {
       this.writeAcknowledgements();
       if (!this.due) this.commitSoon();
     } else if (!this.acknowledgeTimerSet) {
       this.acknowledgeTimerSet = true;
       this.settings.clock.after(acknowledgeDelayMs, () => {
         this.acknowledgeTimerSet = false;
-        if (this.stage.used > 0 && !this.due) this.commitSoon();
+        if (!this.stage.isEmpty && !this.due) this.commitSoon();
       });
     }
   }
 
   release(position: JournalPosition): void {
-    if (position < 0) return this.writeBehind.release(position);
+    if (position < 0) return this.parts.writeBehind.release(position);
     const file = this.fileOf(position);
     if (file === undefined) return;
     if (file.pins <= 0) assert(false, `journal file ${file.sequence} is released only as often as it was pinned`);
@@ -148,13 +173,14 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   pin(position: JournalPosition): void {
-    if (position < 0) return this.segments.pin(position);
+    if (position < 0) return this.parts.segments.pin(position);
     const file = this.fileOf(position);
     if (file !== undefined) file.pins++;
   }
 
   drop(queue: QueueId, belowOffset: number, receipt: Receipt | undefined): JournalPosition {
-    if (this.refusal !== undefined) throw this.refusal;
+    const refused = this.refusal ?? this.down;
+    if (refused !== undefined) throw refused;
     const chunk = this.roomFor(entryHeadBytes + destinationBytes);
     const position = this.position(chunk) + chunk.used;
     chunk.dropped(queue, belowOffset);
@@ -165,15 +191,15 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   async read(position: JournalPosition): Promise<{ address: Buffer; contentFormat: ContentFormat; content: Buffer }> {
-    const found = await (position < 0 ? this.segments.read(position) : this.readFile(position));
+    const found = await (position < 0 ? this.parts.segments.read(position) : this.readFile(position));
     return found as typeof found & { contentFormat: ContentFormat };
   }
 
   sync(): Promise<void> {
-    if (this.failed) return Promise.reject(this.refusal);
+    if (this.down !== undefined) return Promise.reject(this.down);
     return new Promise((resolve, reject) => {
       const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
-      if (this.stage.used > 0) this.writeAcknowledgements();
+      this.writeAcknowledgements();
       const last = this.lastChunk();
       if (this.syncedBelow < this.position(last) + last.used) last.join(receipt);
       receipt.seal();
@@ -182,22 +208,31 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   close(): Promise<void> {
-    this.refusal ??= new MillraceError("JOURNAL_CLOSED", "The queues' journal is closed.", { domain: "internal" });
+    this.refusal ??= journalClosed();
     this.closing ??= this.finish();
     return this.closing;
   }
 
   private async finish(): Promise<void> {
     try {
-      if (this.files.outOfSpace) this.files.giveUpWaiting();
-      if (!this.failed) await this.sync();
+      this.files.beginClosing();
+      this.retries.endNow();
+      if (this.down !== undefined) await this.running;
+      if (this.down === undefined) await this.sync().catch((failure: unknown) => this.syncInNewFile(failure));
     } finally {
       await this.running;
-      this.writeBehind.stop();
-      await this.writeBehind.stopped;
+      const { writeBehind, segments } = this.parts;
+      writeBehind.stop();
+      await writeBehind.stopped;
       await this.files.close();
-      await this.segments.close();
+      await segments.close();
     }
+  }
+
+  private async syncInNewFile(failure: unknown): Promise<void> {
+    await this.running;
+    if (this.down !== undefined) throw failure;
+    await this.sync();
   }
 
   /** The chunk that takes `length` more bytes; the next file's, if this one has no room for them and its end. */
@@ -223,9 +258,7 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   private writeAcknowledgements(): void {
-    const { used } = this.stage;
-    this.stage.used = 0;
-    this.roomFor(entryHeadBytes + used).acknowledgements(this.stage.bytes, used);
+    this.stage.takeAll((bytes, byteLength) => this.roomFor(entryHeadBytes + byteLength).acknowledgements(bytes, byteLength));
   }
 
   private commitSoon(): void {
@@ -234,14 +267,15 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   private async commitAll(): Promise<void> {
-    while (this.due && !this.failed) {
+    while (this.due && this.rescue === undefined) {
       this.due = false;
-      if (this.stage.used > 0) this.writeAcknowledgements();
-      for (let count = this.waiting.length; count > 0 && !this.failed; count--) {
+      this.writeAcknowledgements();
+      for (let count = this.waiting.length; count > 0 && this.rescue === undefined; count--) {
         this.inFlight = this.waiting.shift() as WriteChunk;
         this.tail = { file: this.inFlight.file, offset: this.inFlight.end, chain: this.inFlight.chain };
         await this.commit(this.inFlight);
       }
+      if (this.rescue !== undefined && !(await this.goOnInNewFile(this.rescue))) break;
     }
     this.running = undefined;
   }
@@ -254,33 +288,74 @@ export class FileQueueJournal implements QueueJournal {
       this.written = this.position(chunk) + chunk.used;
       this.bytesWritten += chunk.used;
       // looked at only now: who joined during the write is served too
-      if (chunk.needsSync) {
+      if (chunk.needsSync || this.unsynced.length + chunk.used > unsyncedBytesMax) {
         this.syncs++;
         await handle.sync();
         this.syncedBelow = this.written;
-      }
+        this.unsynced.takeAll();
+      } else this.unsynced.add(chunk);
     } catch (error) {
-      return this.fail(error, chunk.file);
+      return this.fail(error, chunk);
     }
     this.inFlight = undefined;
+    this.retries.reset();
     if (chunk.buffer.worthKeeping && this.buffers.length < 2) this.buffers.push(chunk.buffer);
     chunk.settle();
-    if (chunk.end > this.fileBytes * prepareAt) this.files.prepare();
+    // before it is needed: while the disk has no room for it, what is left of this one is for acknowledgements
+    this.files.prepare();
   }
 
-  /** Never tried again: after a failed sync the system may report the next one as good although the data is gone. */
-  private fail(cause: unknown, file: JournalFile): void {
-    const failure = new MillraceError(
-      "JOURNAL_FAILED",
-      "A write of the queues' journal failed. What was not confirmed is kept whole, once, or not at all; nothing more is taken.",
-      { domain: "external", where: file.path, hint: "Free or repair the disk, then restart.", cause },
+  /**
+   * The sync is never tried again: the system may report the next one as good although the data is gone. Nothing more is written into the
+   * file; what it surely has counts.
+   */
+  private fail(cause: unknown, chunk: WriteChunk): void {
+    const { file } = chunk;
+    this.failures++;
+    this.down = journalFailed(file.path, cause);
+    this.settings.logger.error("a write of the journal failed; going on in another file", { file: file.path, error: this.down });
+    const countsTo = Math.max(fileHeaderBytes, this.syncedBelow - file.sequence * this.fileBytes);
+    const chunks = [chunk, ...this.waiting.splice(0)];
+    this.rescue = new Rescue(
+      [...this.unsynced.takeAll(), ...chunks.map(heldBytesOf)],
+      { sequence: file.sequence, countsTo },
+      this.files,
+      this.settings.budget,
     );
-    this.failed = true;
-    this.refusal = failure;
-    this.settings.logger.error("journal failed", { file: file.path, error: failure });
-    // the chunks stay, so that what is in them can still be read
-    this.inFlight?.settle(failure);
-    for (const chunk of this.waiting) chunk.settle(failure);
+    this.inFlight = undefined;
+    for (const one of chunks) one.settle(this.down);
+  }
+
+  /** False: the journal was closed before it worked. */
+  private async goOnInNewFile(rescue: Rescue): Promise<boolean> {
+    const { files } = this;
+    const { logger } = this.settings;
+    files.mayExceed = true;
+    for (const newest = files.newest; ; ) {
+      await this.retries.pause();
+      try {
+        this.tail = await rescue.write(this.processId);
+        break;
+      } catch (error) {
+        await files.giveUpAfter(newest);
+        if (this.trouble.isNews(error)) {
+          logger.error("could not go on in another file of the journal; trying again", { directory: this.settings.directory, error });
+        }
+        if (this.refusal !== undefined) return false;
+      }
+    }
+    files.mayExceed = false;
+    const { file, offset } = this.tail;
+    this.written = this.syncedBelow = file.sequence * this.fileBytes + offset;
+    files.cutOff(rescue.cut, rescue.begin);
+    await rescue.tellTenants(this.parts.tenants);
+    files.reachedBy(file.sequence);
+    this.rescue = undefined;
+    this.down = undefined;
+    this.trouble.over();
+    this.due = true; // what was acknowledged meanwhile
+    logger.info("the journal goes on in another file; nothing that was taken is lost", { file: file.path });
+    return true;
   }
 
   private position(chunk: WriteChunk): JournalPosition {
@@ -291,8 +366,10 @@ export class FileQueueJournal implements QueueJournal {
     const chunk = this.chunkAt(position);
     const offset = position % this.fileBytes;
     if (chunk !== undefined) return decodeMessage(chunk.buffer.bytes, offset - chunk.fileOffset);
+    const held = this.rescue?.at(position);
+    if (held !== undefined) return decodeMessage(held.bytes, offset - held.fileOffset);
     const file = this.fileOf(position);
-    if (file !== undefined) return this.reader.message(file, offset, this.writtenEndOf(file));
+    if (file !== undefined) return this.parts.reader.message(file, offset, this.writtenEndOf(file));
     const damaged = this.files.damagedPathOf(Math.floor(position / this.fileBytes));
     throw corrupt(`${damaged} at byte ${offset}`, "the message could not be saved from a damaged file");
   }
@@ -321,22 +398,5 @@ export class FileQueueJournal implements QueueJournal {
     const start = file.sequence * this.fileBytes;
     assert(this.written > start, "a message that is not in memory is written");
     return Math.min(this.fileBytes, this.written - start);
-  }
-
-  private diskFull(): MillraceError {
-    return new MillraceError("JOURNAL_FULL", "The disk has no room for the queues' next messages; consuming and acknowledging go on.", {
-      domain: "external",
-      retryable: true,
-      where: this.settings.directory,
-      hint: "Free some space, or consume what is there: publishing goes on by itself then.",
-    });
-  }
-
-  private tooLarge(entryBytes: number): MillraceError {
-    const { messageBytesMax } = this.settings;
-    return new MillraceError("MESSAGE_TOO_LARGE", `A message takes ${entryBytes} bytes in the journal; that is too large.`, {
-      domain: "user",
-      hint: `At most ${messageBytesMax} bytes of content, and ${this.entryBytesMax} with address and destinations, fit into a journal file.`,
-    });
   }
 }

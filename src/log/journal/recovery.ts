@@ -1,41 +1,52 @@
-import type { File } from "../../base/fileSystem.ts";
 import type { Destination, JournalVisitor } from "../contract/queueJournal.ts";
+import { FileWindow } from "./fileWindow.ts";
 import {
   commitEntryBytes,
+  cutEntryBytes,
+  decodeCut,
   destinationBytes,
   EntryFlag,
   EntryKind,
   entryHeadBytes,
   fileHeaderBytes,
   isEntry,
-  journalIdBytes,
   messageHeadBytes,
 } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
+import { journalIdAt, ownCommit, syncedBelowAt } from "./journalMessages.ts";
 
-/** Read at once in a replay; an entry that is larger gets a buffer of its own size. */
-const chunkBytes = 1024 * 1024;
+/** A place in a file, and the checksum of the entry before it. */
+export interface ChainPlace {
+  readonly at: number;
+  readonly chain: number;
+}
 
 interface ScannedFile {
   /** Where the valid entries end. */
-  readonly end: number;
-  /** Of the last valid entry, or of the header. */
-  readonly chain: number;
+  readonly end: ChainPlace;
   /** It ends with an `end` entry. */
   readonly finished: boolean;
   readonly entries: number;
-  /** What the commits of this journal have in common, if there is one in the file. */
+  /** What the commits of this journal have in common, if there is one among the entries. */
   readonly journalId: Buffer | undefined;
+  /** According to the last commit. */
+  readonly syncedBelow: number;
 }
 
-/** Follows the chain from the file's header on, calls the visitor for each entry, and stops where the chain breaks. */
-export async function scanFile(file: JournalFile, fileBytes: number, visitor: JournalVisitor | undefined): Promise<ScannedFile> {
-  const window = new Window(await file.ready, fileBytes);
-  let here = fileHeaderBytes;
-  let chain = file.headerCrc;
+/** Follows the chain, calls the visitor for each entry, and stops where the chain breaks, or the file does not count any more. */
+export async function scanFile(
+  file: JournalFile,
+  fileBytes: number,
+  from: ChainPlace,
+  visitor: JournalVisitor | undefined,
+): Promise<ScannedFile> {
+  const countsTo = Math.min(fileBytes, file.countsTo);
+  const window = new FileWindow(await file.ready, countsTo);
+  let { at: here, chain } = from;
   let journalId: Buffer | undefined;
+  let syncedBelow = 0;
   for (let entries = 0; ; entries++) {
-    const broken = { end: here, chain, finished: false, entries, journalId };
+    const broken = { end: { at: here, chain }, finished: false, entries, journalId, syncedBelow };
     if (!window.holds(here, entryHeadBytes) && !(await window.load(here, entryHeadBytes))) return broken;
     const length = window.bytes.readUInt32LE(here - window.start);
     if (length < entryHeadBytes || window.bytes.readUInt32LE(here - window.start + 8) !== chain) return broken;
@@ -43,64 +54,62 @@ export async function scanFile(file: JournalFile, fileBytes: number, visitor: Jo
     const at = here - window.start;
     if (!isEntry(window.bytes, at, at + length)) return broken;
     chain = window.bytes.readUInt32LE(at + 4);
-    if (window.bytes[at + 12] === EntryKind.end) return { end: here + length, chain, finished: true, entries: entries + 1, journalId };
-    if (window.bytes[at + 12] === EntryKind.commit) journalId ??= journalIdAt(window.bytes, at);
+    const kind = window.bytes[at + 12];
+    if (kind === EntryKind.end) return { ...broken, end: { at: here + length, chain }, finished: true, entries: entries + 1 };
+    if (kind === EntryKind.commit) {
+      journalId ??= Buffer.from(journalIdAt(window.bytes, at));
+      syncedBelow = syncedBelowAt(window.bytes, at);
+    }
     if (visitor !== undefined) visit(window.bytes, at, length, file.sequence * fileBytes + here, visitor);
     here += length;
   }
 }
 
-const journalIdAt = (bytes: Buffer, commitAt: number): Buffer => {
-  const from = commitAt + entryHeadBytes + 12;
-  return Buffer.from(bytes.subarray(from, from + journalIdBytes));
-};
+/** How the file begins: what it says of an earlier one that failed, and what the commits of this journal have in common. */
+export async function beginOf(file: JournalFile): Promise<{ cut: ReturnType<typeof decodeCut>; journalId: Buffer | undefined }> {
+  const begin = Buffer.alloc(2 * cutEntryBytes + commitEntryBytes);
+  const handle = await file.ready;
+  const bytes = begin.subarray(0, await handle.read(begin, 0, begin.length, fileHeaderBytes));
+  let journalId: Buffer | undefined;
+  for (const at of [0, 2 * cutEntryBytes]) {
+    if (!isEntry(bytes, at, bytes.length) || bytes[at + 12] !== EntryKind.commit) continue;
+    if (bytes.readDoubleLE(at + entryHeadBytes) === file.sequence) journalId ??= Buffer.from(journalIdAt(bytes, at));
+  }
+  return { cut: decodeCut(bytes, file.sequence), journalId };
+}
 
-/**
- * Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. It must be this journal's own:
- * a message may hold what looks like one.
- */
+/** Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. */
 export async function wasSynced(file: JournalFile, fileBytes: number, brokenAt: number, journalId: Buffer): Promise<boolean> {
-  const window = new Window(await file.ready, fileBytes);
-  const lengthField = Buffer.alloc(4);
-  lengthField.writeUInt32LE(commitEntryBytes);
+  const window = new FileWindow(await file.ready, fileBytes);
   for (let here = brokenAt; await window.load(here, commitEntryBytes); here += window.loadedBytes - commitEntryBytes + 1) {
     const bytes = window.bytes.subarray(0, window.loadedBytes);
-    for (let at = bytes.indexOf(lengthField); at !== -1; at = bytes.indexOf(lengthField, at + 1)) {
-      if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length) || !journalIdAt(bytes, at).equals(journalId)) continue;
-      const sequence = bytes.readDoubleLE(at + entryHeadBytes);
-      if (sequence === file.sequence && bytes.readUInt32LE(at + entryHeadBytes + 8) > brokenAt) return true;
+    for (let from = 0; ; from++) {
+      const commit = ownCommit(bytes, from, file.sequence, journalId);
+      if (commit === undefined) break;
+      if (syncedBelowAt(bytes, commit) > brokenAt) return true;
+      from = commit;
     }
   }
   return false;
 }
 
-/** The part of a file that is in memory; it moves forward. */
-class Window {
-  bytes = Buffer.alloc(0);
-  start = 0;
-  private end = 0;
+/** The whole of it, as far as it is there. */
+export async function readWhole(file: JournalFile, fileBytes: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(Math.min(fileBytes, file.countsTo));
+  const handle = await file.ready;
+  return bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0));
+}
 
-  constructor(
-    private readonly handle: File,
-    private readonly fileBytes: number,
-  ) {}
-
-  get loadedBytes(): number {
-    return this.end - this.start;
-  }
-
-  holds(offset: number, length: number): boolean {
-    return offset + length <= this.end;
-  }
-
-  /** False: the file is shorter. */
-  async load(offset: number, length: number): Promise<boolean> {
-    if (length > this.fileBytes - offset) return false;
-    const size = Math.min(Math.max(chunkBytes, length), this.fileBytes - offset);
-    if (size > this.bytes.length) this.bytes = Buffer.allocUnsafe(size);
-    this.start = offset;
-    this.end = offset + (await this.handle.read(this.bytes, 0, size, offset));
-    return this.holds(offset, length);
+/**
+ * Writes again what a process before this one may have written without a sync that worked: after one that failed, the pages may be in
+ * memory only and count as clean, so that a sync alone would not write them.
+ */
+export async function writeAgain(file: JournalFile, from: number, to: number): Promise<void> {
+  const handle = await file.ready;
+  const bytes = Buffer.allocUnsafeSlow(Math.min(1024 * 1024, to - from));
+  for (let at = from; at < to; at += bytes.length) {
+    const read = await handle.read(bytes, 0, Math.min(bytes.length, to - at), at);
+    await handle.write(bytes, 0, read, at);
   }
 }
 

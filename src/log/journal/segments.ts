@@ -31,6 +31,8 @@ export class Segments {
   private list: Segment[] = [];
   private readonly bySerial = new Map<number, { readonly segment: Segment; readonly source: ReadSource }>();
   private nextSerial = 1;
+  /** Named, but not surely: nobody knows them, and at a start they would bring back what is gone by then. */
+  private readonly strays = new Set<string>();
   private readonly handles: HandleCache;
 
   private constructor(
@@ -155,8 +157,10 @@ export class Segments {
     const file = path.join(this.directory, segmentFileName(name));
     try {
       const header = await writeSegment(handle, items).finally(() => handle.close());
+      this.strays.add(file);
       await this.fileSystem.rename(making, file);
       await this.fileSystem.syncDirectory(this.directory);
+      this.strays.delete(file);
       const segment = new Segment(this.nextSerial++, name, file, header);
       this.add(segment);
       return segment;
@@ -168,6 +172,7 @@ export class Segments {
 
   /** Durable from then on: which items are gone. */
   async saveDead(): Promise<void> {
+    await this.removeStrays();
     const changed = this.list.filter((segment) => segment.deadCount > segment.savedDeadCount);
     if (changed.length === 0) return;
     const making = path.join(this.directory, deadMakingName);
@@ -186,6 +191,13 @@ export class Segments {
       segment.savedDeadCount = deadCount;
     }
     await this.fileSystem.syncDirectory(this.directory);
+  }
+
+  private async removeStrays(): Promise<void> {
+    if (this.strays.size === 0) return;
+    for (const file of this.strays) if ((await this.fileSystem.stat(file)) !== undefined) await this.fileSystem.removeFile(file);
+    await this.fileSystem.syncDirectory(this.directory);
+    this.strays.clear();
   }
 
   /** Its items are all gone, or in a newer segment that is durable: nobody looks into it any more. */

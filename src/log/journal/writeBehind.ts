@@ -1,9 +1,11 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/logger.ts";
+import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { JournalTenants } from "../contract/queueJournal.ts";
+import { isDiskFull } from "./diskRoom.ts";
 import { EntryKind, entryHeadBytes, isEntry } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
-import { isDiskFull, type JournalFiles } from "./journalFiles.ts";
+import type { JournalFiles } from "./journalFiles.ts";
 import { destinationOf, messagesOf } from "./journalMessages.ts";
 import { ordinalOf, type Segment, serialOf } from "./segment.ts";
 import type { Segments } from "./segments.ts";
@@ -25,6 +27,7 @@ export class WriteBehind {
   stopped: Promise<void> = Promise.resolve();
   private running = false;
   private stopping = false;
+  private readonly trouble = new RepeatedTrouble();
   /** Replaced and not removed yet: in this order, and before anything else. */
   private readonly retired: Segment[] = [];
 
@@ -67,17 +70,18 @@ export class WriteBehind {
         try {
           await this.files.hold();
           await job();
-          this.files.foundRoom("segment");
+          this.files.room.found("segment");
         } finally {
           this.files.letGo();
         }
       }
-      this.files.foundRoom("segment"); // what needed it may be consumed
+      this.files.room.found("segment"); // what needed it may be consumed
+      if (this.trouble.over()) this.logger.info("what lives in the journal is moved again, or gone");
       this.running = false;
     } catch (error) {
       // without room for the segment there is soon none in the journal either
-      if (isDiskFull(error)) this.files.foundFull("segment", error);
-      this.logger.warn("could not move what lives in the journal; trying again", { error });
+      if (isDiskFull(error)) this.files.room.lacks("segment", error);
+      if (this.trouble.isNews(error)) this.logger.warn("could not move what lives in the journal; trying again", { error });
       this.clock.after(retryAfterMs, () => {
         this.stopped = this.work();
       });
@@ -101,7 +105,7 @@ export class WriteBehind {
     const slice = new Slice();
     const items = new LivingItems();
     let damaged = false;
-    const messages = messagesOf(bytes, file.headerCrc, (at) => {
+    const messages = messagesOf(bytes, this.files.identityOf(file), (at) => {
       damaged = true;
       this.logger.error("an entry of the journal is damaged; what else is in its file is saved", { file: file.path, position: at });
     });
@@ -126,7 +130,7 @@ export class WriteBehind {
 
   private readWhole(file: JournalFile): Promise<Buffer> {
     return file.use(async (handle) => {
-      const bytes = Buffer.allocUnsafeSlow(this.files.fileBytes);
+      const bytes = Buffer.allocUnsafeSlow(Math.min(this.files.fileBytes, file.countsTo));
       return bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0));
     });
   }

@@ -3,7 +3,16 @@ import { crc32cRange } from "../../base/crc32c.ts";
 import type { MillraceError } from "../../base/errors.ts";
 import type { Receipt } from "../../record/receipt.ts";
 import type { Destination, JournalMessage } from "../contract/queueJournal.ts";
-import { commitEntryBytes, destinationBytes, EntryFlag, EntryKind, entryHeadBytes, messageHeadBytes } from "./format.ts";
+import {
+  type Cut,
+  commitEntryBytes,
+  cutEntryBytes,
+  destinationBytes,
+  EntryFlag,
+  EntryKind,
+  entryHeadBytes,
+  messageHeadBytes,
+} from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 
 /** Room of a write buffer that is kept for the next one; larger ones, of a burst, are let go. */
@@ -38,6 +47,8 @@ export class WriteBuffer {
 export class WriteChunk {
   used = 0;
   needsSync = false;
+  /** Its `commit` is in it. */
+  committed = false;
   private readonly receipts: Receipt[] = [];
   private lastReceipt: Receipt | undefined;
 
@@ -51,6 +62,11 @@ export class WriteChunk {
 
   get end(): number {
     return this.fileOffset + this.used;
+  }
+
+  /** What is in it so far. */
+  get written(): Buffer {
+    return this.buffer.bytes.subarray(0, this.used);
   }
 
   /** Of the last entry, to be continued by the next chunk. */
@@ -116,12 +132,32 @@ export class WriteChunk {
 
   /** The first of each write. */
   commit(syncedBelow: number, processId: Uint8Array): void {
+    this.committed = true;
     const start = this.reserve(commitEntryBytes);
     this.head(start, EntryKind.commit);
     this.buffer.view.setFloat64(start + entryHeadBytes, this.file.sequence, true);
     this.buffer.view.setUint32(start + entryHeadBytes + 8, syncedBelow, true);
     this.buffer.bytes.set(processId, start + entryHeadBytes + 12);
     this.seal(start, commitEntryBytes);
+  }
+
+  /** Begins a file that takes the place of one that failed. */
+  cut({ sequence, countsTo }: Cut): void {
+    for (let times = 0; times < 2; times++) {
+      const start = this.reserve(cutEntryBytes);
+      this.head(start, EntryKind.cut);
+      this.buffer.view.setFloat64(start + entryHeadBytes, this.file.sequence, true);
+      this.buffer.view.setFloat64(start + entryHeadBytes + 8, sequence, true);
+      this.buffer.view.setUint32(start + entryHeadBytes + 16, countsTo, true);
+      this.seal(start, cutEntryBytes);
+    }
+  }
+
+  /** An entry that another file was to hold, linked into this one's chain. */
+  again(from: Buffer, at: number, length: number): void {
+    const start = this.reserve(length);
+    this.buffer.bytes.set(from.subarray(at, at + length), start);
+    this.seal(start, length);
   }
 
   finishFile(): void {

@@ -3,57 +3,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { ByteBudget } from "../../../src/base/byteBudget.ts";
-import { systemClock } from "../../../src/base/clock.ts";
 import { crc32cRange } from "../../../src/base/crc32c.ts";
-import type { MillraceError } from "../../../src/base/errors.ts";
-import type { FileSystem } from "../../../src/base/fileSystem.ts";
-import { silentLogger } from "../../../src/base/logger.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
 import { commitEntryBytes, EntryKind, fileHeaderBytes } from "../../../src/log/journal/format.ts";
-import { openJournal } from "../../../src/log/journal/openJournal.ts";
-import { Receipt } from "../../../src/record/receipt.ts";
 import { bundleChild } from "../../support/bundleChild.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
-import { Replayed } from "./journalModel.ts";
+import { append, fileBytes, type Opened, open, patch, settled } from "./opened.ts";
 
-const fileBytes = 8192;
 const firstFile = "/journal/000000000001.journal";
-
-interface Opened {
-  readonly journal: QueueJournal;
-  readonly replayed: Replayed;
-  readonly budget: ByteBudget;
-}
-
-async function open(fileSystem: FileSystem, directory = "/journal", bytes = fileBytes): Promise<Opened> {
-  const replayed = new Replayed();
-  const budget = new ByteBudget("journal", 1024 * 1024);
-  const settings = { clock: systemClock, logger: silentLogger, budget, messageBytesMax: 100_000, fileBytes: bytes, bytesMax: 2 ** 40 };
-  return { journal: await openJournal({ fileSystem, directory, ...settings }, replayed), replayed, budget };
-}
-
-/** Of queue 1. */
-function append(journal: QueueJournal, offset: number, content: string | Buffer, receipt?: Receipt, persistent = true): number {
-  const message = {
-    address: Buffer.of(1, 65, 1, 66),
-    contentFormat: 1,
-    content: Buffer.from(content as string),
-    persistent,
-    dedupeId: undefined,
-    timestamp: 1,
-  } as const;
-  return journal.append(message, [{ queue: 1, offset }], 1, receipt);
-}
-
-function settled(join: (receipt: Receipt) => void): Promise<MillraceError | undefined> {
-  return new Promise((resolve) => {
-    const receipt = new Receipt(resolve);
-    join(receipt);
-    receipt.seal();
-  });
-}
 
 async function isRefused(journal: QueueJournal): Promise<boolean> {
   try {
@@ -62,13 +20,6 @@ async function isRefused(journal: QueueJournal): Promise<boolean> {
   } catch {
     return true;
   }
-}
-
-async function patch(fs: FileSystem, file: string, at: number, bytes: Buffer): Promise<void> {
-  const handle = await fs.open(file, "write");
-  await handle.write(bytes, 0, bytes.length, at);
-  await handle.sync();
-  await handle.close();
 }
 
 describe("queue journal", () => {
@@ -151,29 +102,89 @@ describe("queue journal", () => {
   });
 
   test.each(["write", "sync"] as const)(
-    "after a failed %s nothing is confirmed or taken any more, what is there can be read",
+    "after a failed %s who waits is told and nothing is taken; then it goes on in another file with all that was taken",
     async (op) => {
       const fs = new SimulatedFileSystem({ seed: 5 });
-      const { journal, budget } = await open(fs);
+      const { journal, budget, moves, said } = await open(fs);
       const kept = append(journal, 0, "kept");
       await journal.sync();
-      fs.failNext({ op, code: "EIO" });
-      const syncs = fs.syncs.file;
-      const lost: number[] = [];
-      expect(await settled((receipt) => lost.push(append(journal, 1, "lost", receipt)))).toMatchObject({ code: "JOURNAL_FAILED" });
+      fs.failNext({ op, code: "EIO", path: ".journal", times: Number.POSITIVE_INFINITY });
+      const flown: number[] = [];
+      expect(await settled((receipt) => flown.push(append(journal, 1, "in flight", receipt)))).toMatchObject({
+        code: "JOURNAL_FAILED",
+        retryable: true,
+      });
+      expect(journal.stats).toMatchObject({ refused: "JOURNAL_FAILED", failures: 1 });
       expect(() => append(journal, 2, "refused")).toThrow(expect.objectContaining({ code: "JOURNAL_FAILED" }) as Error);
-      expect(await settled((receipt) => journal.joinPending(lost[0] as number, receipt))).toMatchObject({ code: "JOURNAL_FAILED" });
+      expect(await settled((receipt) => journal.joinPending(flown[0] as number, receipt))).toMatchObject({ code: "JOURNAL_FAILED" });
       await expect(journal.sync()).rejects.toMatchObject({ code: "JOURNAL_FAILED" });
       expect((await journal.read(kept)).content.toString()).toBe("kept");
-      expect((await journal.read(lost[0] as number)).content.toString()).toBe("lost");
+      expect((await journal.read(flown[0] as number)).content.toString()).toBe("in flight");
       expect(budget.used).toBe(0);
-      await journal.close();
-      expect(fs.syncs.file, "never synced again").toBe(syncs);
-      const { replayed } = await open(fs.crash());
-      expect(replayed.live.has("1/0")).toBe(true);
-      expect(replayed.live.has("1/2")).toBe(false);
+      journal.acknowledge(1, 0, kept);
+      fs.heal();
+      while (journal.stats.refused !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(said).toContain("the journal goes on in another file; nothing that was taken is lost");
+      const [from, to] = moves.get("1/1") as [number, number];
+      expect(from).toBe(flown[0]);
+      expect((await journal.read(to)).content.toString()).toBe("in flight");
+      append(journal, 3, "after");
+      await journal.sync();
+      expect(budget.used).toBe(0);
+      const again = await open(fs.crash());
+      expect([...again.replayed.live.keys()]).toEqual(["1/1", "1/3"]);
+      expect(again.said).toEqual([]);
     },
   );
+
+  test("a journal that is closed while the disk refuses ends, with what was confirmed, and the next start goes on", async () => {
+    const fs = new SimulatedFileSystem({ seed: 5 });
+    const { journal } = await open(fs);
+    append(journal, 0, "kept");
+    await journal.sync();
+    fs.failNext({ op: "sync", code: "EIO", times: Number.POSITIVE_INFINITY });
+    expect(await settled((receipt) => append(journal, 1, "in flight", receipt))).toMatchObject({ code: "JOURNAL_FAILED" });
+    await journal.close();
+    fs.heal();
+    const { replayed, said, journal: next } = await open(fs.crash());
+    expect(replayed.live.has("1/0")).toBe(true);
+    expect(said).toEqual([]);
+    expect(await settled((receipt) => append(next, 5, "after", receipt))).toBeUndefined();
+  });
+
+  test("a file that cannot be made is tried again: publishing stops before it is needed, and goes on by itself", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal, said } = await open(fs);
+    fs.failNext({ op: "sync", path: ".spare", code: "EIO", times: 3 });
+    const position = append(journal, 0, "first");
+    await journal.sync();
+    while (journal.stats.refused === undefined) await new Promise((resolve) => setImmediate(resolve));
+    expect(() => append(journal, 1, "refused")).toThrow(expect.objectContaining({ code: "JOURNAL_FAILED", retryable: true }) as Error);
+    journal.acknowledge(1, 0, position);
+    await journal.sync();
+    while (journal.stats.refused !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(said.slice(-1)).toEqual(["there is room on the disk again: queues take messages"]);
+    expect(journal.stats).toMatchObject({ failures: 0, files: 2 });
+  });
+
+  test("on a full disk there is room for the acknowledgements of everything", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    const { journal } = await open(fs);
+    const positions = [append(journal, 0, "")];
+    await journal.sync();
+    while ((await fs.list("/journal")).length < 2) await new Promise((resolve) => setImmediate(resolve));
+    fs.limitDisk(2 * fileBytes);
+    while (journal.stats.refused === undefined) {
+      positions.push(append(journal, positions.length, ""));
+      await journal.sync();
+    }
+    expect(positions.length).toBeGreaterThan(40);
+    for (const [offset, position] of positions.entries()) {
+      journal.acknowledge(1, offset, position);
+      await journal.sync();
+    }
+    expect((await open(fs.crash())).replayed.live.size).toBe(0);
+  });
 
   test("while the disk is full messages are refused, acknowledgements are kept, and then it goes on by itself", async () => {
     const fs = new SimulatedFileSystem({ seed: 1 });
@@ -223,35 +234,6 @@ describe("queue journal", () => {
     expect(await outcomes.at(-1)).toMatchObject({ code: "JOURNAL_FAILED" });
   });
 
-  test("damage in an earlier file is an error with file and position, in the last file the end is cut", async () => {
-    const fs = new SimulatedFileSystem({ seed: 1 });
-    const { journal } = await open(fs);
-    const positions = Array.from({ length: 20 }, (_, n) => append(journal, n, "x".repeat(600)));
-    await journal.close();
-    const last = positions.at(-1) as number;
-    await patch(fs, `/journal/00000000000${Math.floor(last / fileBytes)}.journal`, (last % fileBytes) + 50, Buffer.from("!"));
-    const cut = await open(fs);
-    expect(cut.replayed.live.size).toBe(19);
-    await cut.journal.close();
-    const third = positions[3] as number;
-    await patch(fs, firstFile, (third % fileBytes) + 50, Buffer.from("!"));
-    await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${firstFile} at byte ${third % fileBytes}` });
-  });
-
-  test("damage in the last file, in what was synced before later writes, is no torn end", async () => {
-    const fs = new SimulatedFileSystem({ seed: 1 });
-    const { journal } = await open(fs);
-    const positions: number[] = [];
-    for (let n = 0; n < 4; n++) {
-      positions.push(append(journal, n, "x".repeat(100)));
-      await journal.sync();
-    }
-    await journal.close();
-    const where = (positions[1] as number) % fileBytes;
-    await patch(fs, firstFile, where + 50, Buffer.from("!"));
-    await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${firstFile} at byte ${where}` });
-  });
-
   test("a torn end is no damage because a message in it looks like the journal's own commit", async () => {
     const fs = new SimulatedFileSystem({ seed: 1 });
     const { journal } = await open(fs);
@@ -286,7 +268,10 @@ describe("queue journal", () => {
   test("a newer journal is refused", async () => {
     const fs = new SimulatedFileSystem({ seed: 1 });
     await (await open(fs)).journal.close();
-    await patch(fs, firstFile, 8, Buffer.of(2));
+    const header = (await fs.readFile(firstFile)).subarray(0, fileHeaderBytes);
+    header[8] = 2;
+    header.writeUInt32LE(crc32cRange(header, 0, 24), 24);
+    await patch(fs, firstFile, 0, header);
     await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_TOO_NEW" });
   });
 
@@ -313,7 +298,7 @@ describe("queue journal", () => {
     await first.journal.close();
     const second = await open(fs, "/journal", fileBytes * 2);
     expect((await second.journal.read(position)).content.toString()).toBe("hello");
-    expect(second.journal.stats.bytes).toBe(fileBytes);
+    expect(second.journal.stats.bytes).toBe(second.journal.stats.files * fileBytes);
   });
 });
 

@@ -1,19 +1,29 @@
+import { expect } from "vitest";
 import { ByteBudget } from "../../../src/base/byteBudget.ts";
 import type { Clock, Timer } from "../../../src/base/clock.ts";
-import { silentLogger } from "../../../src/base/logger.ts";
+import { type Logger, silentLogger } from "../../../src/base/logger.ts";
 import { Random } from "../../../src/base/random.ts";
 import type { JournalTenants, JournalVisitor, QueueJournal } from "../../../src/log/contract/queueJournal.ts";
+import { cutEntryBytes, decodeCut, fileHeaderBytes } from "../../../src/log/journal/format.ts";
 import { openJournal } from "../../../src/log/journal/openJournal.ts";
 import { parseSegmentFileName } from "../../../src/log/journal/segmentFormat.ts";
 import { Address } from "../../../src/record/address.ts";
 import { Receipt } from "../../../src/record/receipt.ts";
-import { SimulatedFileSystem, type SyncKind } from "../../support/simulatedFileSystem.ts";
+import { type Fault, SimulatedFileSystem, type SyncKind } from "../../support/simulatedFileSystem.ts";
 import { copyKey, judge, type ModelMessage, Replayed } from "./journalModel.ts";
 
 const fileBytes = 4096;
 /** A life has one of these: with many files none of them is emptied, they become free by themselves. */
 const filesMax = [3, 4, 4, 40];
 const address = new Address("orders", "eu.new");
+const emptyMessage = {
+  address: address.encoded,
+  contentFormat: 1,
+  content: Buffer.alloc(0),
+  persistent: true,
+  dedupeId: undefined,
+  timestamp: 0,
+} as const;
 
 /** Time passes with the turns of the loop; after `stop` it stands still. */
 class TurnClock implements Clock {
@@ -47,7 +57,22 @@ class TurnClock implements Clock {
   }
 }
 
-export type IgnoreSync = (path: string, kind: SyncKind, lastNameChange: string, opening: boolean) => boolean;
+/** @param down a write failed, and the journal has not gone on yet */
+export type IgnoreSync = (path: string, kind: SyncKind, lastNameChange: string, opening: boolean, down: boolean) => boolean;
+
+/** A disk that refuses now and then, a few times in a row. */
+const faults: readonly Omit<Fault, "times">[] = [
+  { op: "write", path: ".journal", code: "EIO" },
+  { op: "sync", path: ".journal", code: "EIO" },
+  { op: "sync", path: ".journal", code: "EIO" },
+  { op: "write", path: "next.spare", code: "ENOSPC" },
+  { op: "sync", path: "next.spare", code: "EIO" },
+  { op: "rename", path: "/journal", code: "EIO" },
+  { op: "removeFile", path: "/journal", code: "EIO" },
+  { op: "syncDirectory", path: "/journal", code: "EIO" },
+  { op: "write", path: "-making", code: "ENOSPC" },
+  { op: "sync", path: "-making", code: "EIO" },
+];
 
 /** What must have happened at least once in all lives together. */
 export type Branch = keyof typeof noBranches;
@@ -63,6 +88,25 @@ export const noBranches = {
   "a restart that finds a segment in the making": 0,
 };
 
+/** And in those with a disk that refuses. */
+export const noFaultBranches = {
+  "a write or sync failed": 0,
+  "going on failed too": 0,
+  "the journal went on in another file": 0,
+  "an end while the journal was down": 0,
+  "a publish refused while it was down": 0,
+  "a publish refused while the disk was full": 0,
+  "a place told after a failure": 0,
+  "the place of an id told after a failure": 0,
+  "a message confirmed again after its publish failed": 0,
+  "a restart that finds a cut": 0,
+  "a restart that finds a file that was begun and given up": 0,
+  "a restart that finds a gap where files were given up": 0,
+  "a restart that finds a cut whose failed file was used again": 0,
+  "a file made at a later try": 0,
+};
+export type FaultBranch = keyof typeof noFaultBranches;
+
 /** One journal from its first start on through crashes, kills and closings, on a simulated disk. */
 export class JournalLife {
   private readonly random: Random;
@@ -76,16 +120,26 @@ export class JournalLife {
   /** What settles after the end of a process is not heard. */
   private process = 0;
   readonly met: Record<Branch, number> = { ...noBranches };
+  readonly metFaults: Record<FaultBranch, number> = { ...noFaultBranches };
+  private down = false;
+  private readonly damageSaid: string[] = [];
   private segmentsSeen: string[] = [];
+  private readonly failed = new Set<ModelMessage>();
 
   constructor(
     private readonly seed: number,
-    ignoreSync?: IgnoreSync,
+    /** `diesAtRename`: every process dies with power when a file is about to be used again, best after a list of what is gone. */
+    private readonly options: { readonly ignoreSync?: IgnoreSync; readonly faulty?: boolean; readonly diesAtRename?: boolean } = {},
   ) {
+    const { ignoreSync } = options;
     this.random = new Random(seed);
     this.filesMax = this.random.pick(filesMax);
-    const ignore = ignoreSync && ((path: string, kind: SyncKind, change: string) => ignoreSync(path, kind, change, this.opening));
-    this.fs = new SimulatedFileSystem(ignore === undefined ? { seed } : { seed, ignoreSync: ignore });
+    const ignore =
+      ignoreSync && ((path: string, kind: SyncKind, change: string) => ignoreSync(path, kind, change, this.opening, this.down));
+    const forgottenStaysCached = seed % 2 === 0;
+    this.fs = new SimulatedFileSystem(
+      ignore === undefined ? { seed, forgottenStaysCached } : { seed, forgottenStaysCached, ignoreSync: ignore },
+    );
   }
 
   /** @returns what went wrong, if anything */
@@ -97,11 +151,35 @@ export class JournalLife {
     return undefined;
   }
 
+  /** What a dead process still says is not heard. */
+  private logger(): Logger {
+    const process = this.process;
+    const heard =
+      (hear: (text: string) => void): Logger["error"] =>
+      (text) => {
+        if (process === this.process) hear(text);
+      };
+    return {
+      ...silentLogger,
+      error: heard((text) => {
+        if (text.startsWith("a write of the journal failed")) this.sawFault("a write or sync failed", (this.down = true));
+        else if (text.startsWith("could not go on")) this.sawFault("going on failed too");
+        else if (/damaged|missing/.test(text)) this.damageSaid.push(text);
+      }),
+      info: heard((text) => {
+        if (text.startsWith("the journal goes on")) this.sawFault("the journal went on in another file", !(this.down = false));
+      }),
+      warn: heard((text) => {
+        if (text.startsWith("could not make the next file")) this.sawFault("a file made at a later try");
+      }),
+    };
+  }
+
   private open(visitor: JournalVisitor): Promise<QueueJournal> {
     const budget = new ByteBudget("journal", 1024 * 1024);
     const settings = {
       clock: this.clock,
-      logger: silentLogger,
+      logger: this.logger(),
       budget,
       messageBytesMax: 100_000,
       fileBytes,
@@ -128,18 +206,26 @@ export class JournalLife {
     } catch (error) {
       return String(error);
     }
+    if (this.damageSaid.length > 0) return `the start says: ${this.damageSaid[0]}`;
     this.opening = false;
     const wrong = this.replayed(journal, replayed) ?? (await this.readAll(journal));
     if (wrong !== undefined) return wrong;
-    const death = this.random.below(3) === 0 ? this.deathAtRename() : new Promise<never>(() => undefined);
-    for (let steps = this.random.below(60); steps > 0; steps--) {
+    const death = this.options.diesAtRename || this.random.below(3) === 0 ? this.deathAtRename() : new Promise<never>(() => undefined);
+    for (let steps = this.random.below(this.options.diesAtRename ? 200 : 60); steps > 0; steps--) {
       const failure = await Promise.race([this.step(journal), death]);
       if (failure === "dead") return this.end("power");
       if (failure !== undefined) return failure;
     }
+    this.sawFault("an end while the journal was down", this.down);
     if (this.random.below(5) === 0) {
-      if ((await Promise.race([journal.close(), death])) === "dead") return this.end("power");
-      for (const message of this.messages) this.durable(message, new Set(message.live.keys()));
+      const closed = journal.close().then(
+        () => journal.stats.failures === 0,
+        () => false,
+      );
+      const outcome = await Promise.race([closed, death]);
+      if (outcome === "dead") return this.end("power");
+      // after a failure it may have given up what nobody was promised
+      if (outcome) for (const message of this.messages) this.durable(message, new Set(message.live.keys()));
     }
     return this.end();
   }
@@ -154,7 +240,7 @@ export class JournalLife {
         await rename(from, to);
         if (fs !== this.fs) return;
         if (from.endsWith(".dead-making")) listed = true;
-        if (!from.endsWith(".journal") || this.random.below(listed ? 1 : 6) > 0) return;
+        if (!from.endsWith(".journal") || this.random.below(listed ? 1 : this.options.diesAtRename ? 1000 : 6) > 0) return;
         resolve("dead");
         await new Promise<never>(() => undefined);
       };
@@ -191,11 +277,30 @@ export class JournalLife {
     saw("a file's content moved to a segment", segments.length > 0);
     saw("a segment removed", missed.length > 0);
     this.segmentsSeen = names.filter((name) => name.endsWith(".segment"));
+    await this.lookAtCuts([...files].sort((a, b) => a - b));
+  }
+
+  private async lookAtCuts(files: readonly number[]): Promise<void> {
+    for (const by of files) {
+      const bytes = await this.fs.readFile(`/journal/${String(by).padStart(12, "0")}.journal`);
+      const cut = decodeCut(bytes.subarray(fileHeaderBytes, fileHeaderBytes + 2 * cutEntryBytes), by);
+      if (cut === undefined) continue;
+      const between = files.filter((file) => file > cut.sequence && file < by);
+      this.sawFault("a restart that finds a cut");
+      this.sawFault("a restart that finds a file that was begun and given up", between.length > 0);
+      this.sawFault("a restart that finds a gap where files were given up", between.length < by - cut.sequence - 1);
+      this.sawFault("a restart that finds a cut whose failed file was used again", !files.includes(cut.sequence));
+    }
+  }
+
+  private sawFault(branch: FaultBranch, seen = true): void {
+    if (seen) this.metFaults[branch]++;
   }
 
   private end(how: "power" | "any" = "any"): undefined {
     this.clock.stop();
     this.clock = new TurnClock();
+    this.down = false;
     this.fs = how === "any" && this.random.below(3) === 0 ? this.fs.kill() : this.fs.crash();
   }
 
@@ -224,6 +329,9 @@ export class JournalLife {
   }
 
   private async step(journal: QueueJournal): Promise<string | undefined> {
+    if (this.options.faulty && this.random.below(12) === 0) {
+      this.fs.failNext({ ...this.random.pick(faults), times: 1 + this.random.below(this.random.pick([1, 2, 5])) });
+    }
     const kind = this.random.below(20);
     if (kind < 9) for (let count = 1 + this.random.below(3); count > 0; count--) this.append(journal);
     else if (kind < 14) for (let count = 1 + this.random.below(6); count > 0; count--) this.acknowledge(journal);
@@ -240,6 +348,14 @@ export class JournalLife {
   }
 
   private append(journal: QueueJournal): void {
+    const refused = journal.stats.refused;
+    if (refused !== undefined) {
+      this.sawFault(refused === "JOURNAL_FULL" ? "a publish refused while the disk was full" : "a publish refused while it was down");
+      expect(() => journal.append(emptyMessage, [{ queue: 1, offset: 0 }], 1, undefined)).toThrow(
+        expect.objectContaining({ code: refused, retryable: true }) as Error,
+      );
+      return;
+    }
     const queues = new Set(Array.from({ length: 1 + this.random.below(3) }, () => 1 + this.random.below(4)));
     const destinations = Array.from(queues, (queue) => {
       const offset = this.nextOffset.get(queue) ?? 0;
@@ -263,9 +379,12 @@ export class JournalLife {
       goneForSure: new Set(),
       remembered: new Map(),
     };
-    const receipt = this.receipt(() => {
-      message.confirmed = true;
-    });
+    const receipt = this.receipt(
+      () => {
+        message.confirmed = true;
+      },
+      () => this.failed.add(message),
+    );
     const pins = destinations.length * (remembers ? 2 : 1);
     const input = { address: address.encoded, contentFormat: 1, content, persistent, dedupeId, timestamp: 1e12 + id } as const;
     message.position = journal.append(input, destinations, pins, receipt);
@@ -296,6 +415,7 @@ export class JournalLife {
   }
 
   private drop(journal: QueueJournal): void {
+    if (journal.stats.refused === "JOURNAL_FAILED" && this.down) return;
     const queue = 1 + this.random.below(4);
     const below = this.nextOffset.get(queue) ?? 0;
     const dropped: [ModelMessage, string][] = [];
@@ -325,7 +445,11 @@ export class JournalLife {
 
   private async sync(journal: QueueJournal): Promise<void> {
     const before = this.messages.map((message) => [message, new Set(message.live.keys())] as const);
-    await journal.sync();
+    try {
+      await journal.sync();
+    } catch {
+      return;
+    }
     for (const [message, live] of before) this.durable(message, live);
   }
 
@@ -338,9 +462,10 @@ export class JournalLife {
     const message = this.someLive();
     if (message === undefined) return;
     const receipt = this.receipt(() => {
+      this.sawFault("a message confirmed again after its publish failed", this.failed.delete(message));
       message.confirmed = true;
     });
-    journal.joinPending(message.position, receipt);
+    journal.joinPending(this.random.pick([...message.live.values()]), receipt);
     receipt.seal();
   }
 
@@ -356,16 +481,22 @@ export class JournalLife {
       remembers: (queue, id, position) => current(findId(queue, id, position) !== undefined),
       moved: (queue, offset, from, to) => {
         const live = find(queue, offset)?.live;
+        if (process === this.process) this.sawFault("a place told after a failure", to >= 0);
         return current(live?.get(copyKey({ queue, offset })) === from && live.set(copyKey({ queue, offset }), to) !== undefined);
       },
-      idMoved: (queue, id, from, to) => current(findId(queue, id, from)?.remembered.set(queue, to) !== undefined),
+      idMoved: (queue, id, from, to) => {
+        if (process === this.process) this.sawFault("the place of an id told after a failure", to >= 0);
+        return current(findId(queue, id, from)?.remembered.set(queue, to) !== undefined);
+      },
     };
   }
 
-  private receipt(settled: () => void): Receipt {
+  private receipt(settled: () => void, failed: () => void = () => undefined): Receipt {
     const process = this.process;
     return new Receipt((failure) => {
-      if (failure === undefined && process === this.process) settled();
+      if (process !== this.process) return;
+      if (failure === undefined) settled();
+      else failed();
     });
   }
 

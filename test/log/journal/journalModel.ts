@@ -17,7 +17,7 @@ export interface ModelMessage {
   readonly dedupeId: string | undefined;
   readonly persistent: boolean;
   readonly content: Buffer;
-  /** Where it was written first. */
+  /** Where it was written first, or found by a start. */
   position: number;
   /** Its receipt was settled, or a start has shown it. */
   confirmed: boolean;
@@ -99,8 +99,11 @@ export function judge(before: readonly ModelMessage[], replayed: Replayed): stri
   // an offset is given again after a restart, once nothing in the journal tells of it any more: the younger one counts
   const byAge = [...before].sort((a, b) => a.id - b.id);
   const byCopy = new Map(byAge.flatMap((one) => one.destinations.map((destination) => [copyKey(destination), one] as const)));
+  // what a failed write left behind has another place
+  const matchOf = (found: ReplayedMessage): ModelMessage | undefined =>
+    byPosition.get(found.position) ?? byCopy.get(copyKey(found.destinations[0] as Destination));
   for (const found of replayed.messages) {
-    const match = byPosition.get(found.position);
+    const match = matchOf(found);
     if (match === undefined) return `a message at ${found.position} that nobody published there`;
     if (!match.persistent) return `the transient message ${match.id} came back`;
     const [wanted, got] = [match, found].map(({ destinations, dedupeId }) => JSON.stringify([destinations, dedupeId]));
@@ -113,7 +116,12 @@ export function judge(before: readonly ModelMessage[], replayed: Replayed): stri
     if (!match.persistent) return `the transient message ${match.id} came back from a segment`;
     if (copy.contentBytes !== match.content.length) return `message ${match.id} came back from a segment with another size`;
   }
-  const shown = new Set<ModelMessage>(replayed.messages.map((found) => byPosition.get(found.position) as ModelMessage));
+  const shown = new Set<ModelMessage>();
+  for (const found of replayed.messages) {
+    const match = matchOf(found) as ModelMessage;
+    match.position = found.position;
+    shown.add(match);
+  }
   for (const copy of replayed.copies) shown.add(byCopy.get(copyKey(copy)) as ModelMessage);
   for (const message of before) {
     for (const key of message.destinations.map(copyKey)) {

@@ -1,0 +1,21 @@
+import { MillraceError } from "./errors.ts";
+
+/** What is tried again and again fails again and again: worth a line when it begins, when it becomes another failure, and when it is over. */
+export class RepeatedTrouble {
+  private last: string | undefined;
+
+  /** True if it is not what it was the last time. */
+  isNews(error: unknown): boolean {
+    const text = error instanceof MillraceError ? `${error.code} ${error.message}` : String(error);
+    const isNews = text !== this.last;
+    this.last = text;
+    return isNews;
+  }
+
+  /** True if there was any. */
+  over(): boolean {
+    const wasThere = this.last !== undefined;
+    this.last = undefined;
+    return wasThere;
+  }
+}

@@ -1,0 +1,80 @@
+import { isUtf8 } from "node:buffer";
+import { setTimeout as sleep } from "node:timers/promises";
+import { MillraceError } from "../base/errors.ts";
+import { nodeFileSystem } from "../base/nodeFileSystem.ts";
+import type { Flag } from "../config/settings.ts";
+import { PartitionTail, type TailStart, topicFolders } from "../log/tools/tailLog.ts";
+import type { StoredRecord } from "../record/record.ts";
+import { layoutOf } from "../server/dataDirectory.ts";
+import { readConfiguration } from "./configuration.ts";
+import { ExitCode } from "./exitCodes.ts";
+import { printData } from "./terminal.ts";
+
+export interface TailOptions {
+  readonly topic: string;
+  readonly file: string | undefined;
+  readonly flags: readonly Flag[];
+  /** undefined: all of them. */
+  readonly partition: number | undefined;
+  readonly start: TailStart;
+  /** undefined: up to the end. */
+  readonly count: number | undefined;
+  /** Waits at the end for what comes. */
+  readonly follow: boolean;
+}
+
+const followEveryMs = 200;
+
+/** A line of JSON for each record, partition after partition. */
+export async function tail({ topic, file, flags, partition, start, count, follow }: TailOptions): Promise<number> {
+  const { topics } = layoutOf(readConfiguration({ file, flags }).data);
+  if ((await nodeFileSystem.stat(topics)) === undefined) throw noData(topics);
+  const folders = await topicFolders(nodeFileSystem, topics, topic);
+  const wanted = [...folders].filter(([number]) => partition === undefined || number === partition);
+  if (wanted.length === 0) throw noPartition(topic, folders.size);
+  const tails = wanted.map(([number, folder]) => ({ number, tail: new PartitionTail(nodeFileSystem, folder, start) }));
+  let left = count ?? Number.POSITIVE_INFINITY;
+  for (;;) {
+    for (const { number, tail } of tails) {
+      if (left <= 0) return ExitCode.done;
+      await tail.read((record) => {
+        printData(lineOf(number, record));
+        return --left > 0;
+      });
+    }
+    if (!follow || left <= 0) return ExitCode.done;
+    await sleep(followEveryMs);
+  }
+}
+
+function lineOf(partition: number, { offset, timestamp, key, headers, value }: StoredRecord): string {
+  const time = new Date(timestamp);
+  return JSON.stringify({
+    partition,
+    offset,
+    timestamp: Number.isNaN(time.getTime()) ? timestamp : time.toISOString(),
+    key: shown(key),
+    headers: headers.map((header) => ({ key: header.key, value: shown(header.value) })),
+    value: shown(value),
+  });
+}
+
+/** Text as it is, other bytes as `{ "base64": ... }`. */
+function shown(bytes: Uint8Array | null): string | { readonly base64: string } | null {
+  if (bytes === null) return null;
+  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  return isUtf8(whole) ? whole.toString("utf8") : { base64: whole.toString("base64") };
+}
+
+const noData = (where: string): MillraceError =>
+  new MillraceError("DATA_UNREADABLE", "there are no topics here", {
+    domain: "user",
+    where,
+    hint: "Name the node's data directory with --data, or its file with --config.",
+  });
+
+const noPartition = (topic: string, count: number): MillraceError =>
+  new MillraceError("PARTITION_NOT_FOUND", `The topic '${topic}' has ${count} partitions, from 0 on.`, {
+    domain: "user",
+    hint: "Name one of them with --partition, or leave it out for all.",
+  });

@@ -1,0 +1,55 @@
+import type { Operation as FileOperation, SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import type { Operation, World } from "./world.ts";
+
+interface Kind {
+  readonly op: FileOperation;
+  readonly code: string;
+  readonly paths: readonly string[];
+}
+
+const kinds: readonly Kind[] = [
+  { op: "read", code: "EIO", paths: [".log", ".journal", ".segment"] },
+  { op: "readFile", code: "EIO", paths: [".index", ".timeindex", ".snapshot", ".dead"] },
+  { op: "write", code: "EIO", paths: [".log", ".log", ".journal", ".index", ".snapshot", "catalog", "topology", "-making"] },
+  { op: "write", code: "ENOSPC", paths: [".log", ".journal", ".snapshot", "catalog", "-making"] },
+  { op: "sync", code: "EIO", paths: [".log", ".log", ".journal", ".timeindex", "catalog", "topology", "-making"] },
+  { op: "syncDirectory", code: "EIO", paths: ["topics"] },
+  { op: "open", code: "EIO", paths: [".log", ".snapshot", "-making", ".segment"] },
+  { op: "truncate", code: "EIO", paths: [".log", ".index"] },
+  { op: "rename", code: "EIO", paths: ["-making", "catalog"] },
+  { op: "removeFile", code: "EIO", paths: [".log", ".snapshot", ".segment", ".dead", ".journal"] },
+];
+
+/** The disk fails, is full, and works again. */
+export class Faults {
+  constructor(
+    private readonly world: World & { troubled: boolean },
+    private readonly fileSystem: () => SimulatedFileSystem,
+  ) {}
+
+  get operations(): readonly Operation[] {
+    return [
+      { name: "a fault", weight: 2, run: () => this.arm() },
+      { name: "the disk fills up", weight: 1, run: () => this.fill() },
+      { name: "the disk works again", weight: 2, run: () => this.heal() },
+    ];
+  }
+
+  arm(): void {
+    const { random } = this.world;
+    const { op, code, paths } = random.pick(kinds);
+    this.world.troubled = true;
+    this.fileSystem().failNext({ op, code, path: random.pick(paths), times: random.pick([1, 1, 1, 5]) });
+  }
+
+  heal(): void {
+    this.fileSystem().heal();
+    this.fileSystem().limitDisk(undefined);
+  }
+
+  private fill(): void {
+    this.world.troubled = true;
+    const fileSystem = this.fileSystem();
+    fileSystem.limitDisk(fileSystem.usedBytes() + this.world.random.below(12_000));
+  }
+}

@@ -1,0 +1,147 @@
+import { ByteBudget } from "../../src/base/byteBudget.ts";
+import type { Clock } from "../../src/base/clock.ts";
+import { MillraceError } from "../../src/base/errors.ts";
+import type { FileSystem } from "../../src/base/fileSystem.ts";
+import type { LogFields, Logger } from "../../src/base/logger.ts";
+import { openBroker } from "../../src/broker/broker.ts";
+import { authSchema, brokerLimitsSchema } from "../../src/broker/config.ts";
+import type { Broker, VirtualHost } from "../../src/broker/contract.ts";
+import { Users } from "../../src/broker/users.ts";
+import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
+import type { QueueJournal } from "../../src/log/contract/queueJournal.ts";
+import { type DirectoryLock, lockDirectory } from "../../src/log/directoryLock.ts";
+import { catalogVersion } from "../../src/log/embedded/catalog.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { openJournal } from "../../src/log/journal/openJournal.ts";
+import { openKeyedStore } from "../../src/log/keyedStore.ts";
+import type { ProcessTable } from "../../src/log/processTable.ts";
+
+export const dataDirectory = "/data";
+export const topicsDirectory = `${dataDirectory}/topics`;
+export const journalDirectory = `${dataDirectory}/journal`;
+
+/** Drawn from the seed once: all processes of one run have the same configuration. */
+export interface NodeSettings {
+  readonly journalFileBytes: number;
+  readonly journalFilesMax: number;
+  readonly queueCacheBytesMax: number;
+  readonly openMax: number;
+  readonly diskReserveBytes: number;
+}
+
+export interface NodeSurroundings {
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly processes: ProcessTable;
+  readonly pause: (ms: number) => Promise<void>;
+}
+
+/** What was logged as a warning or an error, with its fields as text: whoever says that something is damaged says where. */
+export class LogLines implements Logger {
+  readonly lines: string[] = [];
+
+  debug(): void {}
+  info(): void {}
+
+  warn(message: string, fields: LogFields = {}): void {
+    this.lines.push(`${message} ${textOf(fields)}`);
+  }
+
+  error(message: string, fields: LogFields = {}): void {
+    this.lines.push(`${message} ${textOf(fields)}`);
+  }
+
+  child(): Logger {
+    return this;
+  }
+}
+
+export function textOf(value: unknown): string {
+  if (value instanceof MillraceError) return value.toText();
+  if (value instanceof Error) return value.message;
+  if (typeof value !== "object" || value === null) return String(value);
+  return Object.entries(value)
+    .map(([key, field]) => `${key}=${textOf(field)}`)
+    .join(" ");
+}
+
+const limits = brokerLimitsSchema.parse({});
+const users = new Users(authSchema.parse({}));
+const messageBytesMax = 3000;
+const segmentBytes = 3000;
+const maintenanceIntervalMs = 5000;
+
+/** What a node is without its listeners: the lock, the catalog, the log, the topology, and the broker with its journal. */
+export class SimulatedNode {
+  private constructor(
+    readonly log: EmbeddedLog,
+    readonly broker: Broker,
+    readonly journal: QueueJournal,
+    private readonly closers: readonly (() => Promise<void>)[],
+  ) {}
+
+  static async start(surroundings: NodeSurroundings, settings: NodeSettings, logger: Logger): Promise<SimulatedNode> {
+    const { fileSystem, clock, processes, pause } = surroundings;
+    const closers: (() => Promise<void>)[] = [];
+    try {
+      await fileSystem.makeDirectory(dataDirectory);
+      const lock: DirectoryLock = await lockDirectory({ fileSystem, directory: dataDirectory, processes, pause });
+      closers.unshift(() => lock.release());
+      const budget = new ByteBudget("publish", 1 << 20);
+      const store = (name: string, formatVersion: number) =>
+        openKeyedStore({ fileSystem, logger, path: `${dataDirectory}/${name}`, name, formatVersion });
+      const catalog = await store("catalog", catalogVersion);
+      closers.unshift(() => catalog.close());
+      const { openMax, diskReserveBytes } = settings;
+      const defaults = { segmentBytes, maxMessageBytes: 1 << 16 };
+      const log = await openEmbeddedLog({
+        fileSystem,
+        directory: topicsDirectory,
+        clock,
+        logger,
+        budget,
+        catalog,
+        defaults,
+        openMax,
+        diskReserveBytes,
+        maintenanceIntervalMs,
+      });
+      closers.unshift(() => log.close());
+      const topology = await store("topology", 1);
+      closers.unshift(() => topology.close());
+      const { journalFileBytes: fileBytes, journalFilesMax, queueCacheBytesMax } = settings;
+      const bytesMax = fileBytes * journalFilesMax;
+      const journalOptions = { fileSystem, clock, logger, budget, messageBytesMax, fileBytes, bytesMax, directory: journalDirectory };
+      let journal: QueueJournal | undefined;
+      const broker = await openBroker({
+        log,
+        store: topology,
+        clock,
+        logger,
+        publishBudget: budget,
+        openJournal: async (visitor) => {
+          journal = await openJournal(journalOptions, visitor);
+          return journal;
+        },
+        limits: { ...limits, queueCacheBytesMax },
+        users,
+      });
+      closers.unshift(() => broker.close());
+      return new SimulatedNode(log, broker, journal as unknown as QueueJournal, closers);
+    } catch (error) {
+      for (const close of closers) await close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  get host(): VirtualHost {
+    return this.broker.virtualHost("/") as VirtualHost;
+  }
+
+  /** In the order of the server: the broker first, the lock last. Throws the first failure, after all of it was tried. */
+  async stop(): Promise<void> {
+    const failures: unknown[] = [];
+    for (const close of this.closers) await close().catch((error: unknown) => failures.push(error));
+    if (failures.length > 0) throw failures[0];
+  }
+}
