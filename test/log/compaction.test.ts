@@ -9,7 +9,7 @@ import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded
 import { indexesFit } from "../../src/log/embedded/indexCheck.ts";
 import { baseOffsetsOf } from "../../src/log/embedded/names.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
-import { encodeBatch } from "../../src/record/batch.ts";
+import { batchPositions, encodeBatch } from "../../src/record/batch.ts";
 import { countAt } from "../../src/record/batchHeader.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
@@ -274,10 +274,15 @@ describe("a compacted topic", () => {
     await roll(run);
     const first = path.join(folderOf(run), "00000000000000000000.log");
     const bytes = await readFile(first);
-    bytes[100] = (bytes[100] as number) ^ 1;
-    await writeFile(first, bytes);
-    await run.log.maintain();
-    expect(await readFile(first)).toEqual(bytes);
+    const last = [...batchPositions(bytes)].at(-1) as number;
+    // in a record, and in offsets, which no checksum covers
+    for (const position of [100, 3, 7, last + 2, last + 7]) {
+      const flipped = Buffer.from(bytes);
+      flipped[position] = (flipped[position] as number) ^ 1;
+      await writeFile(first, flipped);
+      await run.log.maintain();
+      expect([position, await readFile(first)]).toEqual([position, flipped]);
+    }
     await run.log.close();
   });
 

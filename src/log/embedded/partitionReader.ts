@@ -208,13 +208,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   }
 
   /** Undefined: what is left in the file belongs to the segments behind it. */
-  private async readBatches(
-    file: File,
-    limit: number,
-    bytesMax: number,
-    nextBase: number,
-    goesOn: boolean,
-  ): Promise<Buffer | undefined> {
+  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number, goesOn: boolean): Promise<Buffer | undefined> {
     const available = limit - this.position;
     const bytes = Math.max(bytesMax, BATCH_HEADER_BYTES);
     let piece = await this.nextPiece.read(file, this.position, Math.min(available, bytes));

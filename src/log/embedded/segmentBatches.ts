@@ -1,7 +1,7 @@
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
-import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt } from "../../record/batchHeader.ts";
+import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
 import { logFileName } from "./names.ts";
 
@@ -9,7 +9,8 @@ const READ_BYTES = 512 * 1024;
 
 /**
  * Whole batches of a segment that is not written any more, one after the other through one buffer, each with its CRC checked; none
- * that belongs to the next segment. Bad bytes are LOG_CORRUPT.
+ * that belongs to the next segment. Bad bytes are LOG_CORRUPT, and so are batches that do not follow each other or do not reach to the
+ * next segment: no checksum covers a batch's offset, and what seems to be no part of the segment would be left out of the new one.
  *
  *     while (batches.next() || (await batches.fill() && batches.next())) use(batches.bytes, batches.at);
  */
@@ -20,18 +21,23 @@ export class SegmentBatches {
   private filled = 0;
   /** Where the buffer lies in the file. */
   private position = 0;
+  /** Where the batch before ended. */
+  private nextOffset: number;
 
   private constructor(
     private readonly name: string,
     private readonly file: File,
     private readonly fileBytes: number,
+    baseOffset: number,
     private readonly nextBase: number,
-  ) {}
+  ) {
+    this.nextOffset = baseOffset;
+  }
 
   static async open(fileSystem: FileSystem, folder: string, baseOffset: number, nextBase: number): Promise<SegmentBatches> {
     const name = path.join(folder, logFileName(baseOffset));
     const file = await fileSystem.open(name, "read");
-    return new SegmentBatches(name, file, await file.bytes(), nextBase);
+    return new SegmentBatches(name, file, await file.bytes(), baseOffset, nextBase);
   }
 
   get bytes(): Buffer {
@@ -52,6 +58,8 @@ export class SegmentBatches {
     if (at + batchBytesAt(buffer, at) > filled || baseOffsetAt(buffer, at) >= this.nextBase) return false;
     const problem = validateBatch(buffer, at, filled);
     if (problem !== undefined) throw this.corrupt(at, problem);
+    if (baseOffsetAt(buffer, at) < this.nextOffset) throw this.corrupt(at, `its offset is below ${this.nextOffset}`);
+    this.nextOffset = lastOffsetAt(buffer, at) + 1;
     this.at = at;
     this.nextAt = at + batchBytesAt(buffer, at);
     return true;
@@ -62,10 +70,10 @@ export class SegmentBatches {
     const { nextAt, filled, fileBytes } = this;
     const rest = filled - nextAt;
     const left = fileBytes - this.position - nextAt;
-    if (left === 0) return 0;
+    if (left === 0) return this.ended();
     let wanted = READ_BYTES;
     if (rest >= BATCH_HEADER_BYTES) {
-      if (baseOffsetAt(this.buffer, nextAt) >= this.nextBase) return 0;
+      if (baseOffsetAt(this.buffer, nextAt) >= this.nextBase) return this.ended();
       wanted = Math.max(wanted, batchBytesAt(this.buffer, nextAt));
     }
     if (wanted > left && rest === left) throw this.corrupt(nextAt, "it ends after the file");
@@ -81,6 +89,12 @@ export class SegmentBatches {
     this.filled = rest + read;
     if (read < length) throw this.corrupt(0, "the file ends before its size");
     return read;
+  }
+
+  private ended(): number {
+    if (this.nextOffset !== this.nextBase)
+      throw this.corrupt(this.nextAt, `offsets ${this.nextOffset} to ${this.nextBase - 1} are missing`);
+    return 0;
   }
 
   close(): Promise<void> {

@@ -84,11 +84,8 @@ async function verifySegment(
     const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at) => {
       const first = baseOffsetAt(buffer, at);
       if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
+      if (first >= (nextBase ?? Number.POSITIVE_INFINITY)) what = `offset ${first} belongs to the next segment`;
       if (what !== "") return "stop";
-      if (first >= (nextBase ?? Number.POSITIVE_INFINITY)) {
-        nextOffset = first; // no part of it: a failed write or a compaction on its way left it, and a start sees to it
-        return undefined;
-      }
       nextOffset = lastOffsetAt(buffer, at) + 1;
       batches++;
       return undefined;
@@ -100,7 +97,7 @@ async function verifySegment(
     } else if (nextBase !== undefined && !(await indexesFit(fileSystem, folder, base))) {
       problems.push({ kind: "index", file: name, position: 0, what: "its indexes do not fit" });
     }
-    return { nextOffset: Math.min(nextOffset, nextBase ?? nextOffset), bytes, batches, problems };
+    return { nextOffset, bytes, batches, problems };
   } finally {
     await file.close();
   }
