@@ -1,6 +1,6 @@
 /** What a queue's arguments ask for. An argument that would change what a queue does and is not there yet is refused, never ignored. */
 import type { SyncPolicy, TopicConfig } from "../log/contract/partitionedLog.ts";
-import { dashed, problemWith, type TopicProperty, topicProperties, topicPropertyKeys } from "../log/topicProperties.ts";
+import { dashed, problemWith, type TopicProperty, topicProperties, topicPropertyKeys } from "../log/contract/topicProperties.ts";
 import type { HeaderValue } from "../record/message.ts";
 import type { Arguments, QueueOptions } from "./contract.ts";
 import type { DedupeLimit } from "./dedupeWindow.ts";

@@ -1,6 +1,6 @@
 /** The `log` section of the configuration. */
 import { z } from "zod";
-import { type TopicProperty, topicProperties } from "./topicProperties.ts";
+import { type TopicProperty, topicProperties } from "./contract/topicProperties.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { dotted, environmentName, flagName } from "../../src/config/names.ts";
 import { nodeConfig } from "../../src/config/nodeConfig.ts";
 import { leavesOf, metaOf } from "../../src/config/schemaTree.ts";
-import { topicProperties } from "../../src/log/topicProperties.ts";
+import { topicProperties } from "../../src/log/contract/topicProperties.ts";
 
 const page = fs.readFileSync(path.resolve(import.meta.dirname, "../../docs/configuration.md"), "utf8");
 const leaves = leavesOf(nodeConfig);

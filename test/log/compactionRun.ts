@@ -53,9 +53,12 @@ function apply(to: Map<string, Json>, changes: ReadonlyMap<string, Json | null>)
   }
 }
 
-/** Where an index can be made again, or a note only spares work, nothing is lost without its sync. */
-const SPARES_WORK = /syncIndexes|PartitionFiles\.(cleaned|restFrom)/;
-const PLACE = /(replaceSegments|CleanedSegment\.\w+|Compaction\.pass|PartitionFiles\.replaced?) .*:(\d+):\d+\)/;
+/**
+ * Where an index can be made again, or a note only spares work, nothing is lost without its sync. That nothing is being replaced any more
+ * is said again at the end of the pass.
+ */
+const SPARES_WORK = /syncIndexes|PartitionFiles\.(cleaned|restFrom|replaced)/;
+const PLACE = /(replaceSegments|CleanedSegment\.\w+|Compaction\.pass|PartitionFiles\.replace) .*:(\d+):\d+\)/;
 
 /** The place in compaction that led to a call, or "". */
 export function callSite(): string {

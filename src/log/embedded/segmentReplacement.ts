@@ -4,7 +4,8 @@
  *
  *   1. `<base>.log.cleaned` and its indexes are on the disk, and so are their names
  *   2. the partition's state says, durably: replacing { base, end }
- *   3. the old indexes of `base` go, and the folder is synced: none is ever beside batches that it was not made of
+ *   3. the old indexes of `base` go, so that no reader sees them beside batches that they were not made of; should a loss of power bring
+ *      them back, step 5 puts the new ones in their place
  *   4. the log is renamed over the old one, the readers are told, and the folder is synced
  *   5. the indexes are renamed
  *   6. the other segments below `end` go, and the folder is synced
@@ -45,7 +46,6 @@ export async function replaceSegments(
   const indexes = [path.join(folder, indexFileName(base)), path.join(folder, timeIndexFileName(base))];
   if (await exists(fileSystem, log + CLEANED_SUFFIX)) {
     for (const index of indexes) if (await exists(fileSystem, index)) await fileSystem.removeFile(index);
-    await fileSystem.syncDirectory(folder);
     await fileSystem.rename(log + CLEANED_SUFFIX, log);
     readers.replaced();
     await fileSystem.syncDirectory(folder);

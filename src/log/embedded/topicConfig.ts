@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { SyncPolicy, TopicConfig } from "../contract/partitionedLog.ts";
-import { dashed, problemWith, topicProperties, topicPropertyKeys } from "../topicProperties.ts";
+import { dashed, problemWith, topicProperties, topicPropertyKeys } from "../contract/topicProperties.ts";
 
 /** AMQP's limit for names, in bytes of UTF-8. */
 const NAME_BYTES_MAX = 255;

@@ -2,7 +2,7 @@
  * The properties of a topic that Kafka has too, each in one place: by Kafka's name (the configuration and an AMQP argument have it with
  * dashes), with what may stand there, the default of a new topic, and what it is.
  */
-import { type TopicConfig, topicConfigDefaults, UNLIMITED } from "./contract/partitionedLog.ts";
+import { type TopicConfig, topicConfigDefaults, UNLIMITED } from "./partitionedLog.ts";
 
 type PropertyKey = Exclude<keyof TopicConfig, "partitions" | "sync">;
 
