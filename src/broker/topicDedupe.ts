@@ -1,5 +1,5 @@
 import type { PartitionedLog, PartitionReader } from "../log/contract/partitionedLog.ts";
-import { nextOffset, records } from "../record/batch.ts";
+import { endOffsetOf, records } from "../record/batch.ts";
 import type { DedupeLimit } from "./dedupeWindow.ts";
 import { messageIdHeader, type TopicQueue } from "./topicQueue.ts";
 
@@ -56,12 +56,13 @@ async function idsFrom(
   for (let next = from; next < end; ) {
     bytes = await reader.read(next, readBytes, bytes);
     if (bytes.length === 0) break;
-    next = nextOffset(bytes);
+    next = endOffsetOf(bytes) ?? end;
     for (const record of records(bytes)) {
       firstTimestamp = Math.min(firstTimestamp, record.timestamp);
       const id = record.headers.find((header) => header.key === messageIdHeader)?.value;
       if (id) found.push({ id: Buffer.from(id).toString(), offset: record.offset, timestamp: record.timestamp });
     }
+    next = endOffsetOf(bytes) ?? next;
     if (found.length > most * 2) found = found.slice(-most);
   }
   return { found: found.slice(-most), firstTimestamp };

@@ -40,6 +40,12 @@ export const logConfig = z.strictObject({
   minCleanableDirtyRatio: ofTopics(topicProperties.minCleanableDirtyRatio),
   messageTimestampType: oneOf(topicProperties.timestampType, ["CreateTime", "LogAppendTime"], "CreateTime"),
   diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics take nothing while the disk has less than this left"),
+  producerIdExpirationMs: whole(
+    1000,
+    Number.MAX_SAFE_INTEGER,
+    24 * 3_600_000,
+    "a Kafka producer that appended nothing to a partition for so long is forgotten there",
+  ),
   maxMessageBytes: ofTopics(topicProperties.maxMessageBytes, { min: KiB, max: 256 * MiB, default: 17 * MiB }),
   pendingBytesMax: whole(64 * KiB, 2 ** 40, 64 * MiB, "bytes published and not yet durable; above it publishers' sockets pause"),
   journalFileBytes: whole(MiB, 2 ** 31 - 1, 64 * MiB, "size of each file of the queues' journal"),

@@ -39,11 +39,11 @@ export function* batchPositions(bytes: Buffer): Generator<number> {
   }
 }
 
-/** Where to read on after these batches: their last record may have been compacted away, their last offset stays. */
-export function nextOffset(bytes: Buffer): number {
-  let last = -1;
-  for (let at = 0; at < bytes.length; at += batchBytesAt(bytes, at)) last = lastOffsetAt(bytes, at);
-  return last + 1;
+/** One past the last offset of whole batches that lie back to back; undefined if there are none. */
+export function endOffsetOf(bytes: Buffer): number | undefined {
+  let end: number | undefined;
+  for (let at = 0; at < bytes.length; at += batchBytesAt(bytes, at)) end = lastOffsetAt(bytes, at) + 1;
+  return end;
 }
 
 /** The records of all batches in a buffer, one object each; where speed counts use RecordCursor. */

@@ -88,6 +88,7 @@ async function openStores(
     catalog,
     defaults: topicDefaults(config.log),
     diskReserveBytes: config.log.diskReserveBytes,
+    producerIdExpirationMs: config.log.producerIdExpirationMs,
   });
   layers.add("the log", () => log.close());
   const topology = await store(data.topology, "topology", topologyVersion);

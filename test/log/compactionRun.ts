@@ -11,7 +11,7 @@ import { baseOffsetsOf } from "../../src/log/embedded/names.ts";
 import { OpenHandles } from "../../src/log/embedded/openHandles.ts";
 import { openPartitionReader } from "../../src/log/embedded/partitionReader.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
-import { nextOffset, records } from "../../src/record/batch.ts";
+import { endOffsetOf, records } from "../../src/record/batch.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import { changed } from "../support/changed.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
@@ -148,7 +148,7 @@ export class CompactionRun {
   /** A consumer from the start to the end, while whatever else is going on. */
   async replay(isOver: () => boolean, through?: (fileSystem: FileSystem) => FileSystem): Promise<Map<string, string>> {
     const descriptor = this.log.topic("t")?.description.partitions[0] as PartitionDescriptor;
-    const reader = through ? openPartitionReader(descriptor, through(this.fileSystem), new OpenHandles(9)) : await this.reader();
+    const reader = through ? openPartitionReader(descriptor, {}, through(this.fileSystem), new OpenHandles(9)) : await this.reader();
     const map = new Map<string, string>();
     let last = -1;
     for (let next = reader.startOffset(); !isOver() || next < reader.highWatermark(); ) {
@@ -165,7 +165,7 @@ export class CompactionRun {
         this.checkRecord(found);
         put(map, String(found.key), found.value === null ? undefined : String(found.value));
       }
-      next = nextOffset(bytes);
+      next = endOffsetOf(bytes) as number;
       if (this.random.below(3) === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     await reader.close();

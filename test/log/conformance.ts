@@ -5,8 +5,14 @@ import { readFrom, record, valuesOf } from "./support.ts";
 
 const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
 
-/** What every PartitionedLog does. `makeLog` gives an empty one; its cleaning up is its own affair (onTestFinished). */
-export function partitionedLogConformance(name: string, makeLog: () => Promise<PartitionedLog>): void {
+/** Appends the values to partition 0 of "events", in a transaction that ends so, or not at all. One transaction after the other. */
+export type Transact = (log: PartitionedLog, values: readonly string[], outcome: "commit" | "abort" | "open") => Promise<void>;
+
+/**
+ * What every PartitionedLog does. `makeLog` gives an empty one; its cleaning up is its own affair (onTestFinished).
+ * @param transact how somebody beside the portable contract writes transactions into it; without it there are none.
+ */
+export function partitionedLogConformance(name: string, makeLog: () => Promise<PartitionedLog>, transact?: Transact): void {
   const producer = { name: "pipeline:test", epoch: 0 };
 
   async function withTopic(partitions = 1): Promise<{ log: PartitionedLog; readers: PartitionReader[] }> {
@@ -180,6 +186,55 @@ export function partitionedLogConformance(name: string, makeLog: () => Promise<P
       await expect(log.append(producer, "events", 0, 0, [record("x".repeat(1000))])).rejects.toEqual(code("RECORD_TOO_LARGE"));
       await log.append(producer, "events", 0, 0, [record("x".repeat(900))]);
     });
+
+    test("without transactions every isolation sees the same", async () => {
+      const log = await makeLog();
+      const [descriptor] = (await log.createTopic("events")).partitions as [PartitionDescriptor];
+      for (let i = 0; i < 5; i++) await log.append(producer, "events", 0, i, [record(`${i}`)]);
+      const all = await log.openReader(descriptor);
+      for (const isolation of ["read_committed", "read_uncommitted"] as const) {
+        const reader = await log.openReader(descriptor, { isolation });
+        expect(reader.highWatermark()).toBe(all.highWatermark());
+        expect(await reader.read(0, 1 << 16)).toEqual(await all.read(0, 1 << 16));
+        await reader.close();
+      }
+      await all.close();
+    });
+
+    test.skipIf(transact === undefined)(
+      "who reads committed records sees a transaction when it is committed, and nothing after one that is open",
+      async () => {
+        const { log, readers } = await withTopic();
+        const write = transact as Transact;
+        const [all] = readers as [PartitionReader];
+        const reader = await log.openReader((await log.describeTopic("events"))?.partitions[0] as PartitionDescriptor, {
+          isolation: "read_committed",
+        });
+        await log.append(producer, "events", 0, 0, [record("first")]);
+        await write(log, ["a", "b"], "commit");
+        await write(log, ["not", "these"], "abort");
+        await log.append(producer, "events", 0, 1, [record("last")]);
+        const decided = reader.highWatermark();
+        expect(decided).toBe(all.highWatermark());
+        expect(valuesOf(await readFrom(reader, 0))).toEqual(["first", "a", "b", "last"]);
+        for (const { offset } of await readFrom(all, 0)) expect(await readFrom(reader, offset, 1)).toBeDefined();
+        await write(log, ["open"], "open");
+        await log.append(producer, "events", 0, 2, [record("after")]);
+        expect(all.highWatermark()).toBeGreaterThan(decided);
+        expect(reader.highWatermark()).toBe(decided);
+        expect(await reader.read(decided, 1000)).toHaveLength(0);
+        await expect(reader.read(decided + 1, 1000)).rejects.toEqual(code("OFFSET_OUT_OF_RANGE"));
+        expect(valuesOf(await readFrom(all, decided))).toEqual(["open", "after"]);
+        const signal = new AbortController();
+        let awake = false;
+        const sleep = reader.untilAbove(decided, signal.signal).then(() => void (awake = true));
+        await log.append(producer, "events", 0, 3, [record("wakes only others")]);
+        expect(awake).toBe(false);
+        signal.abort();
+        await sleep;
+        await reader.close();
+      },
+    );
 
     test("sync resolves, whatever the topic's policy", async () => {
       const log = await makeLog();

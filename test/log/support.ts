@@ -10,7 +10,7 @@ import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embedded
 import type { Json, KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import { type PartitionReader, type TopicConfig, topicConfigDefaults, UNLIMITED } from "../../src/log/contract/partitionedLog.ts";
 import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
-import { nextOffset, records } from "../../src/record/batch.ts";
+import { endOffsetOf, records } from "../../src/record/batch.ts";
 import { Receipt } from "../../src/record/receipt.ts";
 import type { NewRecord, StoredRecord } from "../../src/record/record.ts";
 
@@ -78,7 +78,7 @@ export async function readFrom(reader: PartitionReader, offset: number, bytesMax
     const bytes = await reader.read(next, bytesMax);
     if (bytes.length === 0) throw new Error(`nothing at ${next}, below the high watermark`);
     for (const found of records(bytes)) if (found.offset >= next) all.push(found);
-    next = nextOffset(bytes);
+    next = endOffsetOf(bytes) ?? next;
   }
   return all;
 }

@@ -28,6 +28,7 @@ class LogFiles(unittest.TestCase):
         cls.latest = said["latest"]
         cls.folder = pathlib.Path(cls.work.name) / "topics" / "events-0"
         cls.compacted = pathlib.Path(cls.work.name) / "topics" / "state-0"
+        cls.transactions = pathlib.Path(cls.work.name) / "topics" / "transactions-0"
 
     @classmethod
     def tearDownClass(cls):
@@ -84,6 +85,36 @@ class LogFiles(unittest.TestCase):
         text = dump(files)
         self.assertGreater(len(re.findall(r"^(?:offset|timestamp): \d+", text, re.M)), 5)
         self.assertNotRegex(text, "(?i)mismatch|not found|out of order")
+    def test_markers_are_control_records_that_commit_or_abort(self):
+        logs = sorted(self.transactions.glob("*.log"))
+        self.assertGreater(len(logs), 3)
+        text = dump(logs, "--print-data-log", "--deep-iteration")
+        self.assertNotIn("isvalid: false", text)
+        markers = re.findall(r"endTxnMarker: (\w+) coordinatorEpoch: (\d+)", text)
+        self.assertEqual(len(markers), 60)
+        self.assertEqual({epoch for _, epoch in markers}, {"7"})
+        self.assertEqual(sum(kind == "ABORT" for kind, _ in markers), 20)
+        self.assertEqual(len(re.findall(r"isTransactional: true isControl: false", text)), 240)
+        self.assertEqual(len(re.findall(r"isTransactional: true isControl: true", text)), 60)
+
+    def test_the_index_of_aborted_transactions_says_from_their_first_batch_to_their_marker(self):
+        first, expected = {}, []
+        text = dump(sorted(self.transactions.glob("*.log")), "--print-data-log", "--deep-iteration")
+        producer = None
+        for line in text.splitlines():
+            if found := re.match(r"baseOffset: (\d+) .*producerId: (-?\d+) ", line):
+                producer = found[2]
+                if "isControl: false" in line:
+                    first.setdefault(producer, found[1])
+            elif found := re.search(r"offset: (\d+) .*endTxnMarker: (\w+) ", line):
+                begin = first.pop(producer)
+                if found[2] == "ABORT":
+                    expected.append((producer, begin, found[1]))
+        indexes = sorted(self.transactions.glob("*.txnindex"))
+        self.assertGreater(len(indexes), 2)
+        found = re.findall(r"producerId: (\d+) firstOffset: (\d+) lastOffset: (\d+) lastStableOffset: \d+", dump(indexes))
+        self.assertEqual(found, expected)
+        self.assertEqual(len(expected), 20)
 
     def test_a_wrong_index_would_be_seen(self):
         index = self.files("index")[0]

@@ -7,6 +7,8 @@ import { nodeFileSystem } from "../../dist/src/base/nodeFileSystem.js";
 import { openEmbeddedLog } from "../../dist/src/log/embedded/embeddedLog.js";
 import { openKeyedStore } from "../../dist/src/log/keyedStore.js";
 import { encodeBatch } from "../../dist/src/record/batch.js";
+import { BatchBuilder } from "../../dist/src/record/batchBuilder.js";
+import { BatchAttribute } from "../../dist/src/record/batchHeader.js";
 
 const [root] = process.argv.slice(2);
 const logger = silentLogger;
@@ -36,6 +38,7 @@ for (let batch = 0; batch < 600; batch++) {
     if (batch % 3 === 1) await log.sync("events");
   }
 }
+await writeTransactions();
 const latest = await writeCompacted();
 await log.close();
 await catalog.close();
@@ -62,4 +65,21 @@ async function writeCompacted() {
   }
   await log.maintain();
   return latest;
+}
+
+// three producers, each with transactions of 4 batches that lie between the others'; every third one is aborted, over several segments
+async function writeTransactions() {
+  await log.createTopic("transactions", { segmentBytes: 20_000, sync: { kind: "never" } });
+  const topic = log.topic("transactions");
+  for (let i = 0; i < 240; i++) {
+    const producer = i % 3;
+    const round = Math.floor(i / 3);
+    const builder = new BatchBuilder();
+    for (let n = 0; n < 2; n++) builder.append(record(i * 2 + n), n);
+    builder.endBatch({ id: BigInt(100 + producer), epoch: 0, baseSequence: round * 2 }, 0, BatchAttribute.transactional);
+    await topic.appendBatch(0, Buffer.from(builder.bytes()));
+    if (round % 4 !== 3) continue;
+    const outcome = Math.floor(round / 4) % 3 === producer ? "abort" : "commit";
+    await topic.endTransaction(0, { producerId: BigInt(100 + producer), epoch: 0, coordinatorEpoch: 7, outcome });
+  }
 }

@@ -12,6 +12,31 @@ export interface AppendedBatch {
   readonly duplicate: boolean;
 }
 
+/** How a coordinator ends a producer's transaction in a partition. */
+export interface TransactionEnd {
+  readonly producerId: bigint;
+  /** The producer's; higher than seen: it is taken, and the sequences begin anew. */
+  readonly epoch: number;
+  /** The coordinator's own. */
+  readonly coordinatorEpoch: number;
+  readonly outcome: "commit" | "abort";
+}
+
+export interface OpenTransaction {
+  readonly producerId: bigint;
+  readonly epoch: number;
+  readonly firstOffset: number;
+}
+
+/** What a Kafka client needs to leave out the batches of an aborted transaction. */
+export interface AbortedTransaction {
+  readonly producerId: bigint;
+  /** Of its first batch. */
+  readonly firstOffset: number;
+  /** Of the marker that ended it. */
+  readonly lastOffset: number;
+}
+
 export interface EmbeddedTopic {
   readonly description: TopicDescription;
   /**
@@ -24,10 +49,24 @@ export interface EmbeddedTopic {
   /**
    * One batch (v2) as a producer encoded it, which is kept and served without being parsed: its CRC, counts and size are checked, its
    * offset written into it. `batch` is the log's until this resolves, when it is durable under the topic's policy. With a producer id: a batch that
-   * is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE. Where the topic is compacted its records are looked at:
-   * RECORD_WITHOUT_KEY, UNSUPPORTED_COMPRESSION.
+   * is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE.
+   * A producer's first transactional batch opens a transaction in the partition, which `endTransaction` ends; until then another
+   * batch of this producer that is not transactional is INVALID_TXN_STATE.
+   * Where the topic is compacted its records are looked at: RECORD_WITHOUT_KEY, UNSUPPORTED_COMPRESSION.
    */
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch>;
+  /**
+   * Writes the marker (Kafka's control batch) that commits or aborts the producer's open transaction in the partition; resolves with its
+   * offset when it is durable under the topic's policy. Without an open transaction the marker changes nothing, so doing it again is
+   * harmless. A lower epoch than the producer's is PRODUCER_FENCED, a lower one than the last coordinator's TRANSACTION_COORDINATOR_FENCED.
+   */
+  endTransaction(partition: number, end: TransactionEnd): Promise<number>;
+  /** The first offset of the oldest open transaction, or the high watermark: below it all is decided. */
+  lastStableOffset(partition: number): number;
+  /** Those that have a batch from `fromOffset` on and below `toOffset` (which is at most the last stable offset), in order of their ends. */
+  abortedTransactions(partition: number, fromOffset: number, toOffset: number): Promise<readonly AbortedTransaction[]>;
+  /** In order of their first offsets. */
+  openTransactions(partition: number): Promise<readonly OpenTransaction[]>;
   /** `receipt` joins whatever is not durable yet of this partition (a duplicate is confirmed together with its original). */
   joinPending(partition: number, receipt: Receipt): void;
   /** Next offset to be given, per partition. */

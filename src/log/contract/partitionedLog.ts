@@ -72,18 +72,29 @@ export interface PartitionDescriptor {
   readonly access: unknown;
 }
 
+/**
+ * What a reader may see of transactions. `read_uncommitted`: every batch as it is kept, aborted ones and markers too.
+ * `read_committed`: only up to the first transaction that is open; batches of aborted transactions and markers come as empty ones
+ * (no records, their offsets kept), so that whoever reads on advances and need not know of transactions.
+ */
+export type Isolation = "read_uncommitted" | "read_committed";
+
+export interface ReaderOptions {
+  /** Default `read_uncommitted`. */
+  readonly isolation?: Isolation;
+}
+
 export interface PartitionReader {
   readonly topic: string;
   readonly partition: number;
   /** The first offset that is kept. */
   startOffset(): number;
-  /** One past the last offset that may be read: what is durable under the topic's policy. */
+  /** One past the last offset that may be read: what is durable under the topic's policy and, with `read_committed`, decided. */
   highWatermark(): number;
   /**
    * Whole record batches (v2, back to back), beginning with the one that holds `offset` or the first one after it, up to
    * about `bytesMax` (always at least one batch) and never past the high watermark. Empty at the high watermark.
-   * Below the start or above the high watermark: MillraceError OFFSET_OUT_OF_RANGE.
-   * There is always a batch to come below the high watermark, but it may hold no record any more.
+   * A batch may have no records, or fewer than offsets. Below the start or above the high watermark: MillraceError OFFSET_OUT_OF_RANGE.
    * The buffer belongs to the caller. Who reads much and is done with a buffer that came from here gives it back as `reuse`, and what
    * comes next may lie in its memory; nobody has to. A reader that did so was five times as fast: fresh memory costs a garbage collection
    * every 64 MiB.
@@ -111,7 +122,7 @@ export interface PartitionedLog {
   /** Creates it, or returns the existing one if its configuration is the same; else TOPIC_EXISTS with the difference. */
   createTopic(name: string, config?: Partial<TopicConfig>): Promise<TopicDescription>;
   describeTopic(name: string): Promise<TopicDescription | undefined>;
-  openReader(descriptor: PartitionDescriptor): Promise<PartitionReader>;
+  openReader(descriptor: PartitionDescriptor, options?: ReaderOptions): Promise<PartitionReader>;
   /**
    * Appends all records as one batch, and resolves when that is durable. `sequence` is the first record's number in this
    * producer's own count for the partition, from 0: the same batch again (same first sequence and count, among the last five) resolves

@@ -1,12 +1,12 @@
-import type { TopicConfig } from "../contract/partitionedLog.ts";
 import { removeCleanedFiles } from "./cleanedSegment.ts";
 import { type CompactionSurroundings, cleanSegments } from "./compactionPass.ts";
 import { groupsOf, planCompaction, type RolledSegment } from "./compactionPlan.ts";
-import { KEY_MEMORY_BYTES_MAX, readDirtyKeys } from "./dirtyKeys.ts";
+import { type AbortedIn, KEY_MEMORY_BYTES_MAX, readDirtyKeys } from "./dirtyKeys.ts";
 import type { PartitionFiles } from "./partitionFiles.ts";
 import type { LogPosition } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
-import { durableProducers } from "./recovery.ts";
+import { durableProducers } from "./producerLoad.ts";
+import { compacts } from "./recordKeys.ts";
 import { type ReplacementListener, replaceSegments } from "./segmentReplacement.ts";
 import { isStop, Slices } from "./slices.ts";
 
@@ -20,9 +20,12 @@ export interface CompactedPartition extends ReplacementListener {
   readonly files: PartitionFiles;
   /** Compaction stops at once, and begins again another time. */
   readonly isLeaving: boolean;
+  /** Below it every transaction is ended. */
+  readonly lastStableOffset: number;
+  abortedTransactions: AbortedIn;
+  /** Resolves when everything that was appended so far is on the disk. */
+  sync(): Promise<void>;
 }
-
-export const compacts = ({ cleanupPolicy }: TopicConfig): boolean => cleanupPolicy !== "delete";
 
 /** Compacts a partition when enough of it is dirty. One call at a time, and nothing else that removes segments meanwhile. */
 export class Compaction {
@@ -52,19 +55,20 @@ export class Compaction {
     // recovery removes them too, but not after a clean end: a loss of power may bring back what was removed just before it
     if (!this.leftoversGone) await removeCleanedFiles(fileSystem, folder);
     this.leftoversGone = true;
+    const { lastStableOffset } = this.partition;
     for (;;) {
-      const cleanableEnd = published.baseOffset;
+      const cleanableEnd = Math.min(published.baseOffset, lastStableOffset);
       const plan = await planCompaction(fileSystem, folder, config, files.cleanedTo, cleanableEnd, clock.now());
       if (plan === undefined) break;
-      if (!(await this.passOver(plan.segments, plan.dirtyFrom, cleanableEnd))) return;
+      if (!(await this.passOver(plan.segments, plan.dirtyFrom, published.baseOffset))) return;
     }
-    this.idleAtBase = published.baseOffset;
+    if (lastStableOffset >= published.baseOffset) this.idleAtBase = published.baseOffset;
   }
 
   /** False: it was stopped. */
-  private async passOver(segments: readonly RolledSegment[], dirtyFrom: number, cleanableEnd: number): Promise<boolean> {
+  private async passOver(segments: readonly RolledSegment[], dirtyFrom: number, writtenBase: number): Promise<boolean> {
     try {
-      await this.pass(segments, dirtyFrom, cleanableEnd);
+      await this.pass(segments, dirtyFrom, writtenBase);
       return true;
     } catch (error) {
       const { fileSystem } = this.surroundings;
@@ -74,24 +78,29 @@ export class Compaction {
     }
   }
 
-  private async pass(segments: readonly RolledSegment[], dirtyFrom: number, cleanableEnd: number): Promise<void> {
+  private async pass(segments: readonly RolledSegment[], dirtyFrom: number, writtenBase: number): Promise<void> {
     const { fileSystem, clock, space, logger } = this.surroundings;
     const { folder, config } = this.options;
     const { partition } = this;
     const slices = new Slices(clock, COMPACTION_BYTES_PER_SECOND_MAX, () => partition.isLeaving);
     // what recovery goes on from must not lie in a file that is replaced
-    await partition.files.restFrom(cleanableEnd);
-    const producers = await durableProducers(fileSystem, folder, cleanableEnd);
+    await partition.files.restFrom(writtenBase);
+    // the markers that decided a transaction must not be lost after its records were compacted accordingly
+    await partition.sync();
+    const now = clock.now();
+    const abortedIn: AbortedIn = (from, to) => partition.abortedTransactions(from, to);
+    const producers = await durableProducers(fileSystem, folder, writtenBase, now);
     const keys = await readDirtyKeys(
       fileSystem,
       folder,
       segments,
       dirtyFrom,
+      abortedIn,
       this.surroundings.keyMemoryBytesMax ?? KEY_MEMORY_BYTES_MAX,
       slices,
     );
-    const surroundings: CompactionSurroundings = { fileSystem, folder, config, space, slices };
-    const rules = { keys, producers, now: clock.now() };
+    const surroundings: CompactionSurroundings = { fileSystem, folder, config, space, slices, now, abortedIn };
+    const rules = { keys, producers };
     const seen = segments.filter(({ baseOffset }) => baseOffset < keys.end);
     const before = seen.reduce((sum, { bytes }) => sum + bytes, 0);
     for (const group of groupsOf(seen, config.segmentBytes)) {

@@ -7,17 +7,24 @@
  *     time into its batch, the delete horizon
  *   - of a batch of which no record stays, an empty one does if it is its producer's last, or the last one of its segment: the producer's
  *     sequence goes on from there, and a segment always reaches to the next one
+ *   - of an aborted transaction no record stays, and its records hide none; the marker that ends a transaction stays
  *   - segments that together are no larger than one become one
  */
+import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { attributesAt, BatchAttribute, BatchField, lastOffsetAt, readInt64 } from "../../record/batchHeader.ts";
 import { type BatchFate, type BatchFilter, FilteredBatch } from "../../record/filterBatch.ts";
 import type { RecordCursor } from "../../record/recordCursor.ts";
+import type { AbortedTransaction } from "../contract/embeddedLog.ts";
 import type { TopicConfig } from "../contract/partitionedLog.ts";
+import { type AbortedEntry, loadAbortedIndex, writeAbortedIndex } from "./abortedIndex.ts";
+import { abortedBelow } from "./abortedRecovery.ts";
 import { CleanedSegment } from "./cleanedSegment.ts";
+import { isHidden } from "./committedBatches.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
-import type { DirtyKeys } from "./dirtyKeys.ts";
+import type { AbortedIn, DirtyKeys } from "./dirtyKeys.ts";
 import type { DiskSpace } from "./diskSpace.ts";
+import { abortedIndexFileName, CLEANED_SUFFIX } from "./names.ts";
 import type { ProducerState } from "./producerState.ts";
 import { SegmentBatches } from "./segmentBatches.ts";
 import type { Slices } from "./slices.ts";
@@ -31,6 +38,8 @@ export interface CompactionSurroundings {
   readonly config: TopicConfig;
   readonly space: DiskSpace;
   readonly slices: Slices;
+  readonly now: number;
+  readonly abortedIn: AbortedIn;
 }
 
 /** What decides which records stay. */
@@ -38,7 +47,6 @@ export interface CompactionRules {
   readonly keys: DirtyKeys;
   /** As of an offset up to which all is durable, at or above what is compacted. */
   readonly producers: ProducerState;
-  readonly now: number;
 }
 
 /** Writes the cleaned form of segments that become one. False: there was nothing to take out, and no file is left. */
@@ -55,10 +63,23 @@ export async function cleanSegments(
     for (const segment of group) await cleaner.clean(segment);
     if (group.length === 1 && !cleaner.changedAny) return false;
     await cleaned.finish();
+    if (group.length > 1) await joinAborted(surroundings, group);
     return true;
   } finally {
     await cleaned.close();
   }
+}
+
+/** What the indexes of aborted transactions of several segments say, in one. */
+async function joinAborted({ fileSystem, folder, now }: CompactionSurroundings, group: readonly RolledSegment[]): Promise<void> {
+  const entries: AbortedEntry[] = [];
+  for (const { baseOffset, bytes, nextBase: offset } of group) {
+    const indexed = await loadAbortedIndex(fileSystem, folder, baseOffset);
+    entries.push(...(indexed ?? (await abortedBelow(fileSystem, folder, { offset, baseOffset, bytes }, now))));
+  }
+  if (entries.length === 0) return;
+  const name = abortedIndexFileName((group[0] as RolledSegment).baseOffset);
+  await writeAbortedIndex(fileSystem, path.join(folder, name + CLEANED_SUFFIX), entries);
 }
 
 class Cleaner implements BatchFilter {
@@ -66,6 +87,8 @@ class Cleaner implements BatchFilter {
   emptyStays = false;
   deleteHorizon: number | undefined;
   private tombstonesGo = false;
+  private allGo = false;
+  private aborted: readonly AbortedTransaction[] = [];
   private readonly filtered = new FilteredBatch();
 
   constructor(
@@ -76,7 +99,8 @@ class Cleaner implements BatchFilter {
   ) {}
 
   async clean({ baseOffset, nextBase }: RolledSegment): Promise<void> {
-    const { fileSystem, folder, slices } = this.surroundings;
+    const { fileSystem, folder, slices, abortedIn } = this.surroundings;
+    this.aborted = await abortedIn(baseOffset, nextBase);
     const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
     try {
       for (;;) {
@@ -100,6 +124,7 @@ class Cleaner implements BatchFilter {
 
   keeps({ offset, bytes, keyAt, keyBytes, valueBytes }: RecordCursor): boolean {
     const { keys } = this.rules;
+    if (this.allGo) return false;
     if (offset >= keys.end || keyBytes < 0) return true;
     if (keys.offsets.get(bytes, keyAt, keyBytes) > offset) return false;
     return valueBytes >= 0 || !this.tombstonesGo;
@@ -119,9 +144,11 @@ class Cleaner implements BatchFilter {
 
   /** What holds for all records of a batch. */
   private prepare(bytes: Buffer, at: number, attributes: number): void {
-    const { keys, producers, now } = this.rules;
-    const { deleteRetentionMs } = this.surroundings.config;
+    const { keys, producers } = this.rules;
+    const { now, config } = this.surroundings;
+    const { deleteRetentionMs } = config;
     const next = lastOffsetAt(bytes, at) + 1;
+    this.allGo = isHidden(bytes, at, this.aborted);
     this.emptyStays = next === this.groupEnd || producers.isLastBatch(bytes, at);
     const horizon = (attributes & BatchAttribute.deleteHorizon) === 0 ? undefined : readInt64(bytes, at + BatchField.baseTimestamp);
     this.tombstonesGo = horizon !== undefined && horizon <= now;

@@ -1,6 +1,8 @@
 import type { FileSystem } from "../../base/fileSystem.ts";
-import { attributesAt, BatchAttribute, lastOffsetAt } from "../../record/batchHeader.ts";
+import { lastOffsetAt } from "../../record/batchHeader.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
+import type { AbortedTransaction } from "../contract/embeddedLog.ts";
+import { isHidden } from "./committedBatches.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
 import { KeyOffsets } from "./keyOffsets.ts";
 import { SegmentBatches } from "./segmentBatches.ts";
@@ -12,6 +14,9 @@ const KEY_MEMORY_BYTES_MIN = 64 * 1024;
 /** A record takes 7 bytes at least, a slot 16 at three quarters full: with so much the smallest records all fit. */
 const MEMORY_OF_DIRTY_BYTES = 16;
 const RECORDS_A_TURN = 64;
+
+/** The aborted transactions that have batches among these offsets. */
+export type AbortedIn = (fromOffset: number, toOffset: number) => Promise<readonly AbortedTransaction[]>;
 
 export interface DirtyKeys {
   /** The latest offset of each key between where the dirty part begins and `end`. */
@@ -26,6 +31,7 @@ export async function readDirtyKeys(
   folder: string,
   segments: readonly RolledSegment[],
   dirtyFrom: number,
+  abortedIn: AbortedIn,
   memoryBytesMax: number,
   slices: Slices,
 ): Promise<DirtyKeys> {
@@ -34,7 +40,9 @@ export async function readDirtyKeys(
   const offsets = new KeyOffsets(Math.min(memoryBytesMax, Math.max(wanted, KEY_MEMORY_BYTES_MIN)));
   let end = dirtyFrom;
   for (const { baseOffset, nextBase } of dirty) {
-    const full = await readSegment(fileSystem, folder, baseOffset, nextBase, dirtyFrom, offsets, slices);
+    const aborted = await abortedIn(baseOffset, nextBase);
+    const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
+    const full = await readSegment(batches, dirtyFrom, aborted, offsets, slices).finally(() => batches.close());
     if (full !== undefined) return { offsets, end: full };
     end = nextBase;
   }
@@ -43,33 +51,25 @@ export async function readDirtyKeys(
 
 /** Returns the offset for which there was no room any more. */
 async function readSegment(
-  fileSystem: FileSystem,
-  folder: string,
-  baseOffset: number,
-  nextBase: number,
+  batches: SegmentBatches,
   dirtyFrom: number,
+  aborted: readonly AbortedTransaction[],
   offsets: KeyOffsets,
   slices: Slices,
 ): Promise<number | undefined> {
-  const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
-  try {
-    for (;;) {
-      if (!batches.next()) {
-        const bytes = await batches.fill();
-        if (bytes === 0) return undefined;
-        await slices.moved(bytes);
-        continue;
-      }
-      const { bytes, at, end } = batches;
-      const isControl = (attributesAt(bytes, at) & BatchAttribute.control) !== 0;
-      if (!isControl && lastOffsetAt(bytes, at) >= dirtyFrom) {
-        const full = await noteKeys(new RecordCursor(bytes, at, end), dirtyFrom, offsets, slices);
-        if (full !== undefined) return full;
-      }
-      if (slices.over) await slices.pause();
+  for (;;) {
+    if (!batches.next()) {
+      const bytes = await batches.fill();
+      if (bytes === 0) return undefined;
+      await slices.moved(bytes);
+      continue;
     }
-  } finally {
-    await batches.close();
+    const { bytes, at, end } = batches;
+    if (lastOffsetAt(bytes, at) >= dirtyFrom && !isHidden(bytes, at, aborted)) {
+      const full = await noteKeys(new RecordCursor(bytes, at, end), dirtyFrom, offsets, slices);
+      if (full !== undefined) return full;
+    }
+    if (slices.over) await slices.pause();
   }
 }
 

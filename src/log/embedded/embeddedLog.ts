@@ -16,6 +16,7 @@ import {
   type PartitionDescriptor,
   type PartitionReader,
   type ProducerIdentity,
+  type ReaderOptions,
   type TopicConfig,
   type TopicDescription,
   topicConfigDefaults,
@@ -52,12 +53,16 @@ export interface EmbeddedLogOptions {
   readonly diskReserveBytes?: number;
   /** What compaction may take of memory to remember keys; a partition with more takes more than one pass. */
   readonly compactionKeyBytesMax?: number;
+  /** producer.id.expiration.ms: a producer that appended nothing for so long is forgotten, but for those with a name of their own. */
+  readonly producerIdExpirationMs?: number;
   /** How often retention and the like look around. */
   readonly maintenanceIntervalMs?: number;
 }
 
 const OPEN_MAX = 1000;
 const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
+/** Kafka's. */
+const PRODUCER_EXPIRATION_MS = 24 * 3_600_000;
 const MAINTENANCE_INTERVAL_MS = 60_000;
 /** Partitions that are recovered at the same time after a kill: as many as the thread pool has threads to wait with. */
 const RECOVERED_AT_ONCE = 8;
@@ -96,6 +101,7 @@ class LogDirectory implements EmbeddedLog {
       buffers: new BatchBuffers(),
       keyMemoryBytesMax: options.compactionKeyBytesMax,
       space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
+      producerIdExpirationMs: options.producerIdExpirationMs ?? PRODUCER_EXPIRATION_MS,
     };
   }
 
@@ -143,8 +149,8 @@ class LogDirectory implements EmbeddedLog {
     return this.topics.get(name)?.description;
   }
 
-  async openReader(descriptor: PartitionDescriptor): Promise<PartitionReader> {
-    return openPartitionReader(descriptor, this.options.fileSystem, this.surroundings.handles);
+  async openReader(descriptor: PartitionDescriptor, options: ReaderOptions = {}): Promise<PartitionReader> {
+    return openPartitionReader(descriptor, options, this.options.fileSystem, this.surroundings.handles);
   }
 
   async append(
@@ -154,7 +160,7 @@ class LogDirectory implements EmbeddedLog {
     sequence: number,
     records: readonly NewRecord[],
   ): Promise<void> {
-    await this.known(topic).partition(partition).appendAs(producer, sequence, records);
+    await this.known(topic).partition(partition).appends.appendAs(producer, sequence, records);
   }
 
   async producerState(
@@ -162,7 +168,7 @@ class LogDirectory implements EmbeddedLog {
     topic: string,
     partition: number,
   ): Promise<{ readonly epoch: number; readonly nextSequence: number } | undefined> {
-    return this.known(topic).partition(partition).producerState(name);
+    return this.known(topic).partition(partition).appends.standing(name);
   }
 
   async sync(topic: string): Promise<void> {
@@ -260,7 +266,7 @@ class LogDirectory implements EmbeddedLog {
 
   /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */
   private async recoverAll(folders: readonly string[]): Promise<void> {
-    const { fileSystem, logger } = this.options;
+    const { fileSystem, logger, clock } = this.options;
     const unclean = folders.filter((folder) => {
       const state = this.states.get(path.basename(folder));
       return state?.clean !== true || state.replacing !== undefined;
@@ -269,7 +275,7 @@ class LogDirectory implements EmbeddedLog {
     let next = 0;
     const recoverSome = async (): Promise<void> => {
       for (let folder = unclean[next++]; folder !== undefined; folder = unclean[next++]) {
-        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger);
+        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger, clock.now());
         if (recovered.damage === undefined) {
           found.set(path.basename(folder), recovered.state);
           continue;

@@ -12,10 +12,11 @@ import {
   producerIdAt,
   writeInt64,
 } from "../../record/batchHeader.ts";
+import { isTransactionalAt } from "../../record/controlBatch.ts";
 import { checkNewBatch } from "../../record/validateBatch.ts";
 import type { TopicConfig } from "../contract/partitionedLog.ts";
 import { tooLarge } from "./partitionErrors.ts";
-import type { ProducerClaim } from "./producerState.ts";
+import { isNamed, type ProducerClaim } from "./producerState.ts";
 
 /** What the log needs of a producer's batch, without its records. */
 export interface ForeignBatch {
@@ -23,16 +24,17 @@ export interface ForeignBatch {
   /** Undefined: without idempotence. */
   readonly claim: ProducerClaim | undefined;
   readonly baseSequence: number;
+  readonly transactional: boolean;
 }
 
 /** Throws what is wrong with it. */
 export function admitBatch(batch: Buffer, config: TopicConfig, where: string): ForeignBatch {
   if (batch.length > config.maxMessageBytes) throw tooLarge(where, batch.length, config.maxMessageBytes);
   checkNewBatch(batch);
-  if ((attributesAt(batch, 0) & BatchAttribute.transactional) !== 0) throw transactional(where);
   const id = producerIdAt(batch, 0);
+  if (id >= 0n && isNamed(id)) throw reservedId(where, id);
   const claim = id < 0n ? undefined : { id, epoch: producerEpochAt(batch, 0), called: String(id) };
-  return { count: countAt(batch, 0), claim, baseSequence: baseSequenceAt(batch, 0) };
+  return { count: countAt(batch, 0), claim, baseSequence: baseSequenceAt(batch, 0), transactional: isTransactionalAt(batch, 0) };
 }
 
 /** Writes into the batch where it lies and, if `appendTime` is given, when it came; the latter needs another checksum. */
@@ -45,10 +47,10 @@ export function stampBatch(batch: Buffer, baseOffset: number, appendTime: number
   batch.writeUInt32BE(crc32cRange(batch, CRC_COVERS_FROM, batchBytesAt(batch, 0)), BatchField.crc);
 }
 
-/** Without markers an aborted transaction could be read like any other. */
-const transactional = (where: string): MillraceError =>
-  new MillraceError("TRANSACTIONS_UNSUPPORTED", "A batch is part of a transaction, and this log keeps none yet.", {
+/** Else somebody could fence a pipeline, or fill the memory with producers that never expire. */
+const reservedId = (where: string, id: bigint): MillraceError =>
+  new MillraceError("PRODUCER_ID_RESERVED", `A batch has the producer id ${id}; those from 2^62 on stand for names.`, {
     domain: "user",
     where,
-    hint: "Produce without transactional.id; enable.idempotence works.",
+    hint: "Ask for an id with InitProducerId.",
   });

@@ -3,34 +3,37 @@ import { BatchBuilder } from "../../record/batchBuilder.ts";
 import { BATCH_HEADER_BYTES } from "../../record/batchHeader.ts";
 import { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
-import type { AppendedBatch } from "../contract/embeddedLog.ts";
-import type { ProducerIdentity } from "../contract/partitionedLog.ts";
+import type { AbortedTransaction } from "../contract/embeddedLog.ts";
+import { AbortedLookup } from "./abortedLookup.ts";
 import { AppendedProducers } from "./appendedProducers.ts";
 import { checkRecordsFit } from "./batchSize.ts";
-import { type CompactedPartition, Compaction, compacts } from "./compaction.ts";
-import { admitBatch, stampBatch } from "./foreignBatch.ts";
+import { type CompactedPartition, Compaction } from "./compaction.ts";
+import type { OpenBatches } from "./openBatches.ts";
 import type { HandleOwner } from "./openHandles.ts";
-import { checkDeletes, checkIdentity, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
+import { checkDeletes, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
 import { PartitionFiles } from "./partitionFiles.ts";
-import type { LogPosition, PartitionState } from "./partitionState.ts";
+import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 import { PartitionTrouble, type TroubledPartition } from "./partitionTrouble.ts";
 import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
-import { producerIdOf } from "./producerState.ts";
-import { checkBatchKeys, checkRecordKeys, keyMissing } from "./recordKeys.ts";
+import { type AppendedPartition, ProducerAppends } from "./producerAppends.ts";
+import { whileFilesGo } from "./producerLoad.ts";
+import { compacts, keyMissing } from "./recordKeys.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
-import { WatermarkWriter } from "./watermark.ts";
+import { WatermarkReader, WatermarkWriter } from "./watermark.ts";
 
 /**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
  */
-export class Partition implements HandleOwner, KeptPartition, TroubledPartition, CompactedPartition {
+export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
+  /** What whole batches are appended with, and transactions ended. */
+  readonly appends: ProducerAppends;
   private readonly watermark = new WatermarkWriter();
   private readonly pending: PendingAppends;
   private readonly producers = new AppendedProducers(() => this.schedule());
@@ -39,12 +42,15 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
   private readonly trouble: PartitionTrouble;
   private readonly compacts: boolean;
   private nextOffset: number;
-  private lastPublished: LogPosition;
+  private lastPublished: ReadableEnd;
+  /** Made when somebody asks for the first time. */
+  private aborted: AbortedLookup | undefined;
 
   /** From the moment that `run` is on its way to the moment that it has nothing left to do. */
   private busy = false;
   private running: Promise<void> = Promise.resolve();
   private rollDue = false;
+  private expiryDue = false;
   private restDue = false;
   private readonly upkeepTurns = new UpkeepTurns();
 
@@ -61,12 +67,14 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
+    this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
     this.compacts = compacts(options.config);
     this.trouble = new PartitionTrouble(surroundings, this);
     this.nextOffset = state.synced.offset;
     this.refusal = damage;
-    this.lastPublished = this.publish(state.synced);
+    this.lastPublished = { ...state.synced, openFrom: state.openFrom };
+    this.publish(this.lastPublished);
   }
 
   get endOffset(): number {
@@ -75,6 +83,12 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
 
   get highWatermark(): number {
     return this.lastPublished.offset;
+  }
+
+  /** The first offset of the oldest open transaction, as far as it is kept; the high watermark without one. */
+  get lastStableOffset(): number {
+    const { offset, openFrom = offset } = this.lastPublished;
+    return Math.min(offset, Math.max(openFrom, this.startOffset));
   }
 
   get published(): LogPosition {
@@ -103,42 +117,25 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     return offset;
   }
 
-  /** The portable append: see PartitionedLog. */
-  async appendAs(producer: ProducerIdentity, sequence: number, records: readonly NewRecord[]): Promise<void> {
-    this.checkTakes();
-    if (records.length === 0) return;
-    checkIdentity(producer, sequence, records.length, this.where);
-    const claim = { id: producerIdOf(producer.name), epoch: producer.epoch, called: `"${producer.name}"` };
-    await this.producers.use((producers) => {
-      if (producers.check(claim, sequence, records.length, this.where, 0) === "new") {
-        checkRecordsFit(records, this.options.config, this.where);
-        if (this.compacts) checkRecordKeys(records, this.where);
-        const baseOffset = this.nextOffset;
-        const stamped = this.appendsTime ? records.map((record) => this.stamped(record)) : records;
-        const bytes = this.pending.batches().appendBatch(stamped, baseOffset, { ...claim, baseSequence: sequence });
-        this.nextOffset += records.length;
-        const batch = { firstSequence: sequence, lastSequence: sequence + records.length - 1, baseOffset };
-        producers.applied(claim.id, claim.epoch, batch, this.surroundings.clock.now());
-        this.took(bytes);
-      }
-      return this.pendingDurable();
-    });
+  /** See AppendedPartition. */
+  take(count: number, put: (batches: OpenBatches, baseOffset: number) => number): number {
+    const baseOffset = this.nextOffset;
+    const bytes = put(this.pending.batches(), baseOffset);
+    this.nextOffset = baseOffset + count;
+    this.took(bytes);
+    return baseOffset;
   }
 
-  /** See EmbeddedTopic. */
-  async appendBatch(batch: Buffer): Promise<AppendedBatch> {
-    this.checkTakes();
-    const { claim, count, baseSequence } = admitBatch(batch, this.options.config, this.where);
-    if (this.compacts) checkBatchKeys(batch, this.where);
-    // whoever waits joins in the same turn: later the flush may be over, or have failed
-    const durable = (appended: AppendedBatch): Promise<AppendedBatch> => this.pendingDurable().then(() => appended);
-    if (claim === undefined) return durable(this.keep(batch, count));
-    return this.producers.use((producers) => {
-      const found = producers.check(claim, baseSequence, count, this.where, undefined);
-      if (found !== "new") return durable({ baseOffset: found, logAppendTime: -1, duplicate: true });
-      const kept = this.keep(batch, count);
-      producers.applyBatch(batch, 0);
-      return durable(kept);
+  checkTakes(): void {
+    const refusal = this.refusal ?? this.trouble.reason;
+    if (refusal !== undefined) throw refusal;
+  }
+
+  durable(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
+      this.joinPending(receipt);
+      receipt.seal();
     });
   }
 
@@ -150,10 +147,11 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     } else this.pending.join(receipt);
   }
 
-  async producerState(name: string): Promise<{ epoch: number; nextSequence: number } | undefined> {
-    this.checkTakes();
-    await this.pendingDurable();
-    return this.producers.use((producers) => producers.standing(producerIdOf(name)));
+  /** Those whose batches are among the offsets: what is aborted is known up to the last stable offset. */
+  abortedTransactions(fromOffset: number, toOffset: number): Promise<AbortedTransaction[]> {
+    this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder);
+    const { aborted } = this;
+    return whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
   }
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
@@ -182,6 +180,8 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     await this.upkeepTurns.take(async () => {
       if (!this.isLeaving) await this.upkeep.run();
     });
+    this.expiryDue = this.files.areOpen;
+    if (this.expiryDue) this.schedule();
   }
 
   /** See CompactedPartition. */
@@ -263,9 +263,9 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
   }
 
   /** See TroubledPartition. */
-  goOnFrom(end: LogPosition): void {
+  goOnFrom(end: ReadableEnd): void {
     this.nextOffset = end.offset;
-    this.lastPublished = this.publish(end);
+    this.publish(end);
   }
 
   /** See TroubledPartition. */
@@ -276,22 +276,6 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     this.options.onCut(offset);
     this.pending.fail(failure);
     this.failWaiting(failure);
-  }
-
-  private checkTakes(): void {
-    const refusal = this.refusal ?? this.trouble.reason;
-    if (refusal !== undefined) throw refusal;
-  }
-
-  /** Gives a producer's batch its place. */
-  private keep(batch: Buffer, count: number): AppendedBatch {
-    const baseOffset = this.nextOffset;
-    const appendTime = this.appendsTime ? this.surroundings.clock.now() : undefined;
-    stampBatch(batch, baseOffset, appendTime);
-    const bytes = this.pending.batches().appendEncoded(batch);
-    this.nextOffset += count;
-    this.took(bytes);
-    return { baseOffset, logAppendTime: appendTime ?? -1, duplicate: false };
   }
 
   private get appendsTime(): boolean {
@@ -305,14 +289,6 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
   private changed(times: 1 | 2): void {
     this.files.changed(times);
     this.publish(this.lastPublished);
-  }
-
-  private pendingDurable(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
-      this.joinPending(receipt);
-      receipt.seal();
-    });
   }
 
   private took(bytes: number): void {
@@ -344,6 +320,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();
     if (this.rollDue) return () => this.beginSegment();
+    if (this.expiryDue) return () => this.expireProducers();
     if (this.restDue) return () => this.rest();
     return undefined;
   }
@@ -356,7 +333,7 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     const { sync } = this.options.config;
     const end = await this.files.write(pieces, sync.kind === "always");
     if (sync.kind === "interval") this.syncs.within(sync.ms);
-    this.lastPublished = this.publish(end);
+    this.publish(end);
     this.pending.landed();
   }
 
@@ -379,7 +356,14 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
 
   private async beginSegment(): Promise<void> {
     this.rollDue = false;
-    this.lastPublished = this.publish(await this.files.roll());
+    this.publish(await this.files.roll());
+  }
+
+  private async expireProducers(): Promise<void> {
+    this.expiryDue = false;
+    if (!this.files.expireProducers()) return;
+    this.producers.forget(); // taken again, without them, by whoever comes next
+    await this.files.checkpoint();
   }
 
   /** Files and buffers are put away; the next append takes them out again. */
@@ -390,15 +374,16 @@ export class Partition implements HandleOwner, KeptPartition, TroubledPartition,
     await this.files.rest();
   }
 
-  private publish(end: LogPosition): LogPosition {
+  private publish(end: ReadableEnd): void {
+    this.lastPublished = end;
     this.watermark.publish({
       highWatermark: end.offset,
       position: end.bytes,
       activeBaseOffset: end.baseOffset,
       startOffset: this.files.startOffset,
+      lastStableOffset: this.lastStableOffset,
       generation: this.files.generation,
     });
-    return end;
   }
 
   private failWaiting(failure: MillraceError): void {

@@ -1,4 +1,5 @@
-import { MillraceError } from "../../base/errors.ts";
+import { assert, MillraceError } from "../../base/errors.ts";
+import type { TransactionEnd } from "../contract/embeddedLog.ts";
 import type { ProducerIdentity, TopicConfig } from "../contract/partitionedLog.ts";
 
 /** int16 and int32 in the format. */
@@ -52,6 +53,16 @@ export const tooLarge = (where: string, bytes: number, bytesMax: number): Millra
     where,
     hint: "Send less at a time, or create the topic with a larger max-message-bytes.",
   });
+
+/** Bugs of a coordinator. */
+export function checkTransactionEnd({ producerId, epoch, coordinatorEpoch }: TransactionEnd, where: string): void {
+  assert(producerId >= 0n && producerId < 2n ** 63n, `${where}: a producer id is an int64 from 0 on, not ${producerId}`);
+  assert(Number.isInteger(epoch) && epoch >= 0 && epoch <= EPOCH_MAX, `${where}: an epoch is 0 to ${EPOCH_MAX}, not ${epoch}`);
+  assert(
+    Number.isInteger(coordinatorEpoch) && coordinatorEpoch >= 0 && coordinatorEpoch <= SEQUENCE_MAX,
+    `${where}: a coordinator's epoch is an int32 from 0 on`,
+  );
+}
 
 export function checkIdentity(producer: ProducerIdentity, sequence: number, count: number, where: string): void {
   if (!Number.isInteger(producer.epoch) || producer.epoch < 0 || producer.epoch > EPOCH_MAX) {

@@ -1,10 +1,11 @@
 import path from "node:path";
+import { mendAbortedIndex, recoverAborted } from "./abortedRecovery.ts";
 import type { HandleOwner } from "./openHandles.ts";
 import { cutToSynced } from "./partitionRepair.ts";
-import type { LogPosition, PartitionState } from "./partitionState.ts";
+import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
+import { loadProducers } from "./producerLoad.ts";
 import type { ProducerState } from "./producerState.ts";
-import { loadProducers } from "./recovery.ts";
 import type { Replacement } from "./segmentReplacement.ts";
 import { SegmentWriter } from "./segmentWriter.ts";
 
@@ -19,6 +20,8 @@ export class PartitionFiles {
   private writer: SegmentWriter | undefined;
   /** A write or sync is under way, or failed: the file is not as `writer` thinks. */
   private touching = false;
+  /** Below it the aborted transactions are indexed on the disk. */
+  private indexed: LogPosition;
   private changes = 0;
   private used = false;
   /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
@@ -31,6 +34,7 @@ export class PartitionFiles {
     private readonly owner: HandleOwner,
     private known: PartitionState,
   ) {
+    this.indexed = known.synced;
     this.start = known.startOffset;
   }
 
@@ -85,13 +89,15 @@ export class PartitionFiles {
   }
 
   async open(): Promise<SegmentWriter> {
-    const { fileSystem, handles } = this.surroundings;
+    const { fileSystem, clock, handles, producerIdExpirationMs } = this.surroundings;
     const { folder, config } = this.options;
     this.used = true;
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
       if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced);
+      const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+      await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+      producers.expire(clock.now(), producerIdExpirationMs);
       this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
     }
     handles.used(this.owner);
@@ -99,9 +105,10 @@ export class PartitionFiles {
   }
 
   /** To open files. Returns the new end. */
-  write(pieces: readonly Buffer[], sync: boolean): Promise<LogPosition> {
+  write(pieces: readonly Buffer[], sync: boolean): Promise<ReadableEnd> {
+    const now = this.surroundings.clock.now();
     return this.touch(async (writer) => {
-      for (const piece of pieces) await writer.write(piece);
+      for (const piece of pieces) await writer.write(piece, now);
       if (sync) await writer.sync();
     });
   }
@@ -111,9 +118,20 @@ export class PartitionFiles {
   }
 
   /** Begins the next segment, unless the last one is empty. */
-  async roll(): Promise<LogPosition> {
+  async roll(): Promise<ReadableEnd> {
     await this.open();
     return this.touch((writer) => writer.rollNow());
+  }
+
+  /** Forgets the producers whose time is over; false if there was none. `checkpoint` makes it last. */
+  expireProducers(): boolean {
+    const { clock, producerIdExpirationMs } = this.surroundings;
+    return (this.writer?.producers.expire(clock.now(), producerIdExpirationMs) ?? 0) > 0;
+  }
+
+  /** What a start would have to read again is on the disk, in open files. */
+  async checkpoint(): Promise<void> {
+    await this.touch((writer) => writer.checkpoint());
   }
 
   /** Puts files and buffers away for a clean end. */
@@ -124,7 +142,8 @@ export class PartitionFiles {
     await writer.seal();
     this.touching = false;
     await this.drop();
-    await this.know({ ...this.known, synced: writer.synced, clean: true });
+    this.indexed = writer.synced;
+    await this.know({ ...this.known, synced: writer.synced, openFrom: writer.producers.openFrom, clean: true });
   }
 
   async drop(): Promise<void> {
@@ -143,7 +162,9 @@ export class PartitionFiles {
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
   async restFrom(baseOffset: number): Promise<void> {
     if (this.known.synced.baseOffset >= baseOffset) return;
-    await this.know({ ...this.known, synced: { offset: baseOffset, baseOffset, bytes: 0 } });
+    const synced = { offset: baseOffset, baseOffset, bytes: 0 };
+    if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
+    await this.know({ ...this.known, synced });
   }
 
   /** Durable when it resolves; from then on the replacement has to come to its end. */
@@ -166,24 +187,28 @@ export class PartitionFiles {
   }
 
   /** Goes back to what is surely on the disk, and on from there in a new segment. */
-  async repair(): Promise<LogPosition> {
+  async repair(): Promise<ReadableEnd> {
+    const { fileSystem, clock } = this.surroundings;
+    const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
     await this.drop().catch(() => undefined);
     this.known = { ...this.known, synced };
-    const end = await cutToSynced(this.surroundings.fileSystem, this.options.folder, synced);
+    const end = await cutToSynced(fileSystem, folder, synced);
+    const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now());
+    this.indexed = end;
     await this.know({ ...this.known, synced: end, clean: false });
     this.changed(2);
     this.touching = false;
-    return end;
+    return { ...end, openFrom };
   }
 
-  private async touch(work: (writer: SegmentWriter) => Promise<void>): Promise<LogPosition> {
+  private async touch(work: (writer: SegmentWriter) => Promise<void>): Promise<ReadableEnd> {
     const writer = this.writer as SegmentWriter;
     this.touching = true;
     await work(writer);
     await this.noteSynced(writer);
     this.touching = false;
-    return writer.end;
+    return { ...writer.end, openFrom: writer.producers.openFrom };
   }
 
   private async markUnclean(): Promise<void> {
@@ -202,6 +227,8 @@ export class PartitionFiles {
     const sameSegment = reached.baseOffset === synced.baseOffset;
     if (sameSegment && reached.bytes - synced.bytes < RECOVERY_BYTES_MAX) return;
     if (reached.bytes > 0 && reached.offset === writer.end.offset) await writer.checkpoint();
+    await writer.syncAborted();
+    this.indexed = reached;
     // only a help for recovery: nobody waits for it
     this.know({ ...this.known, synced: reached }).catch(() => undefined);
   }

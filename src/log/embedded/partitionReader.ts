@@ -3,9 +3,11 @@ import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
-import type { PartitionDescriptor, PartitionReader } from "../contract/partitionedLog.ts";
+import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } from "../contract/partitionedLog.ts";
+import { AbortedLookup } from "./abortedLookup.ts";
+import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
-import { NextPiece } from "./nextPiece.ts";
+import { NextPiece, type Piece } from "./nextPiece.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
 import { closedError, deletedError, outOfRange, readFailed } from "./partitionErrors.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
@@ -21,13 +23,26 @@ export interface PartitionAccess {
   readonly compacted: boolean;
 }
 
+interface ReadBatches {
+  readonly piece: Piece;
+  /** Of whole batches, at the beginning of the piece. */
+  readonly bytes: number;
+  /** There are markers or transactions' batches among them. */
+  readonly transactional: boolean;
+}
+
 /** In any thread of the process that has the log open. */
-export function openPartitionReader(descriptor: PartitionDescriptor, fileSystem: FileSystem, handles: OpenHandles): PartitionReader {
+export function openPartitionReader(
+  descriptor: PartitionDescriptor,
+  { isolation = "read_uncommitted" }: ReaderOptions,
+  fileSystem: FileSystem,
+  handles: OpenHandles,
+): PartitionReader {
   const access = descriptor.access as PartitionAccess;
   if (access?.kind !== "embedded") {
     throw new MillraceError("DESCRIPTOR_UNKNOWN", "The descriptor was made by another kind of log.", { domain: "internal" });
   }
-  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, fileSystem, handles);
+  return new EmbeddedPartitionReader(descriptor.topic, descriptor.partition, access, isolation, fileSystem, handles);
 }
 
 /** Remembers where the last read ended, so that reading on costs no search. */
@@ -42,6 +57,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private readonly nextPiece: NextPiece;
   private baseOffsets: number[] = [];
   private generation = 0;
+  private readonly aborted: AbortedLookup;
   private readonly timestamps: TimestampSearch;
   private lastRead: Promise<unknown> = Promise.resolve();
   private closed = false;
@@ -50,12 +66,14 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     readonly topic: string,
     readonly partition: number,
     access: PartitionAccess,
+    private readonly isolation: Isolation,
     private readonly fileSystem: FileSystem,
     private readonly handles: OpenHandles,
   ) {
-    this.watermark = new WatermarkReader(access.watermark);
+    this.watermark = new WatermarkReader(access.watermark, isolation);
     this.folder = access.folder;
     this.compacted = access.compacted;
+    this.aborted = new AbortedLookup(fileSystem, access.folder);
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
     this.nextPiece = new NextPiece(handles.readAhead);
   }
@@ -79,7 +97,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.afterLast(() =>
       this.whole(undefined, async (mark) => {
         await this.refreshSegments(mark);
-        const found = await this.timestamps.find(timestamp, this.baseOffsets, mark);
+        const found = await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
         this.checkUnchanged(mark);
         return found;
       }),
@@ -162,7 +180,11 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       await this.seek(offset, mark);
       this.checkUnchanged(mark);
     }
-    return this.readOn(mark, bytesMax, goesOn);
+    const read = await this.readOn(mark, bytesMax, goesOn);
+    if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
+    const aborted = await this.aborted.between(offset, this.positionOffset, mark);
+    this.checkUnchanged(mark); // else these batches are older than what was looked up for them
+    return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, aborted));
   }
 
   /** An error as the caller gets it: a file that is gone was removed by retention. */
@@ -173,6 +195,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (error instanceof MillraceError) return error;
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return this.outOfRange(offset, this.watermark.read(), error);
     return readFailed(this.file(), error);
+  }
+
+  /** Are the batch's records none that this reader gives? */
+  private async hides(batch: Buffer, mark: Watermark): Promise<boolean> {
+    if (!touchesTransactions(batch, 0) || this.isolation === "read_uncommitted") return false;
+    return isHidden(batch, 0, await this.aborted.between(baseOffsetAt(batch, 0), lastOffsetAt(batch, 0) + 1, mark));
   }
 
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
@@ -191,7 +219,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   }
 
   /** @param goesOn the last read ended here. */
-  private async readOn(mark: Watermark, bytesMax: number, goesOn: boolean): Promise<Buffer> {
+  private async readOn(mark: Watermark, bytesMax: number, goesOn: boolean): Promise<ReadBatches> {
     for (;;) {
       const segment = this.segment as OpenSegment;
       const nextBase = this.baseOffsets.find((base) => base > segment.baseOffset) ?? Number.POSITIVE_INFINITY;
@@ -199,16 +227,23 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        const bytes = await this.readBatches(segment.file, limit, bytesMax, nextBase, goesOn);
-        if (bytes !== undefined) return bytes;
+        const read = await this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark), goesOn);
+        if (read !== undefined) return read;
+        this.positionOffset = nextBase;
       }
       await this.enterNextSegment(segment.baseOffset, mark);
       this.checkUnchanged(mark);
     }
   }
 
-  /** Undefined: what is left in the file belongs to the segments behind it. */
-  private async readBatches(file: File, limit: number, bytesMax: number, nextBase: number, goesOn: boolean): Promise<Buffer | undefined> {
+  /** Nothing at or above `beforeOffset`. Undefined: what is left in the file belongs to the segments behind it. */
+  private async readBatches(
+    file: File,
+    limit: number,
+    bytesMax: number,
+    beforeOffset: number,
+    goesOn: boolean,
+  ): Promise<ReadBatches | undefined> {
     const available = limit - this.position;
     const bytes = Math.max(bytesMax, BATCH_HEADER_BYTES);
     let piece = await this.nextPiece.read(file, this.position, Math.min(available, bytes));
@@ -226,24 +261,23 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (goesOn && next + bytes <= limit) this.nextPiece.begin(file, next, bytes);
     let end = 0;
     let nextOffset = this.positionOffset;
+    let transactional = false;
     while (end < next - this.position) {
       const problem = validateBatch(buffer, end, length);
       if (problem !== undefined) {
         if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
-      if (baseOffsetAt(buffer, end) >= nextBase) break; // left by a write that failed, or by a compaction that is on its way
+      if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a failed write or a compaction on its way
+      transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
     }
-    if (end === 0 && this.compacted) {
-      this.positionOffset = nextBase;
-      return undefined;
-    }
+    if (end === 0 && this.compacted) return undefined;
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;
-    return this.nextPiece.lend(piece, end);
+    return { piece, bytes: end, transactional };
   }
 
   /** Up to where the segment's file may be read: a rolled one whole, the last one up to the high watermark. */

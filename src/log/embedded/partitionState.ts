@@ -1,9 +1,10 @@
 /**
  * What is durably known of a partition beside its files, in the keyed store of the catalog: `partition:<folder>` holds
  *
- *   { version: 2, start, next, base, bytes, clean, cleaned, replacing }
+ *   { version: 2, start, next, base, bytes, open, clean, cleaned, replacing }
  *
- * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `clean`:
+ * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `open`: the first
+ * offset of the oldest transaction that is open there, or -1 (version 1 knew no transactions). `clean`:
  * nothing was written after it, and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads
  * only what lies behind `next`. An entry is clean only while nobody may write: it is marked before the first write, durably.
  * Without an entry everything is found in the files (a first release made none). `cleaned`: compaction went over everything below this
@@ -23,9 +24,16 @@ export interface LogPosition {
   readonly bytes: number;
 }
 
+/** Up to where a partition may be read, and from where on transactions are open there. */
+export interface ReadableEnd extends LogPosition {
+  readonly openFrom: number | undefined;
+}
+
 export interface PartitionState {
   readonly startOffset: number;
   readonly synced: LogPosition;
+  /** As of `synced`, if `clean`; else it is found in the batches. */
+  readonly openFrom: number | undefined;
   readonly clean: boolean;
   readonly cleanedTo: number;
   readonly replacing: Replacement | undefined;
@@ -34,6 +42,7 @@ export interface PartitionState {
 export const emptyState: PartitionState = {
   startOffset: 0,
   synced: { offset: 0, baseOffset: 0, bytes: 0 },
+  openFrom: undefined,
   clean: true,
   cleanedTo: 0,
   replacing: undefined,
@@ -62,13 +71,14 @@ export function partitionEntries(states: ReadonlyMap<string, PartitionState | nu
   return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
 }
 
-function encode({ startOffset, synced, clean, cleanedTo, replacing }: PartitionState): Json {
+function encode({ startOffset, synced, openFrom = -1, clean, cleanedTo, replacing }: PartitionState): Json {
   return {
     version: STATE_VERSION,
     start: startOffset,
     next: synced.offset,
     base: synced.baseOffset,
     bytes: synced.bytes,
+    open: openFrom,
     clean,
     cleaned: cleanedTo,
     replacing: replacing === undefined ? null : [replacing.base, replacing.end],
@@ -81,13 +91,14 @@ interface StoredState {
   readonly next: number;
   readonly base: number;
   readonly bytes: number;
+  readonly open?: number;
   readonly clean: boolean;
   readonly cleaned?: number;
   readonly replacing?: readonly [base: number, end: number] | null;
 }
 
 function decode(value: Json, key: string): PartitionState {
-  const { version, start, next, base, bytes, clean, cleaned, replacing } = value as unknown as StoredState;
+  const { version, start, next, base, bytes, open, clean, cleaned, replacing } = value as unknown as StoredState;
   if (version > STATE_VERSION) {
     throw new MillraceError(
       "FORMAT_TOO_NEW",
@@ -102,6 +113,7 @@ function decode(value: Json, key: string): PartitionState {
   return {
     startOffset: start,
     synced: { offset: next, baseOffset: base, bytes },
+    openFrom: open !== undefined && open >= 0 ? open : undefined,
     clean,
     cleanedTo: cleaned ?? 0,
     replacing: replacing ? { base: replacing[0], end: replacing[1] } : undefined,

@@ -3,7 +3,7 @@ import { MillraceError } from "../../base/errors.ts";
 import { diskFull } from "./diskSpace.ts";
 import { failedError } from "./partitionErrors.ts";
 import type { PartitionFiles } from "./partitionFiles.ts";
-import type { LogPosition } from "./partitionState.ts";
+import type { LogPosition, ReadableEnd } from "./partitionState.ts";
 import type { PartitionSurroundings } from "./partitionSurroundings.ts";
 
 /** After a failure the disk is tried again after so long, then after twice as long. */
@@ -19,7 +19,7 @@ export interface TroubledPartition {
   /** A `damaged` one takes nothing any more, others nothing for now. */
   stop(failure: MillraceError, damaged: boolean): void;
   /** The files were cut: everything from `end` on is gone, and appends go on there. */
-  goOnFrom(end: LogPosition): void;
+  goOnFrom(end: ReadableEnd): void;
   /** What was not durable yet fails, and the offsets from the end of the files on are given again. */
   giveUp(failure: MillraceError): void;
 }

@@ -1,3 +1,4 @@
+import { endOfSegment, mendAbortedIndex } from "./abortedRecovery.ts";
 import type { Compaction } from "./compaction.ts";
 import { indexesFit, rebuildIndexes } from "./indexCheck.ts";
 import { baseOffsetsOf } from "./names.ts";
@@ -73,10 +74,15 @@ export class PartitionUpkeep {
 
   /** Of the segments that are not written any more: once, as only something from outside can spoil them. */
   private async checkIndexes(): Promise<void> {
-    const { fileSystem, logger } = this.surroundings;
+    const { fileSystem, logger, clock } = this.surroundings;
     const { folder } = this.options;
     for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
-      if (base >= this.partition.published.baseOffset || (await indexesFit(fileSystem, folder, base))) continue;
+      if (base >= this.partition.published.baseOffset) continue;
+      const end = await endOfSegment(fileSystem, folder, base);
+      if (await mendAbortedIndex(fileSystem, folder, end, clock.now())) {
+        logger.warn("made the index of aborted transactions of a segment again", { folder, baseOffset: base });
+      }
+      if (await indexesFit(fileSystem, folder, base)) continue;
       logger.warn("rebuilding the indexes of a segment", { folder, baseOffset: base });
       await rebuildIndexes(fileSystem, folder, base);
     }

@@ -1,6 +1,9 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { NewRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
+import type { TopicConfig } from "../contract/partitionedLog.ts";
+
+export const compacts = ({ cleanupPolicy }: TopicConfig): boolean => cleanupPolicy !== "delete";
 
 /** Compaction goes by key: a record without one could neither be kept for ever nor be taken out. */
 export const keyMissing = (where: string): MillraceError =>

@@ -9,10 +9,10 @@ import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { recoverAborted } from "./abortedRecovery.ts";
 import { removeCleanedFiles } from "./cleanedSegment.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
-import type { ProducerState } from "./producerState.ts";
 import { nobodyReads, replaceSegments } from "./segmentReplacement.ts";
 import { scanSegment } from "./segmentScan.ts";
 import { readSnapshot } from "./snapshotFile.ts";
@@ -28,6 +28,7 @@ export async function recoverPartition(
   folder: string,
   known: PartitionState | undefined,
   logger: Logger,
+  now: number,
 ): Promise<Recovered> {
   if (known?.replacing !== undefined) await replaceSegments(fileSystem, folder, known.replacing, nobodyReads);
   await removeCleanedFiles(fileSystem, folder);
@@ -40,11 +41,12 @@ export async function recoverPartition(
       hint: "Bring the folder back from a backup, or delete the topic.",
     });
   }
-  const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER);
+  const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now);
   // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
   const syncedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
   const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
   let end = knownBase ? known.synced : { offset: lastBase, baseOffset: lastBase, bytes: 0 };
+  const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
     if (base > end.baseOffset) end = { offset: base, baseOffset: base, bytes: 0 };
@@ -53,9 +55,11 @@ export async function recoverPartition(
   await fileSystem.syncDirectory(folder);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
   const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined;
+  const { openFrom } = await recoverAborted(fileSystem, folder, indexed, end, now);
   const state = {
     startOffset: Math.min(startOffset, end.offset),
     synced: end,
+    openFrom,
     clean: false,
     cleanedTo: Math.min(known?.cleanedTo ?? 0, end.offset),
     replacing: undefined,
@@ -96,53 +100,6 @@ async function recoverSegment(
   } finally {
     await file.close();
   }
-}
-
-/** The producers as of an offset that is at or above `base`, where the last segment begins, and below which all is surely on the disk. */
-export async function durableProducers(fileSystem: FileSystem, folder: string, base: number): Promise<ProducerState> {
-  const { offset, state } = await whileFilesGo(() => readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER));
-  return offset >= base ? state : loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 });
-}
-
-/** The producers as of `end`, from the newest snapshot before it and the batches after that. */
-export function loadProducers(fileSystem: FileSystem, folder: string, end: LogPosition): Promise<ProducerState> {
-  return whileFilesGo(() => readProducers(fileSystem, folder, end));
-}
-
-/** How often a file may go between the look at the folder and the look at the file. */
-const LOOKS_MAX = 10;
-
-/** Snapshots and compacted segments go in the background: then it is looked again. */
-async function whileFilesGo<T>(look: () => Promise<T>): Promise<T> {
-  for (let looks = 1; ; looks++) {
-    try {
-      return await look();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT" || looks === LOOKS_MAX) throw error;
-    }
-  }
-}
-
-async function readProducers(fileSystem: FileSystem, folder: string, end: LogPosition): Promise<ProducerState> {
-  const snapshot = await readSnapshot(fileSystem, folder, end.offset);
-  if (snapshot.offset === end.offset) return snapshot.state;
-  const bases = baseOffsetsOf(await fileSystem.list(folder));
-  for (const [i, base] of bases.entries()) {
-    const nextBase = bases[i + 1] ?? Number.POSITIVE_INFINITY;
-    if (nextBase <= snapshot.offset || base > end.baseOffset) continue;
-    const file = await fileSystem.open(path.join(folder, logFileName(base)), "read");
-    try {
-      await scanSegment(file, 0, base === end.baseOffset ? end.bytes : await file.bytes(), false, (bytes, at) => {
-        const offset = baseOffsetAt(bytes, at);
-        if (offset >= nextBase) return "stop";
-        if (offset >= snapshot.offset) snapshot.state.applyBatch(bytes, at);
-        return undefined;
-      });
-    } finally {
-      await file.close();
-    }
-  }
-  return snapshot.state;
 }
 
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>

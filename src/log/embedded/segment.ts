@@ -2,9 +2,11 @@ import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import { type AbortedEntry, AbortedIndexFile } from "./abortedIndex.ts";
 import { IndexFile } from "./indexFile.ts";
 import { indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 import { INDEX_INTERVAL_BYTES, loadOffsetIndex, type OffsetEntry, offsetIndexLayout } from "./offsetIndex.ts";
+import { removeSegmentFiles } from "./segmentFiles.ts";
 import { scanSegment } from "./segmentScan.ts";
 import { loadTimeIndex, type TimeEntry, timeIndexLayout } from "./timeIndex.ts";
 
@@ -21,6 +23,7 @@ export class Segment {
     private readonly file: File,
     private readonly offsets: IndexFile,
     private readonly times: IndexFile,
+    private readonly aborted: AbortedIndexFile,
     private fileBytes: number,
     lastOffsetEntry: OffsetEntry | undefined,
     lastTimeEntry: TimeEntry | undefined,
@@ -32,10 +35,7 @@ export class Segment {
 
   /** A new one in the place of whatever is there; durable as a name only after the folder was synced. `suffix` ends its files' names. */
   static async create(fileSystem: FileSystem, folder: string, baseOffset: number, suffix = ""): Promise<Segment> {
-    for (const name of [logFileName, indexFileName, timeIndexFileName]) {
-      const file = path.join(folder, name(baseOffset) + suffix);
-      if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
-    }
+    await removeSegmentFiles(fileSystem, folder, baseOffset, suffix);
     const file = await fileSystem.open(path.join(folder, logFileName(baseOffset) + suffix), "create");
     return Segment.withIndexes(fileSystem, folder, baseOffset, suffix, file, 0, [], []);
   }
@@ -81,6 +81,7 @@ export class Segment {
       file,
       await IndexFile.open(fileSystem, offsetFile, offsetIndexLayout(baseOffset), offsets.length),
       await IndexFile.open(fileSystem, timeFile, timeIndexLayout(baseOffset), times.length),
+      new AbortedIndexFile(fileSystem, folder, baseOffset),
       bytes,
       offsets.at(-1),
       times.at(-1),
@@ -114,6 +115,11 @@ export class Segment {
     this.noteTime();
   }
 
+  /** A marker that `write` comes to next ends this transaction. */
+  noteAborted(transaction: AbortedEntry): void {
+    this.aborted.add(transaction);
+  }
+
   async write(batches: Buffer): Promise<void> {
     const end = this.fileBytes + batches.length;
     const written = this.file.write(batches, 0, batches.length, this.fileBytes);
@@ -124,6 +130,7 @@ export class Segment {
       await written;
     }
     this.fileBytes = end;
+    await this.aborted.write();
   }
 
   sync(): Promise<void> {
@@ -135,11 +142,18 @@ export class Segment {
     this.noteTime();
     await this.offsets.sync();
     await this.times.sync();
+    await this.aborted.sync();
+  }
+
+  /** No start looks for aborted transactions below what is known to be synced. */
+  syncAborted(): Promise<void> {
+    return this.aborted.sync();
   }
 
   async close(): Promise<void> {
     await this.offsets.close();
     await this.times.close();
+    await this.aborted.close();
     await this.file.close();
   }
 

@@ -7,7 +7,7 @@
  *   3. the old indexes of `base` go, so that no reader sees them beside batches that they were not made of; should a loss of power bring
  *      them back, step 5 puts the new ones in their place
  *   4. the log is renamed over the old one, the readers are told, and the folder is synced
- *   5. the indexes are renamed
+ *   5. the indexes are renamed; that of the aborted transactions says what it said before and what the others did, so it is never missing
  *   6. the other segments below `end` go, and the folder is synced
  *   7. the state says, durably, that nothing is being replaced; before that nothing with such a name is written again
  *
@@ -16,7 +16,7 @@
  */
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
-import { baseOffsetsOf, CLEANED_SUFFIX, indexFileName, logFileName, timeIndexFileName } from "./names.ts";
+import { abortedIndexFileName, baseOffsetsOf, CLEANED_SUFFIX, indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 import { removeSegmentFiles } from "./segmentFiles.ts";
 
 export interface Replacement {
@@ -44,13 +44,14 @@ export async function replaceSegments(
 ): Promise<void> {
   const log = path.join(folder, logFileName(base));
   const indexes = [path.join(folder, indexFileName(base)), path.join(folder, timeIndexFileName(base))];
+  const aborted = path.join(folder, abortedIndexFileName(base));
   if (await exists(fileSystem, log + CLEANED_SUFFIX)) {
     for (const index of indexes) if (await exists(fileSystem, index)) await fileSystem.removeFile(index);
     await fileSystem.rename(log + CLEANED_SUFFIX, log);
     readers.replaced();
     await fileSystem.syncDirectory(folder);
   }
-  for (const index of indexes) {
+  for (const index of [...indexes, aborted]) {
     if (await exists(fileSystem, index + CLEANED_SUFFIX)) await fileSystem.rename(index + CLEANED_SUFFIX, index);
   }
   const others = baseOffsetsOf(await fileSystem.list(folder)).filter((other) => other > base && other < end);

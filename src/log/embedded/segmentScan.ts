@@ -1,6 +1,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { File } from "../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, batchBytesAt } from "../../record/batchHeader.ts";
+import { isControlAt } from "../../record/controlBatch.ts";
 import { validateBatch, validateBatchShape } from "../../record/validateBatch.ts";
 
 const SCAN_BYTES = 1024 * 1024;
@@ -16,7 +17,7 @@ export interface ScanResult {
 
 /**
  * Walks over the batches of a segment file from `from` to `to`, in order. `visit` gets a buffer and where the batch begins in it;
- * it has the whole batch when `checksums` (each one's CRC is then checked), else its header. Stops at the first bad one, and before
+ * it has the whole batch when `checksums` (each one's CRC is then checked), else its header, and the whole of a control batch. Stops at the first bad one, and before
  * the one for which `visit` says "stop".
  */
 export async function scanSegment(
@@ -33,7 +34,7 @@ export async function scanSegment(
     let at = 0;
     while (at < length) {
       const shape = validateBatchShape(buffer, at, length);
-      const enough = shape === undefined && (!checksums || at + batchBytesAt(buffer, at) <= length);
+      const enough = shape === undefined && (!(checksums || isControlAt(buffer, at)) || at + batchBytesAt(buffer, at) <= length);
       if (!enough && shape?.code !== "BATCH_CORRUPT" && position + length < to) break; // the rest comes with the next read
       const problem = shape ?? (checksums ? validateBatch(buffer, at, length) : undefined);
       if (problem !== undefined) return { end: position + at, problem };

@@ -1,5 +1,6 @@
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../record/batchHeader.ts";
+import { isControlAt } from "../../record/controlBatch.ts";
 import type { TopicConfig } from "../contract/partitionedLog.ts";
 import type { LogPosition } from "./partitionState.ts";
 import type { ProducerState } from "./producerState.ts";
@@ -53,8 +54,8 @@ export class SegmentWriter {
     return this.active.latestTimestamp;
   }
 
-  /** Batches that lie back to back in `bytes`. */
-  async write(bytes: Buffer): Promise<void> {
+  /** Batches that lie back to back in `bytes`, and came at `now`. */
+  async write(bytes: Buffer, now: number): Promise<void> {
     let from = 0;
     for (let at = 0; at < bytes.length; ) {
       const baseOffset = baseOffsetAt(bytes, at);
@@ -62,13 +63,16 @@ export class SegmentWriter {
       const timestamp = maxTimestampAt(bytes, at);
       const batchBytes = batchBytesAt(bytes, at);
       const position = this.active.bytes + at - from;
-      if (position > 0 && this.isFull(position + batchBytes, lastOffset, timestamp)) {
+      // a marker is of now, and the records may be of long ago: its time is no reason for another segment
+      const age = isControlAt(bytes, at) ? Number.NEGATIVE_INFINITY : timestamp;
+      if (position > 0 && this.isFull(position + batchBytes, lastOffset, age)) {
         await this.writeToActive(bytes.subarray(from, at));
         from = at;
         await this.roll(baseOffset);
       }
       this.active.noteBatch(lastOffset, this.active.bytes + at - from, timestamp);
-      this.producers.applyBatch(bytes, at);
+      const aborted = this.producers.applyBatch(bytes, at, now);
+      if (aborted !== undefined) this.active.noteAborted(aborted);
       this.nextOffset = lastOffset + 1;
       at += batchBytes;
     }
@@ -85,7 +89,12 @@ export class SegmentWriter {
   /** What is written so far, with the producers that go with it: recovery reads on from here. */
   async checkpoint(): Promise<void> {
     await this.sync();
-    await writeSnapshot(this.fileSystem, this.folder, this.nextOffset, this.producers);
+    await writeSnapshot(this.fileSystem, this.folder, this.nextOffset, this.producers, this.active.baseOffset, false);
+  }
+
+  /** What recovery relies on, beside the batches, where it goes on from what is synced. */
+  syncAborted(): Promise<void> {
+    return this.active.syncAborted();
   }
 
   /** For a clean end: everything on the disk, with what the next start relies on. */
@@ -118,7 +127,7 @@ export class SegmentWriter {
   private async roll(baseOffset: number): Promise<void> {
     await this.sync();
     await this.active.syncIndexes();
-    await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers);
+    await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers, baseOffset, true);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
     await this.fileSystem.syncDirectory(this.folder);
     await this.active.close();

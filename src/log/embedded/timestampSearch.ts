@@ -6,6 +6,7 @@ import {
   baseOffsetAt,
   baseTimestampAt,
   batchBytesAt,
+  countAt,
   lastOffsetAt,
   maxTimestampAt,
 } from "../../record/batchHeader.ts";
@@ -32,15 +33,23 @@ export class TimestampSearch {
     private readonly folder: string,
   ) {}
 
-  /** @param bases of the partition's segments, ascending. */
-  async find(timestamp: number, bases: readonly number[], mark: Watermark): Promise<FoundTimestamp | undefined> {
+  /**
+   * @param bases of the partition's segments, ascending.
+   * @param hides is nobody to see the records of the batch?
+   */
+  async find(
+    timestamp: number,
+    bases: readonly number[],
+    mark: Watermark,
+    hides: (batch: Buffer) => Promise<boolean>,
+  ): Promise<FoundTimestamp | undefined> {
     if (this.generation !== mark.generation) this.latest.clear();
     this.generation = mark.generation;
     for (const [i, base] of bases.entries()) {
       const nextBase = bases[i + 1] ?? Number.POSITIVE_INFINITY;
       if (nextBase <= mark.startOffset || base > mark.activeBaseOffset) continue;
       if (base !== mark.activeBaseOffset && (await this.latestOf(base)) < timestamp) continue;
-      const found = await this.findIn(base, nextBase, timestamp, mark);
+      const found = await this.findIn(base, Math.min(nextBase, mark.highWatermark), timestamp, mark, hides);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -79,7 +88,14 @@ export class TimestampSearch {
     return (await seekOffset(fileSystem, folder, segment, Math.max(segment.baseOffset, startOffset), limit)).position;
   }
 
-  private async findIn(base: number, nextBase: number, timestamp: number, mark: Watermark): Promise<FoundTimestamp | undefined> {
+  /** Nothing at or above `beforeOffset`. */
+  private async findIn(
+    base: number,
+    beforeOffset: number,
+    timestamp: number,
+    mark: Watermark,
+    hides: (batch: Buffer) => Promise<boolean>,
+  ): Promise<FoundTimestamp | undefined> {
     const { fileSystem, folder } = this;
     const segment = await openSegment(fileSystem, folder, base);
     try {
@@ -88,13 +104,14 @@ export class TimestampSearch {
       while (position < limit) {
         let passed = false;
         const { end } = await scanSegment(segment.file, position, limit, false, (bytes, at) => {
-          passed = baseOffsetAt(bytes, at) >= nextBase;
+          passed = baseOffsetAt(bytes, at) >= beforeOffset;
           return passed || maxTimestampAt(bytes, at) >= timestamp ? "stop" : undefined;
         });
         if (end >= limit || passed) return undefined;
         const batch = await readBatch(segment.file, end, limit);
-        const found = batch && firstRecordFrom(batch, timestamp, mark.startOffset);
-        if (batch === undefined || found !== undefined) return found;
+        if (batch === undefined) return undefined;
+        const found = (await hides(batch)) ? undefined : firstRecordFrom(batch, timestamp, mark.startOffset);
+        if (found !== undefined) return found;
         position = end + batch.length;
       }
       return undefined;
@@ -123,7 +140,8 @@ async function readBatch(file: Parameters<typeof scanSegment>[0], position: numb
 
 /** In a compressed batch the first offset stands for all. */
 function firstRecordFrom(batch: Buffer, timestamp: number, startOffset: number): FoundTimestamp | undefined {
-  if ((attributesAt(batch, 0) & BatchAttribute.codecMask) !== 0) {
+  const isCompressed = (attributesAt(batch, 0) & BatchAttribute.codecMask) !== 0;
+  if (isCompressed && countAt(batch, 0) > 0) {
     return { offset: Math.max(baseOffsetAt(batch, 0), startOffset), timestamp: Math.max(timestamp, baseTimestampAt(batch, 0)) };
   }
   const cursor = new RecordCursor(batch);

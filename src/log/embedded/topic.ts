@@ -1,11 +1,11 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
-import type { AppendedBatch, EmbeddedTopic } from "../contract/embeddedLog.ts";
+import type { AbortedTransaction, AppendedBatch, EmbeddedTopic, OpenTransaction, TransactionEnd } from "../contract/embeddedLog.ts";
 import type { TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
-import { compacts } from "./compaction.ts";
 import type { Partition } from "./partition.ts";
 import type { PartitionAccess } from "./partitionReader.ts";
+import { compacts } from "./recordKeys.ts";
 
 export type CutListeners = ((partition: number, offset: number) => void)[];
 
@@ -39,7 +39,23 @@ export class Topic implements EmbeddedTopic {
   }
 
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch> {
-    return this.partition(partition).appendBatch(batch);
+    return this.partition(partition).appends.appendBatch(batch);
+  }
+
+  endTransaction(partition: number, end: TransactionEnd): Promise<number> {
+    return this.partition(partition).appends.endTransaction(end);
+  }
+
+  lastStableOffset(partition: number): number {
+    return this.partition(partition).lastStableOffset;
+  }
+
+  abortedTransactions(partition: number, fromOffset: number, toOffset: number): Promise<readonly AbortedTransaction[]> {
+    return this.partition(partition).abortedTransactions(fromOffset, toOffset);
+  }
+
+  openTransactions(partition: number): Promise<readonly OpenTransaction[]> {
+    return this.partition(partition).appends.openTransactions();
   }
 
   joinPending(partition: number, receipt: Receipt): void {

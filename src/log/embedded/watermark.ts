@@ -1,31 +1,34 @@
 /**
- * What the writer of a partition tells its readers in other threads, in 48 bytes of shared memory (int32 words):
+ * What the writer of a partition tells its readers in other threads, in 56 bytes of shared memory (int32 words):
  *
  *   0 sequence: odd while the writer is writing; a reader takes only what it read between two equal even values
  *   1 state: see WatermarkState
  *   2-3 high watermark   4-5 file position of it   6-7 base offset of the segment it lies in   8-9 first offset kept
  *   10 generation: another number says that files were cut or replaced, and what a reader has open or remembers is old; an odd one, that
  *      they are going at this moment
- *   11 unused
+ *   11 unused   12-13 last stable offset
  *
  * The pairs are high word, low word. Every access is atomic (sequentially consistent), so the sequence alone decides.
  * Sleepers wait on word 0.
  */
+import type { Isolation } from "../contract/partitionedLog.ts";
 import { waitAsync } from "./waitAsync.ts";
 
-const WATERMARK_BYTES = 48;
+const WATERMARK_BYTES = 56;
 
 const WatermarkState = { open: 0, deleted: 1 } as const;
 
 export interface Watermark {
   /** One past the last offset that may be read. */
   highWatermark: number;
-  /** Where the high watermark lies in its segment's file. */
+  /** Up to where the file of the segment that is being written may be read. */
   position: number;
   /** The segment that is being written. */
   activeBaseOffset: number;
   startOffset: number;
   generation: number;
+  /** Below it every transaction is ended. */
+  lastStableOffset: number;
 }
 
 const TWO_32 = 4294967296;
@@ -43,6 +46,7 @@ export class WatermarkWriter {
     this.store(6, watermark.activeBaseOffset);
     this.store(8, watermark.startOffset);
     Atomics.store(words, 10, watermark.generation);
+    this.store(12, watermark.lastStableOffset);
     Atomics.add(words, 0, 1);
     Atomics.notify(words, 0);
   }
@@ -64,7 +68,11 @@ export class WatermarkReader {
   private readonly words: Int32Array;
   private sleeping: Promise<void> | undefined;
 
-  constructor(shared: SharedArrayBuffer) {
+  /** @param isolation `read_committed`: nothing from the last stable offset on may be read, as if the high watermark were there. */
+  constructor(
+    shared: SharedArrayBuffer,
+    private readonly isolation: Isolation = "read_uncommitted",
+  ) {
     this.words = new Int32Array(shared);
   }
 
@@ -76,14 +84,16 @@ export class WatermarkReader {
     const { words } = this;
     for (;;) {
       const sequence = Atomics.load(words, 0);
-      const highWatermark = this.load(2);
+      const written = this.load(2);
       const position = this.load(4);
       const activeBaseOffset = this.load(6);
       const startOffset = this.load(8);
       const generation = Atomics.load(words, 10);
+      const lastStableOffset = this.load(12);
       // the writer is in its few stores for less than a microsecond: trying again is cheaper than any sleep
       if ((sequence & 1) === 0 && Atomics.load(words, 0) === sequence) {
-        return { highWatermark, position, activeBaseOffset, startOffset, generation };
+        const highWatermark = this.isolation === "read_committed" ? lastStableOffset : written;
+        return { highWatermark, position, activeBaseOffset, startOffset, generation, lastStableOffset };
       }
     }
   }

@@ -3,7 +3,14 @@ import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { encodeBatch } from "../../record/batch.ts";
 import type { NewRecord } from "../../record/record.ts";
-import type { PartitionDescriptor, PartitionedLog, PartitionReader, ProducerIdentity, TopicConfig } from "../contract/partitionedLog.ts";
+import type {
+  PartitionDescriptor,
+  PartitionedLog,
+  PartitionReader,
+  ProducerIdentity,
+  ReaderOptions,
+  TopicConfig,
+} from "../contract/partitionedLog.ts";
 import { OpenHandles } from "../embedded/openHandles.ts";
 import { openPartitionReader } from "../embedded/partitionReader.ts";
 import { type Answer, type Call, type Calls, uncrossError } from "./protocol.ts";
@@ -52,8 +59,8 @@ class RemoteLog implements PartitionedLog {
     return this.call("describeTopic", { name });
   }
 
-  async openReader(descriptor: PartitionDescriptor): Promise<PartitionReader> {
-    return openPartitionReader(descriptor, this.fileSystem, this.handles);
+  async openReader(descriptor: PartitionDescriptor, options: ReaderOptions = {}): Promise<PartitionReader> {
+    return openPartitionReader(descriptor, options, this.fileSystem, this.handles);
   }
 
   async append(

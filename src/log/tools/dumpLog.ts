@@ -12,6 +12,7 @@ import {
   producerEpochAt,
   producerIdAt,
 } from "../../record/batchHeader.ts";
+import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBatch.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { baseOffsetsOf, logFileName } from "../embedded/names.ts";
 import { scanSegment } from "../embedded/segmentScan.ts";
@@ -53,11 +54,14 @@ function batchLine(bytes: Buffer, at: number, position: number): string {
   const id = producerIdAt(bytes, at);
   const producer = id < 0n ? "" : `, producer ${id} epoch ${producerEpochAt(bytes, at)} sequence ${baseSequenceAt(bytes, at)}`;
   const codec = attributes & BatchAttribute.codecMask;
+  const marker = isControlAt(bytes, at) ? markerAt(bytes, at) : undefined;
+  const marks = marker && `, ${marker.outcome} marker of coordinator epoch ${marker.coordinatorEpoch}`;
+  const transaction = marks ?? (isTransactionalAt(bytes, at) ? ", transactional" : "");
   const compressed = codec === 0 ? "" : `, ${CODECS[codec] ?? `codec ${codec}`}`;
   const time = new Date(maxTimestampAt(bytes, at));
   const latest = Number.isNaN(time.getTime()) ? String(maxTimestampAt(bytes, at)) : time.toISOString();
   const offsets = `offsets ${baseOffsetAt(bytes, at)} to ${lastOffsetAt(bytes, at)}`;
-  return `  at ${position}: ${offsets}, ${countAt(bytes, at)} records, ${batchBytesAt(bytes, at)} bytes, latest ${latest}${producer}${compressed}`;
+  return `  at ${position}: ${offsets}, ${countAt(bytes, at)} records, ${batchBytesAt(bytes, at)} bytes, latest ${latest}${producer}${transaction}${compressed}`;
 }
 
 function printRecords(bytes: Buffer, at: number, print: (line: string) => void): void {

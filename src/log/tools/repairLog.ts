@@ -1,6 +1,8 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
+import { replaceAbortedIndex } from "../embedded/abortedIndex.ts";
+import { abortedBelow, endOfSegment } from "../embedded/abortedRecovery.ts";
 import { rebuildIndexes } from "../embedded/indexCheck.ts";
 import { snapshotFileName, snapshotOffsetsOf } from "../embedded/names.ts";
 import { partitionEntries } from "../embedded/partitionState.ts";
@@ -35,6 +37,8 @@ export async function repairLog(
       done.push(`cut ${file} at byte ${position}`);
     } else if (kind === "index") {
       await rebuildIndexes(fileSystem, folder, base);
+      const end = await endOfSegment(fileSystem, folder, base);
+      await replaceAbortedIndex(fileSystem, folder, base, await abortedBelow(fileSystem, folder, end, 0));
       done.push(`made the indexes of ${file} again`);
     }
   }

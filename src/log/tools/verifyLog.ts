@@ -1,9 +1,11 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { loadAbortedIndex } from "../embedded/abortedIndex.ts";
 import { indexesFit } from "../embedded/indexCheck.ts";
 import { baseOffsetsOf, isDeletedFolder, logFileName } from "../embedded/names.ts";
 import { scanSegment } from "../embedded/segmentScan.ts";
+import { TransactionCheck } from "./transactionCheck.ts";
 
 /**
  * "tail": the end of the last segment is not whole; a start cuts it, if it was never synced. "batch": bad bytes before that, which nothing
@@ -50,13 +52,14 @@ export async function verifyLog(
   const found = { segments: 0, bytes: 0, batches: 0, problems: [] as LogProblem[] };
   for (const folder of folders) {
     const bases = baseOffsetsOf(await fileSystem.list(folder));
+    const transactions = new TransactionCheck();
     let next = bases[0] as number;
     for (const [i, base] of bases.entries()) {
       const file = path.join(folder, logFileName(base));
       if (base > next) {
         found.problems.push({ kind: "missing", file, position: 0, what: `offsets ${next} to ${base - 1} are not there` });
       }
-      const segment = await verifySegment(fileSystem, folder, base, bases[i + 1]);
+      const segment = await verifySegment(fileSystem, folder, base, bases[i + 1], transactions);
       next = segment.nextOffset;
       found.segments++;
       found.bytes += segment.bytes;
@@ -73,6 +76,7 @@ async function verifySegment(
   folder: string,
   base: number,
   nextBase: number | undefined,
+  transactions: TransactionCheck,
 ): Promise<{ nextOffset: number; bytes: number; batches: number; problems: LogProblem[] }> {
   const name = path.join(folder, logFileName(base));
   const file = await fileSystem.open(name, "read");
@@ -81,6 +85,7 @@ async function verifySegment(
     let nextOffset = base;
     let batches = 0;
     let what = "";
+    transactions.enterSegment(await loadAbortedIndex(fileSystem, folder, base));
     const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at) => {
       const first = baseOffsetAt(buffer, at);
       if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
@@ -88,14 +93,17 @@ async function verifySegment(
       if (what !== "") return "stop";
       nextOffset = lastOffsetAt(buffer, at) + 1;
       batches++;
+      transactions.batch(buffer, at);
       return undefined;
     });
     const problems: LogProblem[] = [];
     if (end < bytes) {
       const kind = nextBase === undefined && (await nothingGoodBehind(file, end, bytes)) ? "tail" : "batch";
       problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
-    } else if (nextBase !== undefined && !(await indexesFit(fileSystem, folder, base))) {
-      problems.push({ kind: "index", file: name, position: 0, what: "its indexes do not fit" });
+    } else {
+      const unfit = nextBase !== undefined && !(await indexesFit(fileSystem, folder, base));
+      const wrong = unfit ? "its indexes do not fit" : transactions.leaveSegment(nextOffset, nextBase === undefined);
+      if (wrong !== undefined) problems.push({ kind: "index", file: name, position: 0, what: wrong });
     }
     return { nextOffset, bytes, batches, problems };
   } finally {

@@ -19,7 +19,7 @@ export class Inputs {
       for (const descriptor of description.partitions) {
         const { topic, partition } = descriptor;
         const position = before.find((other) => other.topic === topic && other.partition === partition);
-        inputs.push(new PartitionInput(source, await log.openReader(descriptor), position));
+        inputs.push(new PartitionInput(source, await log.openReader(descriptor, { isolation: "read_committed" }), position));
       }
     }
     return new Inputs(inputs);

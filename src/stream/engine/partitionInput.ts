@@ -1,6 +1,6 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { PartitionReader } from "../../log/contract/partitionedLog.ts";
-import { nextOffset } from "../../record/batch.ts";
+import { endOffsetOf } from "../../record/batch.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import type { SourcePosition } from "../checkpoint/checkpoint.ts";
 import type { SourceNode } from "./sourceNode.ts";
@@ -50,13 +50,16 @@ export class PartitionInput {
     return !this.hasRecord && this.nextOffset >= this.limit;
   }
 
+  /** Up to the next record, past batches that have none: those of an aborted transaction, say. */
   async fill(bytesMax: number): Promise<void> {
-    const bytes = await this.reader.read(this.nextOffset, bytesMax);
-    if (bytes.length === 0) return;
-    this.cursor = new RecordCursor(bytes);
-    this.bufferEnd = nextOffset(bytes);
-    this.hasRecord = true;
-    this.next();
+    while (this.hungry) {
+      const bytes = await this.reader.read(this.nextOffset, bytesMax);
+      const bufferEnd = endOffsetOf(bytes);
+      if (bufferEnd === undefined) return;
+      this.cursor = new RecordCursor(bytes);
+      this.bufferEnd = bufferEnd;
+      this.next();
+    }
   }
 
   /** The record in hand was pushed. */

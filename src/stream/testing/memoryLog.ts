@@ -37,6 +37,7 @@ export class MemoryLog implements PartitionedLog {
     return this.topics.get(name)?.describe();
   }
 
+  /** It has no transactions, so that every isolation sees the same. */
   async openReader(descriptor: PartitionDescriptor): Promise<PartitionReader> {
     return new MemoryReader(descriptor, this.partition(descriptor.topic, descriptor.partition));
   }
