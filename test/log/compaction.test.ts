@@ -10,7 +10,8 @@ import { indexesFit } from "../../src/log/embedded/indexCheck.ts";
 import { baseOffsetsOf } from "../../src/log/embedded/names.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { batchPositions, encodeBatch } from "../../src/record/batch.ts";
-import { countAt } from "../../src/record/batchHeader.ts";
+import { BatchBuilder } from "../../src/record/batchBuilder.ts";
+import { BatchAttribute, countAt } from "../../src/record/batchHeader.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { logOptions, MemoryCatalog, readFrom, record, temporaryFolder } from "./support.ts";
@@ -165,6 +166,71 @@ describe("a compacted topic", () => {
     expect(await again.topic.appendBatch(0, foreign(2))).toMatchObject({ baseOffset, duplicate: true });
     await expect(again.topic.appendBatch(0, foreign(7))).rejects.toEqual(code("OUT_OF_ORDER_SEQUENCE"));
     expect(await again.topic.appendBatch(0, foreign(4))).toMatchObject({ duplicate: false });
+    await again.log.close();
+  });
+
+  test("keeps what transactions committed, forgets what they aborted, and leaves alone what is not decided", async () => {
+    const run = await openRun({ segmentBytes: 900, deleteRetentionMs: 0 });
+    const sequences = new Map<bigint, number>();
+    const within = async (producerId: bigint, key: string, value: string | null): Promise<number> => {
+      const builder = new BatchBuilder();
+      const bytes = { key: Buffer.from(key), value: value === null ? null : Buffer.from(value) };
+      builder.append({ ...record(""), ...bytes, timestamp: run.time.now }, 0);
+      const baseSequence = sequences.get(producerId) ?? 0;
+      sequences.set(producerId, baseSequence + 1);
+      builder.endBatch({ id: producerId, epoch: 0, baseSequence }, 0, BatchAttribute.transactional);
+      return (await run.topic.appendBatch(0, Buffer.from(builder.bytes()))).baseOffset;
+    };
+    const end = (producerId: bigint, outcome: "commit" | "abort"): Promise<number> =>
+      run.topic.endTransaction(0, { producerId, epoch: 0, coordinatorEpoch: 1, outcome });
+    const committed = await run.log.openReader((await run.log.describeTopic("t"))?.partitions[0] as never, { isolation: "read_committed" });
+    const seen = async (): Promise<string[]> => {
+      const found = await readFrom(committed, 0);
+      return found.filter(({ key }) => String(key) !== "filler").map(text);
+    };
+    for (let round = 0; round < 30; round++) {
+      await within(1n, "a", `committed ${round}`);
+      await within(2n, "a", `aborted ${round}`);
+      await within(2n, "b", round === 0 ? "never" : null);
+      await end(2n, "abort");
+      await run.put(`b=plain ${round}`);
+      await end(1n, "commit");
+      if (round % 10 === 9) await run.log.maintain();
+    }
+    await roll(run);
+    await roll(run);
+    await run.log.maintain();
+    run.time.now += hour;
+    await run.log.maintain();
+    expect((await seen()).slice(-2)).toEqual(["a=committed 29", "b=plain 29"]);
+    expect((await seen()).length).toBeLessThan(6);
+    const all = await readFrom(run.reader, 0);
+    expect(all.filter(({ value }) => String(value).startsWith("aborted")).length).toBeLessThan(3); // in what is not compacted yet
+
+    const open = await within(3n, "c", "open");
+    await run.put("b=later");
+    await roll(run);
+    await roll(run);
+    await run.log.maintain();
+    expect((await readFrom(run.reader, open)).map(text).slice(0, 2)).toEqual(["c=open", "b=later"]);
+    await end(3n, "abort");
+    await run.put("b=last");
+    await roll(run);
+    await roll(run);
+    await run.log.maintain();
+    expect((await seen()).filter((line) => !line.startsWith("a="))).toEqual(["b=last"]);
+    await checkFiles(run);
+    await committed.close();
+    await run.log.close();
+    for (const name of await readdir(folderOf(run))) {
+      if (name.endsWith(".snapshot")) await writeFile(path.join(folderOf(run), name), "gone");
+    }
+    const again = await openRun({ segmentBytes: 900 }, run.options);
+    expect(await again.topic.openTransactions(0)).toEqual([]);
+    const reader = await again.log.openReader((await again.log.describeTopic("t"))?.partitions[0] as never, {
+      isolation: "read_committed",
+    });
+    expect((await readFrom(reader, 0)).filter(({ value }) => /aborted|open/.test(String(value)))).toEqual([]);
     await again.log.close();
   });
 

@@ -4,15 +4,16 @@
  *
  *   1. `<base>.log.cleaned` and its indexes are on the disk, and so are their names
  *   2. the partition's state says, durably: replacing { base, end }
- *   3. the old indexes of `base` go, so that no reader sees them beside batches that they were not made of; should a loss of power bring
- *      them back, step 5 puts the new ones in their place
- *   4. the log is renamed over the old one, the readers are told, and the folder is synced
+ *   3. the old indexes of `base` go, so that no reader sees them beside batches that they were not made of
+ *   4. the log is renamed over the old one, and the readers are told
  *   5. the indexes are renamed; that of the aborted transactions says what it said before and what the others did, so it is never missing
- *   6. the other segments below `end` go, and the folder is synced
- *   7. the state says, durably, that nothing is being replaced; before that nothing with such a name is written again
+ *   6. the other segments below `end` go
+ *   7. the folder is synced; then the state says, durably, that nothing is being replaced, before anything with such a name is written again
  *
- * Between 4 and 6 the new log reaches over the old segments behind it. They are read as if it ended where they begin, which is what a
- * log is that was compacted so far. Every step that was done already is passed over, so whoever finds the state does all of it again.
+ * A loss of power may keep any of the changes of names from 3 to 6 and lose the others. Whoever finds the state does all of it again, past
+ * what was done already: as long as the cleaned log is there under its own name, it is not yet in its place, and it holds what any of
+ * the others held. An index that is lost on the way is made again by upkeep. Between 4 and 6 the new log reaches over the old segments
+ * behind it: they are read as if it ended where they begin, which is what a log is that was compacted so far.
  */
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
@@ -49,7 +50,6 @@ export async function replaceSegments(
     for (const index of indexes) if (await exists(fileSystem, index)) await fileSystem.removeFile(index);
     await fileSystem.rename(log + CLEANED_SUFFIX, log);
     readers.replaced();
-    await fileSystem.syncDirectory(folder);
   }
   for (const index of [...indexes, aborted]) {
     if (await exists(fileSystem, index + CLEANED_SUFFIX)) await fileSystem.rename(index + CLEANED_SUFFIX, index);
