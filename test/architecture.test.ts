@@ -46,6 +46,7 @@ const rooms: readonly Room[] = [
   },
   { at: "src/server", ours: ["*"], packages: ["pino", "esbuild", "zod"] },
   { at: "src/cli", ours: ["*"], packages: ["commander"] },
+  { at: "src/millrace.cts", ours: ["src/main.ts"], packages: [] },
   { at: "src/main.ts", ours: ["*"], packages: [] },
   { at: "src/index.ts", ours: ["*"], packages: [] },
   { at: "connectors/formats", ours: ["src/base", "src/record", ...streamContracts], packages: ["@mongodb-js/zstd", "snappy"] },
@@ -88,7 +89,7 @@ function allowsPackage(room: Room, specifier: string, name: string): boolean {
 const files = ["src", "connectors", "pipelines"].flatMap((folder) =>
   fs
     .readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })
-    .filter((name) => name.endsWith(".ts"))
+    .filter((name) => /\.c?ts$/.test(name))
     .map((name) => `${folder}/${name.replaceAll(path.sep, "/")}`),
 );
 const sources = new Map(files.map((file) => [file, fs.readFileSync(path.join(root, file), "utf8")]));

@@ -17,6 +17,7 @@ import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
 import { queueSettings } from "./queueSettings.ts";
 import { batchBytesMax } from "./readAhead.ts";
+import { type RunLimits, runLimits } from "./readyMessages.ts";
 import { Router } from "./routing.ts";
 import { Serial } from "./serial.ts";
 import { recoverTopicDedupe } from "./topicDedupe.ts";
@@ -42,6 +43,8 @@ export interface BrokerOptions {
   readonly exchangeTypes?: readonly ExchangeType[];
   /** For the names of queues that the client left to us. */
   readonly randomName?: () => string;
+  /** Tests make them small. */
+  readonly runs?: RunLimits;
 }
 
 const defaultHost = "/";
@@ -64,6 +67,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     turns: new DeliveryTurns(),
     contentCache: new ContentCacheLimits(limits.queueCacheBytesMax, limits.queueCacheBytesMaxTotal),
     readAhead: new ContentCacheLimits(batchBytesMax, limits.readAheadBytesMaxTotal),
+    runs: options.runs ?? runLimits,
     clock,
     logger,
   };

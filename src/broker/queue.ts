@@ -1,6 +1,14 @@
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
-import type { JournalPosition, KeptCopy, QueueId, QueueJournal, RememberedId, ReplayedMessage } from "../log/contract/queueJournal.ts";
+import type {
+  JournalPosition,
+  KeptRun,
+  OffsetRange,
+  QueueId,
+  QueueJournal,
+  RememberedId,
+  ReplayedMessage,
+} from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
@@ -10,7 +18,9 @@ import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
 import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
-import { ReadyMessages } from "./readyMessages.ts";
+import { ReadyMessages, type RunLimits } from "./readyMessages.ts";
+import { durably, inSlices, releaseRuns } from "./releasing.ts";
+import { RunFetch } from "./runFetch.ts";
 
 /** What all queues of a node share. */
 export interface QueueSurroundings {
@@ -21,11 +31,11 @@ export interface QueueSurroundings {
   readonly turns: DeliveryTurns;
   readonly contentCache: ContentCacheLimits;
   readonly readAhead: ContentCacheLimits;
+  readonly runs: RunLimits;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-const releasedPerTurnMax = 4096;
 /** After a failed write of the journal: when to look again whether the next message is on the disk. */
 const durableRetryMs = 500;
 const nothing = (): void => undefined;
@@ -50,6 +60,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private ready: ReadyMessages;
   private readonly unacked = new Map<number, Copy>();
   private readonly readAhead: ReadAhead;
+  private readonly runFetch: RunFetch;
   private nextOffset = 0;
   /** One past the last offset that was ever delivered; after a crash nobody knows, so all that was there counts. */
   private deliveredBelow = 0;
@@ -73,7 +84,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     private readonly shared: QueueSurroundings,
   ) {
     shared.queues.set(id, this);
-    this.ready = new ReadyMessages(shared.contentCache);
+    this.ready = this.nothingReady();
+    this.runFetch = new RunFetch(name, shared.clock, shared.logger, () => this.wake());
     this.readAhead = new ReadAhead(
       (position) => this.journal.read(position),
       this,
@@ -156,9 +168,13 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   pump(most: number): number {
+    this.runFetch.start(this.ready);
     for (let delivered = 0; ; delivered++) {
       const copy = this.ready.first();
-      if (copy === undefined) return delivered;
+      if (copy === undefined) {
+        this.runFetch.start(this.ready);
+        return delivered;
+      }
       if (delivered === most) {
         this.wake();
         return delivered;
@@ -179,6 +195,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** basic.get: as delivered, but to nobody who waits. */
   async take(noAck: boolean): Promise<Delivery | undefined> {
+    while (this.ready.length > 0 && this.ready.first() === undefined && !this.deleted) await this.ready.fetch();
     const next = this.ready.first();
     if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, nothing, nothing))) return undefined;
     const first = this.takeFirst();
@@ -186,7 +203,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.unacked.set(copy.offset, copy);
     let content = first.content;
     try {
-      content ??= await this.journal.read(copy.position);
+      content ??= await this.readUnacked(copy.offset);
     } catch (error) {
       // what is damaged keeps its pin, and is out of the way
       if (isDamage(error)) this.unacked.delete(copy.offset);
@@ -200,7 +217,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   upcoming(): Iterable<Copy> {
-    return this.ready;
+    return this.ready.near();
   }
 
   arrived(): void {
@@ -252,12 +269,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         : undefined;
     if (dropped !== undefined && drop === undefined) await dropped; // refused: everything stays
     const purged = this.ready;
-    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.ready = this.nothingReady();
     this.readAhead.clear();
-    purged.forgetContents();
-    const released = this.inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy))).then(() => {
-      if (drop !== undefined) this.journal.release(drop);
-    });
+    purged.giveUp();
+    const released = inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
+      .then(() => releaseRuns(purged, this.durable && !dropsAll))
+      .then(() => {
+        if (drop !== undefined) this.journal.release(drop);
+      });
     // together: the drop may fail while the slices still go on
     await Promise.all([dropped, released]);
     if (!dropsAll && this.durable) await this.journal.sync();
@@ -271,21 +290,22 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.consumers.cancelAll();
     const left = this.ready;
     const unacked = [...this.unacked.values()];
-    this.ready = new ReadyMessages(this.shared.contentCache);
+    this.ready = this.nothingReady();
     this.unacked.clear();
     this.readAhead.clear();
-    left.forgetContents();
+    left.giveUp();
     this.dedupe?.clear();
     this.stop();
-    await this.inSlices(left, (copy) => this.journal.release(copy.position));
-    await this.inSlices(unacked, (copy) => this.journal.release(copy.position));
+    await inSlices(left, (copy) => this.journal.release(copy.position));
+    await inSlices(unacked, (copy) => this.journal.release(copy.position));
+    await releaseRuns(left, false);
     return left.length;
   }
 
   // ---- where its copies are
 
-  holds(offset: number): boolean {
-    return this.unacked.has(offset) || this.ready.positionOf(offset) !== undefined;
+  holds(offset: number, position: JournalPosition): boolean {
+    return (this.unacked.get(offset)?.position ?? this.ready.positionOf(offset)) === position;
   }
 
   moved(offset: number, from: JournalPosition, to: JournalPosition): boolean {
@@ -296,6 +316,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return true;
   }
 
+  stretch(run: KeptRun): void {
+    this.ready.stretch(run);
+  }
+
+  runMoved(run: KeptRun, replaced: readonly KeptRun[]): readonly OffsetRange[] {
+    return this.ready.runMoved(run, replaced);
+  }
+
   /** Nothing happens by itself any more. */
   stop(): void {
     this.expiry?.cancel();
@@ -303,10 +331,10 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   // ---- recovery
 
-  replayKept({ offset, position, contentBytes }: KeptCopy): void {
-    if (offset < this.nextOffset) return;
-    this.nextOffset = offset + 1;
-    this.ready.push(offset, position, contentBytes, true, undefined);
+  replayKept(run: KeptRun): boolean {
+    this.nextOffset = Math.max(this.nextOffset, run.lastOffset + 1);
+    this.ready.pushRun(run);
+    return true;
   }
 
   replayRemembered({ offset, dedupeId, position, timestamp }: RememberedId): void {
@@ -330,11 +358,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   replayDropped(belowOffset: number): void {
     if (Number.isFinite(belowOffset)) this.nextOffset = Math.max(this.nextOffset, belowOffset);
-    for (let copy = this.ready.first(); copy !== undefined && copy.offset < belowOffset; copy = this.ready.first()) this.ready.takeFirst();
+    this.ready.dropBelow(belowOffset);
   }
 
   /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
   recovered(deliveredBelow: number | undefined): void {
+    this.ready.recount();
     this.durableBelow = this.nextOffset;
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
@@ -348,6 +377,23 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   // ---- within
+
+  private nothingReady(): ReadyMessages {
+    return new ReadyMessages(this.shared.contentCache, this.shared.runs, this.durable);
+  }
+
+  /** It may be moved meanwhile, and what it was read from be gone. */
+  private async readUnacked(offset: number): Promise<KeptContent | undefined> {
+    for (;;) {
+      const position = this.unacked.get(offset)?.position;
+      if (position === undefined) return undefined;
+      try {
+        return await this.journal.read(position);
+      } catch (error) {
+        if (this.unacked.get(offset)?.position === position) throw error;
+      }
+    }
+  }
 
   private hand(consumer: Consumer, copy: Copy, address: Buffer, contentFormat: Message["contentFormat"], content: Buffer): void {
     const { offset, redelivered } = copy;
@@ -427,21 +473,4 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (copy.durable) this.journal.acknowledge(this.id, copy.offset, copy.position);
     else this.journal.release(copy.position);
   }
-
-  private async inSlices(copies: Iterable<Copy>, each: (copy: Copy) => void): Promise<void> {
-    let done = 0;
-    for (const copy of copies) {
-      each(copy);
-      if (++done % releasedPerTurnMax === 0) await new Promise<void>((resume) => setImmediate(resume));
-    }
-  }
-}
-
-/** Resolves when what `start` gave its receipt to is durable. */
-function durably(start: (receipt: Receipt) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
-    start(receipt);
-    receipt.seal();
-  });
 }

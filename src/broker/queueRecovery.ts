@@ -7,9 +7,7 @@ import type { Queue } from "./queue.ts";
  */
 export function queueFiller(queues: ReadonlyMap<QueueId, Queue>): JournalVisitor {
   return {
-    kept(copy) {
-      queues.get(copy.queue)?.replayKept(copy);
-    },
+    kept: (run) => queues.get(run.queue)?.replayKept(run) === true,
     remembered(id) {
       queues.get(id.queue)?.replayRemembered(id);
     },
@@ -23,9 +21,11 @@ export function queueFiller(queues: ReadonlyMap<QueueId, Queue>): JournalVisitor
     dropped(queue, belowOffset) {
       queues.get(queue)?.replayDropped(belowOffset);
     },
-    holds: (queue, offset) => queues.get(queue)?.holds(offset) === true,
+    holds: (queue, offset, position) => queues.get(queue)?.holds(offset, position) === true,
     remembers: (queue, dedupeId, position) => queues.get(queue)?.dedupe?.positionOf(dedupeId) === position,
     moved: (queue, offset, from, to) => queues.get(queue)?.moved(offset, from, to) === true,
     idMoved: (queue, dedupeId, from, to) => queues.get(queue)?.dedupe?.move(dedupeId, from, to) === true,
+    stretch: (run) => queues.get(run.queue)?.stretch(run),
+    runMoved: (run, replaced) => queues.get(run.queue)?.runMoved(run, replaced) ?? [],
   };
 }

@@ -111,6 +111,10 @@ export class ReadAhead {
       } catch (error) {
         if (generation !== this.generation) return undefined;
         if (!this.loaded.has(copy.offset)) continue;
+        if (this.source.positionOf(copy.offset) !== position) {
+          this.loaded.delete(copy.offset); // it was moved, and the file that was read is gone: in the next batch
+          continue;
+        }
         if (!isDamage(error)) return error;
         this.logger.error("a message in the journal is damaged and cannot be delivered", {
           queue: this.source.queueName,

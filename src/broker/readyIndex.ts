@@ -1,35 +1,40 @@
 /**
- * The copies of a queue that wait for their first delivery, in order of their offsets, 20 bytes each in typed arrays: a
- * backlog costs disk, not memory (as objects the same takes about five times as much). Content that is still in
- * memory hangs beside them.
+ * The copies of a queue that wait for their first delivery, in order of their offsets: a backlog costs disk, not memory. Where each one is
+ * takes 20 bytes in typed arrays (as objects about five times as much); of a run that the journal keeps only its ends are here,
+ * until its turn is near.
  */
 import { assert } from "../base/errors.ts";
+import { lowerBound } from "../base/lowerBound.ts";
+import type { KeptCopy, KeptRun, OffsetRange } from "../log/contract/queueJournal.ts";
 import type { Copy, KeptContent } from "./copy.ts";
+import { ReadyChunk } from "./readyChunk.ts";
 
 const chunkEntriesFirst = 16; // an idle queue costs little
 const chunkEntriesMax = 2048;
-const gone = -1;
 
-class Chunk {
-  readonly offsets: Float64Array;
-  readonly positions: Float64Array;
-  /** Bytes of the content times two, plus one if the copy is durable. */
-  readonly sizes: Uint32Array;
-  contents: (KeptContent | undefined)[] | undefined;
-  begin = 0;
-  end = 0;
-  live = 0;
-
-  constructor(readonly capacity: number) {
-    this.offsets = new Float64Array(capacity);
-    this.positions = new Float64Array(capacity);
-    this.sizes = new Uint32Array(capacity);
-  }
+/** What of a run is not in a chunk. Its ends may be gone already, so its offsets may be fewer than they say. */
+export class RunPart {
+  constructor(
+    readonly run: KeptRun,
+    readonly from: number,
+    readonly to: number,
+    readonly count: number,
+  ) {}
 }
 
+/** A run stands for all of it: with thousands of queues in a segment most are short, and a part takes 90 bytes more. */
+type Block = ReadyChunk | RunPart | KeptRun;
+
+const partOf = (block: RunPart | KeptRun): RunPart =>
+  block instanceof RunPart ? block : new RunPart(block, block.firstOffset, block.lastOffset, block.live);
+const firstOffsetOf = (block: RunPart | KeptRun): number => (block instanceof RunPart ? block.from : block.firstOffset);
+const countOf = (block: Block): number => (block instanceof RunPart ? block.count : block.live);
+const lastOffsetOf = (block: Block): number => (block instanceof RunPart ? block.to : block.lastOffset);
+
 export class ReadyIndex {
-  private chunks: Chunk[] = [];
+  private blocks: Block[] = [];
   private count = 0;
+  private parts = 0;
 
   get length(): number {
     return this.count;
@@ -37,122 +42,236 @@ export class ReadyIndex {
 
   /** Offsets must increase. */
   push(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {
-    let chunk = this.chunks.at(-1);
-    if (chunk === undefined || chunk.end === chunk.capacity) {
-      chunk = new Chunk(chunk === undefined ? chunkEntriesFirst : Math.min(chunk.capacity * 4, chunkEntriesMax));
-      this.chunks.push(chunk);
+    let last = this.blocks.at(-1);
+    if (!(last instanceof ReadyChunk) || last.isFull) {
+      const capacity =
+        last instanceof ReadyChunk ? Math.max(chunkEntriesFirst, Math.min(last.capacity * 4, chunkEntriesMax)) : chunkEntriesFirst;
+      last = new ReadyChunk(capacity);
+      this.blocks.push(last);
     }
-    const at = chunk.end++;
-    assert(at === 0 || offset > (chunk.offsets[at - 1] as number), "offsets of ready messages increase");
-    chunk.offsets[at] = offset;
-    chunk.positions[at] = position;
-    chunk.sizes[at] = bytes * 2 + (durable ? 1 : 0);
-    if (content !== undefined) (chunk.contents ??= [])[at] = content;
-    chunk.live++;
+    last.push(offset, position, bytes, durable, content);
     this.count++;
   }
 
-  /** The first one's offset; the index must not be empty. */
-  firstOffset(): number {
-    const chunk = this.headChunk();
-    return chunk.offsets[chunk.begin] as number;
+  /** Behind all that is there. */
+  pushRun(run: KeptRun): void {
+    const count = run.live;
+    if (count === 0) return;
+    this.blocks.push(run);
+    this.parts++;
+    this.count += count;
   }
 
+  /** The first one's offset, or what is not after it; the index must not be empty. */
+  firstOffset(): number {
+    const head = this.blocks[0] as Block;
+    return head instanceof ReadyChunk ? head.firstOffset() : firstOffsetOf(head);
+  }
+
+  /** Undefined: it must be fetched, or there is none. */
   first(): Copy | undefined {
-    if (this.count === 0) return undefined;
-    const chunk = this.headChunk();
-    return copyAt(chunk, chunk.begin);
+    const head = this.blocks[0];
+    return head instanceof ReadyChunk && head.live > 0 ? head.firstCopy() : undefined;
   }
 
   takeFirst(): Copy {
-    const chunk = this.headChunk();
-    const copy = copyAt(chunk, chunk.begin);
-    this.remove(chunk, 0, chunk.begin);
+    const head = this.blocks[0];
+    assert(head instanceof ReadyChunk, "what is taken was fetched");
+    const copy = head.takeFirst();
+    this.removed(head, 0);
     return copy;
   }
 
-  /** Removes one wherever it stands: recovery meets the acknowledgement after the message. */
+  /** Removes one wherever it stands, but in a run: recovery meets the acknowledgement after the message. */
   delete(offset: number): Copy | undefined {
-    const found = this.locate(offset);
-    if (found === undefined) return undefined;
-    const chunk = this.chunks[found.index] as Chunk;
-    const copy = copyAt(chunk, found.at);
-    this.remove(chunk, found.index, found.at);
+    const index = this.indexOf(offset);
+    const block = this.blocks[index];
+    const copy = block instanceof ReadyChunk ? block.take(offset) : undefined;
+    if (copy !== undefined) this.removed(block as ReadyChunk, index);
     return copy;
   }
 
   positionOf(offset: number): number | undefined {
-    const found = this.locate(offset);
-    return found === undefined ? undefined : (this.chunks[found.index] as Chunk).positions[found.at];
+    const block = this.blocks[this.indexOf(offset)];
+    return block instanceof ReadyChunk ? block.positionOf(offset) : undefined;
   }
 
   /** False: it is not here. */
   move(offset: number, to: number): boolean {
-    const found = this.locate(offset);
-    if (found !== undefined) (this.chunks[found.index] as Chunk).positions[found.at] = to;
-    return found !== undefined;
+    const block = this.blocks[this.indexOf(offset)];
+    return block instanceof ReadyChunk && block.move(offset, to);
   }
 
-  /** In order; the index must not change meanwhile. */
+  /** In order, those up to the first part of a run; the index must not change meanwhile. */
+  *near(): Generator<Copy> {
+    for (const block of this.blocks) {
+      if (!(block instanceof ReadyChunk)) return;
+      yield* block;
+    }
+  }
+
+  /** In order, but those of runs. */
   *[Symbol.iterator](): Generator<Copy> {
-    for (const chunk of this.chunks) {
-      for (let at = chunk.begin; at < chunk.end; at++) if (chunk.positions[at] !== gone) yield copyAt(chunk, at);
+    for (const block of this.blocks) if (block instanceof ReadyChunk) yield* block;
+  }
+
+  *runParts(): Generator<RunPart> {
+    for (const block of this.blocks) if (!(block instanceof ReadyChunk)) yield partOf(block);
+  }
+
+  // ---- runs
+
+  /** The first part of a run, if fewer than `most` copies stand before it. */
+  nextPart(most: number): RunPart | undefined {
+    if (this.parts === 0) return undefined;
+    let before = 0;
+    for (const [index, block] of this.blocks.entries()) {
+      if (!(block instanceof ReadyChunk)) {
+        const part = partOf(block);
+        this.blocks[index] = part;
+        return part;
+      }
+      before += block.live;
+      if (before >= most) return undefined;
+    }
+    return undefined;
+  }
+
+  has(part: RunPart): boolean {
+    return this.blocks.includes(part);
+  }
+
+  /** The first copies of a part that is here. @param all there are no more in it */
+  fetched(part: RunPart, copies: readonly KeptCopy[], all: boolean, durable: boolean): void {
+    const index = this.blocks.indexOf(part);
+    const put: Block[] = [];
+    let { count } = part;
+    if (copies.length > 0) {
+      const chunk = new ReadyChunk(copies.length);
+      for (const { offset, position, contentBytes, persistent } of copies) {
+        chunk.push(offset, position, contentBytes, durable && persistent, undefined);
+      }
+      put.push(chunk);
+      count -= copies.length;
+    }
+    if (all) {
+      this.count -= count; // what of the run was lost
+      this.parts--;
+    } else put.push(new RunPart(part.run, (copies.at(-1) as KeptCopy).offset + 1, part.to, count));
+    this.blocks.splice(index, 1, ...put);
+  }
+
+  /** After the replay: what it said of the runs they know. */
+  recount(): void {
+    this.blocks = this.blocks.filter((block) => block instanceof ReadyChunk || countOf(block) > 0);
+    this.count = this.blocks.reduce((sum, block) => sum + countOf(block), 0);
+    this.parts = this.blocks.filter((block) => !(block instanceof ReadyChunk)).length;
+  }
+
+  /** All below this offset, in runs too: those know it. In the replay. */
+  dropBelow(offset: number): void {
+    for (let head = this.blocks[0]; head !== undefined; head = this.blocks[0]) {
+      if (head instanceof ReadyChunk) {
+        if (head.live === 0 || head.firstOffset() >= offset) return;
+        this.takeFirst();
+      } else {
+        if (lastOffsetOf(head) >= offset) return;
+        this.blocks.shift(); // what is left is counted when the replay is over
+      }
     }
   }
 
-  private locate(offset: number): { readonly index: number; readonly at: number } | undefined {
-    const index = lowerBound(this.chunks.length, (at) => {
-      const chunk = this.chunks[at] as Chunk;
-      return (chunk.offsets[chunk.end - 1] as number) >= offset;
+  /**
+   * The copies of a run whose content isn't in memory are its from now on, where at least `least` of them lie in a row, behind the first
+   * `near` of all.
+   */
+  stretch(run: KeptRun, near: number, least: number): void {
+    const from = Math.max(run.firstOffset, this.offsetBehind(near));
+    for (let index = this.indexOf(from); index < this.blocks.length; index++) {
+      const block = this.blocks[index] as Block;
+      if (!(block instanceof ReadyChunk)) continue;
+      if (block.live > 0 && block.firstOffset() > run.lastOffset) return;
+      const begin = block.firstWithoutContent(from, run.lastOffset);
+      if (begin !== undefined) this.stretchFrom(run, begin, index, least);
+    }
+  }
+
+  /** Returns which offsets that is true of. */
+  runMoved(run: KeptRun, replaced: readonly KeptRun[]): readonly OffsetRange[] {
+    const ranges: OffsetRange[] = [];
+    const blocks: Block[] = [];
+    for (const block of this.blocks) {
+      if (block instanceof ReadyChunk || !replaced.includes(block instanceof RunPart ? block.run : block)) {
+        blocks.push(block);
+        continue;
+      }
+      const { from, to, count } = partOf(block);
+      ranges.push({ from, to });
+      const last = blocks.at(-1);
+      // neighbours become one
+      const joined = last instanceof RunPart && last.run === run ? last : undefined;
+      if (joined === undefined) blocks.push(new RunPart(run, from, to, count));
+      else {
+        blocks[blocks.length - 1] = new RunPart(run, joined.from, to, joined.count + count);
+        this.parts--;
+      }
+    }
+    this.blocks = blocks;
+    return ranges;
+  }
+
+  /** From this offset on, in the chunk at `index`, and as far as no content is met. */
+  private stretchFrom(run: KeptRun, from: number, index: number, least: number): void {
+    let count = 0;
+    let end = index;
+    for (; end < this.blocks.length; end++) {
+      const block = this.blocks[end] as Block;
+      if (!(block instanceof ReadyChunk) || block.live === 0 || block.firstOffset() > run.lastOffset) break;
+      const begin = block.firstWithoutContent(from, run.lastOffset);
+      if (begin === undefined || (end > index && begin !== block.firstOffset())) break;
+      for (const { offset } of block) if (offset >= begin && offset <= run.lastOffset) count++;
+    }
+    if (count < least) return;
+    const last = this.blocks[end - 1] as ReadyChunk;
+    const to = Math.min(run.lastOffset, last.lastOffset);
+    const behind = last.splitBehind(run.lastOffset);
+    const head = this.blocks[index] as ReadyChunk;
+    head.cutFrom(from);
+    const put: Block[] = [new RunPart(run, from, to, count)];
+    if (head.live > 0) put.unshift(head);
+    if (behind !== undefined) put.push(behind);
+    this.blocks.splice(index, end - index, ...put);
+    this.parts++;
+  }
+
+  // ---- within
+
+  /** Of the copy after the first `near` ones; Infinity: there are no more. */
+  private offsetBehind(near: number): number {
+    let before = 0;
+    for (const block of this.blocks) {
+      if (!(block instanceof ReadyChunk)) return firstOffsetOf(block);
+      if (before + block.live <= near) {
+        before += block.live;
+        continue;
+      }
+      for (const { offset } of block) if (before++ >= near) return offset;
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
+  /** The block that the offset would be in. */
+  private indexOf(offset: number): number {
+    return lowerBound(0, this.blocks.length, (at) => {
+      return lastOffsetOf(this.blocks[at] as Block) >= offset;
     });
-    const chunk = this.chunks[index];
-    if (chunk === undefined) return undefined;
-    const at = lowerBound(chunk.end, (entry) => (chunk.offsets[entry] as number) >= offset);
-    if (at < chunk.begin || chunk.offsets[at] !== offset || chunk.positions[at] === gone) return undefined;
-    return { index, at };
   }
 
-  private headChunk(): Chunk {
-    const chunk = this.chunks[0];
-    assert(chunk !== undefined && chunk.live > 0, "there is a ready message");
-    while (chunk.positions[chunk.begin] === gone) chunk.begin++;
-    return chunk;
-  }
-
-  private remove(chunk: Chunk, chunkIndex: number, at: number): void {
-    chunk.positions[at] = gone;
-    if (chunk.contents !== undefined) chunk.contents[at] = undefined;
-    if (at === chunk.begin) chunk.begin++;
+  private removed(chunk: ReadyChunk, index: number): void {
     this.count--;
-    if (--chunk.live > 0) return;
-    if (chunkIndex === this.chunks.length - 1 && chunk.capacity === chunkEntriesFirst) {
-      chunk.begin = chunk.end = 0; // a queue that stays short stays in its one small chunk
-    } else {
-      this.chunks.splice(chunkIndex, 1);
-    }
+    if (chunk.live > 0) return;
+    // a queue that stays short stays in its one small chunk
+    if (index === this.blocks.length - 1 && chunk.capacity === chunkEntriesFirst) chunk.reset();
+    else this.blocks.splice(index, 1);
   }
-}
-
-function copyAt(chunk: Chunk, at: number): Copy {
-  const size = chunk.sizes[at] as number;
-  return {
-    offset: chunk.offsets[at] as number,
-    position: chunk.positions[at] as number,
-    bytes: size >>> 1,
-    durable: (size & 1) === 1,
-    redelivered: false,
-    content: chunk.contents?.[at],
-  };
-}
-
-/** The first index in [0, end) for which `holds`, or `end`; `holds` stays true once it is. */
-function lowerBound(end: number, holds: (at: number) => boolean): number {
-  let low = 0;
-  let high = end;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (holds(middle)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }

@@ -6,6 +6,7 @@ import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import { openBroker } from "../../src/broker/broker.ts";
 import { authSchema, type BrokerLimits, brokerLimitsSchema } from "../../src/broker/config.ts";
 import type { Arguments, Broker, QueueState, VirtualHost } from "../../src/broker/contract.ts";
+import type { RunLimits } from "../../src/broker/readyMessages.ts";
 import { Users } from "../../src/broker/users.ts";
 import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
@@ -20,6 +21,8 @@ export interface NodeOptions {
   readonly clock?: Clock;
   readonly journalFileBytes?: number;
   readonly journalBytesMax?: number;
+  readonly indexPageItems?: number;
+  readonly runs?: RunLimits;
   /** On the real disk, in this folder; it cannot crash then. */
   readonly directory?: string;
 }
@@ -62,18 +65,13 @@ export class BrokerNode {
       logger,
       budget,
       messageBytesMax: 1 << 18,
+      ...(options.indexPageItems !== undefined && { indexPageItems: options.indexPageItems }),
     };
     let journal: PinCheck | undefined;
     const broker = await openBroker({
       log,
       openJournal: async (visitor) => {
-        journal = new PinCheck(
-          await openJournal(
-            journalOptions,
-            PinCheck.watching(visitor, () => journal as unknown as PinCheck),
-          ),
-          options.directory === undefined,
-        );
+        journal = await PinCheck.open((watching) => openJournal(journalOptions, watching), visitor, options.directory === undefined);
         return journal;
       },
       store,
@@ -82,6 +80,7 @@ export class BrokerNode {
       limits: { ...brokerLimitsSchema.parse({}), ...options.limits },
       publishBudget: budget,
       users: new Users(authSchema.parse({})),
+      ...(options.runs !== undefined && { runs: options.runs }),
     });
     return new BrokerNode(options, fileSystem, broker, journal as unknown as PinCheck, log, errors);
   }
@@ -117,7 +116,12 @@ export class BrokerNode {
 
   /** Loss of power, and a start. */
   crash(): Promise<BrokerNode> {
-    return BrokerNode.on(this.options, (this.fileSystem as SimulatedFileSystem).crash());
+    return this.startOn((this.fileSystem as SimulatedFileSystem).crash());
+  }
+
+  /** As this one, on what was left of its disk. */
+  startOn(fileSystem: FileSystem): Promise<BrokerNode> {
+    return BrokerNode.on(this.options, fileSystem);
   }
 }
 

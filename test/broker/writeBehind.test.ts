@@ -188,15 +188,6 @@ test("a flipped bit in a file of the journal is met when it is emptied: the rest
   await node.stop();
 });
 
-test("a flipped bit in the head of a segment is an error with file and position at the start", async () => {
-  const node = await start(9);
-  await node.queue("q");
-  for (let n = 0; n < 150; n++) await publish(node, "q", `number ${n}.`.padEnd(300));
-  const [file] = await filesOf(node, ".segment");
-  await flip(node, file as string, "MR");
-  await expect(node.crash()).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: `${file} at byte 0` });
-});
-
 test("a flipped bit in a list of what is gone is said; then what was taken comes again, and nothing is lost", async () => {
   let node = await start(10);
   await node.queue("q");

@@ -70,6 +70,9 @@ const users = new Users(authSchema.parse({}));
 const messageBytesMax = 3000;
 const segmentBytes = 3000;
 const maintenanceIntervalMs = 5000;
+/** So that a few messages in a row are a run already. */
+const indexPageItems = 32;
+const runs = { fetchedFirst: 2, fetchedMax: 8, stretchMin: 2 };
 
 /** What a node is without its listeners: the lock, the catalog, the log, the topology, and the broker with its journal. */
 export class SimulatedNode {
@@ -111,7 +114,8 @@ export class SimulatedNode {
       closers.unshift(() => topology.close());
       const { journalFileBytes: fileBytes, journalFilesMax, queueCacheBytesMax } = settings;
       const bytesMax = fileBytes * journalFilesMax;
-      const journalOptions = { fileSystem, clock, logger, budget, messageBytesMax, fileBytes, bytesMax, directory: journalDirectory };
+      const journalLimits = { messageBytesMax, fileBytes, bytesMax, indexPageItems };
+      const journalOptions = { fileSystem, clock, logger, budget, directory: journalDirectory, ...journalLimits };
       let journal: QueueJournal | undefined;
       const broker = await openBroker({
         log,
@@ -124,6 +128,7 @@ export class SimulatedNode {
           return journal;
         },
         limits: { ...limits, queueCacheBytesMax },
+        runs,
         users,
       });
       closers.unshift(() => broker.close());

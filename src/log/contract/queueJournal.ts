@@ -39,7 +39,11 @@ export type JournalPosition = number;
  * then the rest in the order in which the changes happened. Idempotent by (queue, offset).
  */
 export interface JournalVisitor extends JournalTenants {
-  kept(copy: KeptCopy): void;
+  /**
+   * Copies that lie together. True: the queue has them, and they are pinned from now on; what is said afterwards of those that are gone
+   * the run knows already. False: nobody wants them.
+   */
+  kept(run: KeptRun): boolean;
   remembered(id: RememberedId): void;
   message(message: ReplayedMessage): void;
   acknowledged(queue: QueueId, offset: number): void;
@@ -53,22 +57,55 @@ export interface JournalVisitor extends JournalTenants {
  * call of the journal.
  */
 export interface JournalTenants {
-  /** Does the queue still have this copy, ready or unacknowledged? */
-  holds(queue: QueueId, offset: number): boolean;
+  /** Does the queue still have this copy, ready or unacknowledged, and have it at `position`? */
+  holds(queue: QueueId, offset: number, position: JournalPosition): boolean;
   /** Does the queue still remember this id, as of the entry at `position`? */
   remembers(queue: QueueId, dedupeId: string, position: JournalPosition): boolean;
   /** The copy's pin is at `to` from now on. False: the queue does not have it there any more; its pin was or will be released where it was. */
   moved(queue: QueueId, offset: number, from: JournalPosition, to: JournalPosition): boolean;
   /** The same of a remembered id. */
   idMoved(queue: QueueId, dedupeId: string, from: JournalPosition, to: JournalPosition): boolean;
+  /** Copies that were moved, each by itself, lie together: of those that were never delivered the queue may keep the run instead. */
+  stretch(run: KeptRun): void;
+  /**
+   * What lives of `replaced` is in `run` too, and there from now on. Returns the offsets, first to last, of which the queue keeps only the
+   * run; each other copy is told by `moved`.
+   */
+  runMoved(run: KeptRun, replaced: readonly KeptRun[]): readonly OffsetRange[];
+}
+
+/** Both ends belong to it. */
+export interface OffsetRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * A queue's copies that were moved out of the journal's files and lie together, in order of their offsets. In memory it costs a bit a
+ * copy; where each of them is comes from the disk when it is asked for. All that live are pinned.
+ */
+export interface KeptRun {
+  readonly queue: QueueId;
+  /** Of all copies that were ever in it. */
+  readonly firstOffset: number;
+  readonly lastOffset: number;
+  /** Copies that live. Counted when asked. */
+  readonly live: number;
+  /** The first ones that live within the range, `most` of them; fewer than that: these are all. */
+  load(range: OffsetRange, most: number): Promise<readonly KeptCopy[]>;
+  /**
+   * Releases the pins of all within the range that live, without reading them where it can be. `durably`: after a `sync` a restart does
+   * not bring them back; else an entry must say that they are gone.
+   */
+  release(range: OffsetRange, durably: boolean): Promise<void>;
 }
 
 /** A copy that was moved out of the journal's files. */
 export interface KeptCopy {
-  readonly queue: QueueId;
   readonly offset: number;
   readonly position: JournalPosition;
   readonly contentBytes: number;
+  readonly persistent: boolean;
 }
 
 export interface RememberedId {

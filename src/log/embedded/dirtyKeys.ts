@@ -13,7 +13,8 @@ export const KEY_MEMORY_BYTES_MAX = 64 * 1024 * 1024;
 const KEY_MEMORY_BYTES_MIN = 64 * 1024;
 /** A record takes 7 bytes at least, a slot 16 at three quarters full: with so much the smallest records all fit. */
 const MEMORY_OF_DIRTY_BYTES = 16;
-const RECORDS_A_TURN = 64;
+/** Each of the first records may meet memory that was never used, for which the system makes room, up to 2 MiB at a time. */
+const RECORDS_A_TURN = 8;
 
 /** The aborted transactions that have batches among these offsets. */
 export type AbortedIn = (fromOffset: number, toOffset: number) => Promise<readonly AbortedTransaction[]>;

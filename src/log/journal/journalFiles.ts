@@ -197,6 +197,11 @@ export class JournalFiles {
     await this.freeing;
   }
 
+  /** Resolves when the files that are not in `all` any more are gone from the disk as well. */
+  async freed(): Promise<void> {
+    await this.freeing;
+  }
+
   letGo(): void {
     this.held = false;
     this.tidy();

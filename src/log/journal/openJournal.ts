@@ -15,6 +15,8 @@ export interface JournalOptions extends JournalSettings {
   readonly fileBytes: number;
   /** Of the files together, three of them at least: it bounds what a restart after a crash has to read. */
   readonly bytesMax: number;
+  /** Items of a segment's index that are read at once: tests make it small. */
+  readonly indexPageItems?: number;
 }
 
 /**
@@ -28,9 +30,8 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   try {
     const reader = new JournalReader();
     const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
-    const segments = await Segments.open(fileSystem, directory, begin, reader, logger);
-    await segments.replay(visitor);
-    const replay = new Replay(files, visitor, logger);
+    const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
+    const replay = new Replay(files, await segments.replay(visitor), logger);
     const tail = await replay.run();
     await files.syncDirectory();
     const writeBehind = new WriteBehind(files, segments, visitor, clock, logger);

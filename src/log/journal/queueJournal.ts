@@ -98,6 +98,7 @@ export class FileQueueJournal implements QueueJournal {
     this.fileBytes = fileBytes;
     this.entryBytesMax = fileBytes - fileHeaderBytes - commitEntryBytes - endEntryBytes;
     this.stage = new AcknowledgementStage(this.entryBytesMax - entryHeadBytes);
+    parts.writeBehind.acknowledged = (queue, offset) => this.acknowledged(queue, offset);
     this.written = this.syncedBelow = tail.file.sequence * fileBytes + tail.offset;
     this.retries = new RetryPause(settings.clock);
   }
@@ -149,6 +150,10 @@ export class FileQueueJournal implements QueueJournal {
 
   acknowledge(queue: QueueId, offset: number, position: JournalPosition): void {
     this.release(position);
+    this.acknowledged(queue, offset);
+  }
+
+  private acknowledged(queue: QueueId, offset: number): void {
     if (this.refusal !== undefined) return; // closed: nothing is written any more
     this.stage.add(queue, offset);
     if (this.stage.full && this.down !== undefined) this.stage.setAside();

@@ -21,6 +21,9 @@ export interface ChainPlace {
   readonly chain: number;
 }
 
+/** What the entries of the journal say. */
+export type EntryVisitor = Pick<JournalVisitor, "message" | "acknowledged" | "dropped">;
+
 interface ScannedFile {
   /** Where the valid entries end. */
   readonly end: ChainPlace;
@@ -38,7 +41,7 @@ export async function scanFile(
   file: JournalFile,
   fileBytes: number,
   from: ChainPlace,
-  visitor: JournalVisitor | undefined,
+  visitor: EntryVisitor | undefined,
 ): Promise<ScannedFile> {
   const countsTo = Math.min(fileBytes, file.countsTo);
   const window = new FileWindow(await file.ready, countsTo);
@@ -113,7 +116,7 @@ export async function writeAgain(file: JournalFile, from: number, to: number): P
   }
 }
 
-function visit(bytes: Buffer, at: number, length: number, position: number, visitor: JournalVisitor): void {
+function visit(bytes: Buffer, at: number, length: number, position: number, visitor: EntryVisitor): void {
   const kind = bytes[at + 12];
   if (kind === EntryKind.message) return visitMessage(bytes, at, length, position, visitor);
   if (kind === EntryKind.dropped)
@@ -124,7 +127,7 @@ function visit(bytes: Buffer, at: number, length: number, position: number, visi
   }
 }
 
-function visitMessage(bytes: Buffer, at: number, length: number, position: number, visitor: JournalVisitor): void {
+function visitMessage(bytes: Buffer, at: number, length: number, position: number, visitor: EntryVisitor): void {
   const flags = bytes[at + 13] as number;
   if ((flags & EntryFlag.persistent) === 0) return;
   const count = bytes.readUInt32LE(at + 24);

@@ -1,10 +1,10 @@
 import type { Logger } from "../../base/logger.ts";
-import type { JournalVisitor } from "../contract/queueJournal.ts";
 import { type Cut, cutEntryBytes, fileHeaderBytes } from "./format.ts";
 import type { JournalFile, JournalTail } from "./journalFile.ts";
 import type { JournalFiles } from "./journalFiles.ts";
 import { entryAfter } from "./journalMessages.ts";
 import { beginOf, type ChainPlace, readWhole, scanFile, wasSynced, writeAgain } from "./recovery.ts";
+import type { SegmentReplay } from "./segmentReplay.ts";
 
 /** Goes through the files from the oldest on; tells what was cut off, a torn end and damage apart. */
 export class Replay {
@@ -17,7 +17,7 @@ export class Replay {
 
   constructor(
     private readonly files: JournalFiles,
-    private readonly visitor: JournalVisitor,
+    private readonly visitor: SegmentReplay,
     private readonly logger: Logger,
   ) {
     this.found = files.all.slice();
@@ -41,6 +41,7 @@ export class Replay {
   private async applyEntries(): Promise<JournalTail> {
     for (const [index, file] of this.found.entries()) {
       const end = await this.applyFile(file, this.found.slice(index + 1));
+      await this.visitor.settle();
       if (end === undefined) continue;
       const isNew = end.at === fileHeaderBytes;
       await this.files.setAside(this.found.length - index - (isNew ? 0 : 1));

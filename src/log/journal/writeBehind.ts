@@ -1,21 +1,27 @@
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/logger.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
-import type { JournalTenants } from "../contract/queueJournal.ts";
+import type { JournalTenants, KeptRun, OffsetRange, QueueId } from "../contract/queueJournal.ts";
 import { isDiskFull } from "./diskRoom.ts";
-import { EntryKind, entryHeadBytes, isEntry } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 import type { JournalFiles } from "./journalFiles.ts";
-import { destinationOf, messagesOf } from "./journalMessages.ts";
-import { ordinalOf, type Segment, serialOf } from "./segment.ts";
-import type { Segments } from "./segments.ts";
-import { type LivingItem, LivingItems } from "./segmentWriter.ts";
+import { destinationOf, type MessageEntry, messageAt, messagesOf } from "./journalMessages.ts";
+import { LivingItems } from "./livingItems.ts";
+import type { Segment } from "./segment.ts";
+import { type Damage, SegmentMerge } from "./segmentMerge.ts";
+import type { SegmentRun } from "./segmentRun.ts";
+import type { Created, Segments } from "./segments.ts";
+import type { SegmentWriter } from "./segmentWriter.ts";
+import { nextTurn, Slice } from "./slice.ts";
 
-/** Looked at before the loop goes on; about 2 ms. */
-const itemsPerSliceMax = 2000;
 const retryAfterMs = 1000;
+const acknowledgedPerTurnMax = 4096;
 /** So many neighbours become one, at least: each item is then copied a few times at most. */
 const mergedMin = 4;
+/** And at most: of each there is a window of 256 KiB in memory meanwhile. */
+const mergedMax = 64;
+/** Of those together, so that what becomes of them surely fits. */
+const mergedBytesMax = 2 ** 31;
 /** A segment smaller than this part of a journal file isn't worth a rewrite of its own; it waits for its neighbours. */
 const shrunkPartMin = 1 / 16;
 
@@ -26,6 +32,9 @@ const shrunkPartMin = 1 / 16;
 export class WriteBehind {
   stopped: Promise<void> = Promise.resolve();
   private running = false;
+  private job: Promise<void> = Promise.resolve();
+  /** Writes it down, as the queues' own acknowledgements. */
+  acknowledged: (queue: QueueId, offset: number) => void = () => undefined;
   private stopping = false;
   private readonly trouble = new RepeatedTrouble();
   /** Replaced and not removed yet: in this order, and before anything else. */
@@ -37,7 +46,14 @@ export class WriteBehind {
     private readonly tenants: JournalTenants,
     private readonly clock: Clock,
     private readonly logger: Logger,
-  ) {}
+  ) {
+    segments.hooks = {
+      released: (segment) => {
+        if (segment.aliveCount * 2 <= segment.items) this.wake();
+      },
+      releaseDurably: (run, range) => this.releaseDurably(run, range),
+    };
+  }
 
   /** There may be something to do. */
   wake(): void {
@@ -69,7 +85,8 @@ export class WriteBehind {
         if (job === undefined) break;
         try {
           await this.files.hold();
-          await job();
+          this.job = job();
+          await this.job;
           this.files.room.found("segment");
         } finally {
           this.files.letGo();
@@ -98,34 +115,78 @@ export class WriteBehind {
     return run === undefined ? undefined : () => this.merge(run);
   }
 
+  private async releaseDurably(run: SegmentRun, range: OffsetRange): Promise<void> {
+    const { segment } = run;
+    await this.files.freed();
+    // while the file of the journal is there, that is what counts after a crash, and not the segment
+    const counts = segment.name.last < (this.files.all[0]?.sequence ?? 0);
+    if (!counts && (await this.acknowledgeEach(run, range))) return;
+    await run.release(range, false);
+    // what a job has just written may hold copies of what was released; it is settled when the job is done
+    await this.job.catch(() => undefined);
+    await this.segments.saveDead();
+  }
+
+  /** False: the segment was replaced meanwhile. */
+  private async acknowledgeEach(run: SegmentRun, range: OffsetRange): Promise<boolean> {
+    for (;;) {
+      try {
+        const copies = await run.load(range, acknowledgedPerTurnMax);
+        if (run.segment.retired) return false;
+        for (const { offset, position } of copies) {
+          this.release(position);
+          this.acknowledged(run.queue, offset);
+        }
+        if (copies.length < acknowledgedPerTurnMax) return true;
+      } catch (error) {
+        if (run.segment.retired) return false;
+        throw error;
+      }
+      await nextTurn();
+    }
+  }
+
   // ---- out of the journal
 
   private async move(file: JournalFile): Promise<void> {
     const bytes = await this.readWhole(file);
-    const slice = new Slice();
     const items = new LivingItems();
+    const damaged = await this.findLiving(file, bytes, items);
+    const name = { first: file.sequence, last: file.sequence, generation: 0 };
+    const begin = file.sequence * this.files.fileBytes;
+    const created = items.count === 0 ? undefined : await this.segments.create(name, (writer) => write(items, bytes, begin, writer));
+    if (created !== undefined) {
+      await this.switchTo(
+        created,
+        () => [],
+        () => file.unpin(),
+      );
+      // a damaged entry is not in the segment: its copy stays where it was
+      if (!damaged) for (const run of created.runs) this.tenants.stretch(run);
+      created.segment.settled = true;
+    }
+    file.moved = true;
+    if (damaged) await this.files.putOldestAside();
+  }
+
+  private async findLiving(file: JournalFile, bytes: Buffer, items: LivingItems): Promise<boolean> {
     let damaged = false;
     const messages = messagesOf(bytes, this.files.identityOf(file), (at) => {
       damaged = true;
       this.logger.error("an entry of the journal is damaged; what else is in its file is saved", { file: file.path, position: at });
     });
+    const slice = new Slice();
     for (const message of messages) {
-      const { at, transient, contentBytes, timestamp, dedupeId } = message;
+      const { at, transient, contentBytes, dedupeId } = message;
       const from = file.sequence * this.files.fileBytes + at;
       for (let n = 0; n < message.destinations; n++) {
         const { queue, offset } = destinationOf(bytes, message, n);
-        const item = { queue, offset, source: bytes, at, bytes: contentBytes, transient, timestamp, from };
-        if (this.tenants.holds(queue, offset)) items.add({ ...item, dedupeId: undefined });
-        if (dedupeId !== undefined && this.tenants.remembers(queue, dedupeId, from)) items.add({ ...item, bytes: 0, dedupeId });
+        if (this.tenants.holds(queue, offset, from)) items.add(queue, offset, at, contentBytes, transient, false);
+        if (dedupeId !== undefined && this.tenants.remembers(queue, dedupeId, from)) items.add(queue, offset, at, 0, transient, true);
       }
       if (slice.isOver(1 + message.destinations)) await nextTurn();
     }
-    if (items.count > 0) {
-      const segment = await this.segments.create({ first: file.sequence, last: file.sequence, generation: 0 }, items);
-      await this.switchTo(segment, items, () => file.unpin());
-    }
-    file.moved = true;
-    if (damaged) await this.files.putOldestAside();
+    return damaged;
   }
 
   private readWhole(file: JournalFile): Promise<Buffer> {
@@ -136,19 +197,40 @@ export class WriteBehind {
   }
 
   /** What went away meanwhile stays dead in the segment, and its pin is the queue's to release where it was. */
-  private async switchTo(segment: Segment, items: LivingItems, unpinOld: (item: LivingItem) => void): Promise<void> {
+  private async switchTo(
+    { segment, runs, writer }: Created,
+    switchRun: (run: Created["runs"][number]) => readonly OffsetRange[],
+    unpinOld: () => void,
+  ): Promise<void> {
+    const { index } = writer;
     const slice = new Slice();
-    let ordinal = 0;
-    for (const item of items) {
-      const { queue, offset, dedupeId, from } = item;
-      const to = segment.positionOf(ordinal);
-      const held = dedupeId === undefined ? this.tenants.moved(queue, offset, from, to) : this.tenants.idMoved(queue, dedupeId, from, to);
-      if (held) {
-        segment.revive(ordinal);
-        unpinOld(item);
+    let ids = 0;
+    for (const run of runs) {
+      // from the moment on that the queue has them by the new run, they live there
+      const whole = switchRun(run).map(({ from, to }) => {
+        const begin = run.itemFrom(from, index);
+        const end = run.itemFrom(to + 1, index);
+        segment.reviveCopies(begin, end, undefined);
+        return { begin, end };
+      });
+      for (let ordinal = run.begin; ordinal < run.idRange.end; ordinal++) {
+        const range = whole.find(({ begin, end }) => ordinal >= begin && ordinal < end);
+        if (range !== undefined) {
+          ordinal = range.end - 1;
+          continue;
+        }
+        const { queue, offset, isId } = index.item(ordinal);
+        const from = writer.from(ordinal);
+        const to = segment.positionOf(ordinal);
+        const held = isId
+          ? this.tenants.idMoved(queue, writer.ids[ids++] as string, from, to)
+          : this.tenants.moved(queue, offset, from, to);
+        if (held) {
+          segment.revive(ordinal);
+          unpinOld();
+        }
+        if (slice.isOver(1)) await nextTurn();
       }
-      ordinal++;
-      if (slice.isOver(1)) await nextTurn();
     }
   }
 
@@ -163,10 +245,13 @@ export class WriteBehind {
     if (shrunk !== undefined) return [shrunk];
     for (let end = movable.length; end >= mergedMin; end--) {
       let bytes = 0;
+      let bytesBefore = 0;
       let begin = end;
-      for (; begin > 0; begin--) {
-        const size = (movable[begin - 1] as Segment).aliveBytesAbout;
-        if ((begin < end && size > bytes * 2) || bytes + size > this.files.fileBytes / 2) break;
+      for (; begin > 0 && end - begin < mergedMax; begin--) {
+        const segment = movable[begin - 1] as Segment;
+        const size = segment.aliveBytesAbout;
+        bytesBefore += segment.header.indexAt;
+        if ((begin < end && size > bytes * 2) || bytes + size > this.files.fileBytes / 2 || bytesBefore > mergedBytesMax) break;
         bytes += size;
       }
       if (end - begin >= mergedMin) return movable.slice(begin, end);
@@ -174,36 +259,38 @@ export class WriteBehind {
     return undefined;
   }
 
-  private async merge(run: readonly Segment[]): Promise<void> {
-    const items = new LivingItems();
-    const slice = new Slice();
-    for (const segment of run) {
-      const index = await this.segments.readItems(segment);
-      const entries = await this.segments.readEntries(segment);
-      for (const [ordinal, item] of index.entries()) {
-        if (!segment.isAlive(ordinal)) continue;
-        const { queue, offset, at, bytes, transient, isId } = item;
-        if (!isEntry(entries, at, entries.length) || entries[at + 12] !== (isId ? EntryKind.dedupeId : EntryKind.message)) {
-          segment.damaged = true;
-          this.logger.error("an entry of a segment is damaged; the segment stays as it is", { file: segment.path, position: at });
-          return;
-        }
-        const idBegin = at + entryHeadBytes + 8;
-        const dedupeId = isId ? entries.toString("utf8", idBegin, at + entries.readUInt32LE(at)) : undefined;
-        const timestamp = isId ? entries.readDoubleLE(at + entryHeadBytes) : 0;
-        items.add({ queue, offset, source: entries, at, bytes, transient, dedupeId, timestamp, from: segment.positionOf(ordinal) });
-        if (slice.isOver(1)) await nextTurn();
+  private async merge(segments: readonly Segment[]): Promise<void> {
+    const first = (segments[0] as Segment).name.first;
+    const last = (segments.at(-1) as Segment).name.last;
+    const generation = Math.max(...segments.map(({ name }) => name.generation)) + 1;
+    let damage: Damage | undefined;
+    const created = await this.segments.create({ first, last, generation }, async (writer) => {
+      const sources = segments.map((segment) => ({ segment, runs: this.segments.runsOf(segment) }));
+      const read = this.segments.readRange.bind(this.segments);
+      damage = await new SegmentMerge(sources, this.segments.indexes, read, writer).run();
+      return damage === undefined;
+    });
+    if (damage !== undefined) {
+      const { segment, at } = damage;
+      segment.damaged = true;
+      this.logger.error("an entry of a segment is damaged; the segment stays as it is", { file: segment.path, position: at });
+      return;
+    }
+    if (created !== undefined) {
+      const replaced = new Map<QueueId, KeptRun[]>();
+      for (const run of segments.flatMap((segment) => this.segments.runsOf(segment))) {
+        const ofQueue = replaced.get(run.queue);
+        if (ofQueue === undefined) replaced.set(run.queue, [run]);
+        else ofQueue.push(run);
       }
+      await this.switchTo(
+        created,
+        (run) => this.tenants.runMoved(run, replaced.get(run.queue) ?? []),
+        () => undefined,
+      );
+      created.segment.settled = true;
     }
-    if (items.count > 0) {
-      const first = (run[0] as Segment).name.first;
-      const last = (run.at(-1) as Segment).name.last;
-      const generation = Math.max(...run.map(({ name }) => name.generation)) + 1;
-      const bySerial = new Map(run.map((segment) => [segment.serial, segment]));
-      const merged = await this.segments.create({ first, last, generation }, items);
-      await this.switchTo(merged, items, ({ from }) => bySerial.get(serialOf(from))?.end(ordinalOf(from)));
-    }
-    await this.replace(run);
+    await this.replace(segments);
   }
 
   private async replace(segments: readonly Segment[]): Promise<void> {
@@ -220,16 +307,16 @@ export class WriteBehind {
   }
 }
 
-/** Work between two turns of the loop. */
-class Slice {
-  private done = 0;
-
-  isOver(items: number): boolean {
-    this.done += items;
-    if (this.done < itemsPerSliceMax) return false;
-    this.done = 0;
-    return true;
+/** What lives in a file of the journal, which is in memory and begins at this position. */
+async function write(items: LivingItems, file: Buffer, begin: number, writer: SegmentWriter): Promise<boolean> {
+  for (const n of await items.inOrder()) {
+    const [queue, offset, at] = [items.queue(n), items.offset(n), items.at(n)];
+    const item = { queue, offset, bytes: items.bytes(n), transient: items.isTransient(n), from: begin + at };
+    const { timestamp, dedupeId }: Pick<MessageEntry, "timestamp" | "dedupeId"> = items.isId(n)
+      ? messageAt(file, at, file.readUInt32LE(at))
+      : { timestamp: 0, dedupeId: undefined };
+    const written = dedupeId === undefined ? writer.copy(item, file, at, at) : writer.id(item, timestamp, dedupeId);
+    if (written !== undefined) await written;
   }
+  return true;
 }
-
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -26,7 +26,7 @@ const journal = await openJournal(
       positions.push(position);
       number = Math.max(number, ...destinations.map(({ offset }) => offset));
     },
-    kept: ignore,
+    kept: () => true,
     remembered: ignore,
     acknowledged: ignore,
     dropped: ignore,
@@ -34,6 +34,8 @@ const journal = await openJournal(
     remembers: () => false,
     moved: () => true,
     idMoved: () => false,
+    stretch: ignore,
+    runMoved: () => [],
   },
 );
 for (const position of positions) journal.pin(position);

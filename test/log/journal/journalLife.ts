@@ -3,10 +3,12 @@ import { ByteBudget } from "../../../src/base/byteBudget.ts";
 import type { Clock, Timer } from "../../../src/base/clock.ts";
 import { type Logger, silentLogger } from "../../../src/base/logger.ts";
 import { Random } from "../../../src/base/random.ts";
-import type { JournalTenants, JournalVisitor, QueueJournal } from "../../../src/log/contract/queueJournal.ts";
+import type { JournalTenants, JournalVisitor, KeptRun, QueueJournal } from "../../../src/log/contract/queueJournal.ts";
 import { cutEntryBytes, decodeCut, fileHeaderBytes } from "../../../src/log/journal/format.ts";
 import { openJournal } from "../../../src/log/journal/openJournal.ts";
+import { ordinalOf, serialOf } from "../../../src/log/journal/segment.ts";
 import { parseSegmentFileName } from "../../../src/log/journal/segmentFormat.ts";
+import type { SegmentRun } from "../../../src/log/journal/segmentRun.ts";
 import { Address } from "../../../src/record/address.ts";
 import { Receipt } from "../../../src/record/receipt.ts";
 import { type Fault, SimulatedFileSystem, type SyncKind } from "../../support/simulatedFileSystem.ts";
@@ -86,8 +88,18 @@ export const noBranches = {
   "a restart that finds a segment and the one that replaces it": 0,
   "a restart that finds a file in the making": 0,
   "a restart that finds a segment in the making": 0,
+  "a restart that finds a run": 0,
+  "a copy fetched from a run, and gone before others of it": 0,
+  "a run that was moved into another segment": 0,
+  "a run that was released unread": 0,
 };
 
+/** A run of which the model knows only that its live copies within the range are there. */
+interface Part {
+  readonly run: KeptRun;
+  readonly from: number;
+  readonly to: number;
+}
 /** And in those with a disk that refuses. */
 export const noFaultBranches = {
   "a write or sync failed": 0,
@@ -115,6 +127,7 @@ export class JournalLife {
   private messages: ModelMessage[] = [];
   private readonly nextOffset = new Map<number, number>();
   private nextId = 0;
+  private parts: Part[] = [];
   private opening = true;
   private clock = new TurnClock();
   /** What settles after the end of a process is not heard. */
@@ -184,6 +197,7 @@ export class JournalLife {
       messageBytesMax: 100_000,
       fileBytes,
       bytesMax: fileBytes * this.filesMax,
+      indexPageItems: 32,
     };
     return openJournal({ fileSystem: this.fs, directory: "/journal", ...settings }, visitor);
   }
@@ -208,6 +222,7 @@ export class JournalLife {
     }
     if (this.damageSaid.length > 0) return `the start says: ${this.damageSaid[0]}`;
     this.opening = false;
+    await replayed.loadRuns(1 + this.random.below(20));
     const wrong = this.replayed(journal, replayed) ?? (await this.readAll(journal));
     if (wrong !== undefined) return wrong;
     const death = this.options.diesAtRename || this.random.below(3) === 0 ? this.deathAtRename() : new Promise<never>(() => undefined);
@@ -308,7 +323,16 @@ export class JournalLife {
     const verdict = judge(this.messages, replayed);
     if (typeof verdict === "string") return verdict;
     this.messages = verdict;
-    for (const { live, remembered } of verdict) for (const position of [...live.values(), ...remembered.values()]) journal.pin(position);
+    const inRuns = new Set(replayed.copies.map(({ position }) => position));
+    for (const { live, remembered } of verdict) {
+      for (const position of remembered.values()) journal.pin(position);
+      for (const position of live.values()) if (position !== undefined && !inRuns.has(position)) journal.pin(position);
+    }
+    this.parts = [];
+    for (const run of replayed.runs) {
+      if (run.live > 0) this.met["a restart that finds a run"]++;
+      if (this.random.below(4) > 0) this.forgetPlaces(run, run.firstOffset, run.lastOffset);
+    }
     this.nextOffset.clear();
     for (const [queue, offset] of replayed.nextOffset) this.nextOffset.set(queue, offset);
     return undefined;
@@ -323,18 +347,90 @@ export class JournalLife {
   }
 
   private async read(journal: QueueJournal, message: ModelMessage): Promise<string | undefined> {
-    const found = await journal.read(this.random.pick([...message.live.values()]));
+    const key = this.random.pick([...message.live.keys()]);
+    let found: Awaited<ReturnType<QueueJournal["read"]>> | undefined;
+    while (found === undefined) {
+      const position = await this.place(message, key);
+      if (position === undefined) return undefined;
+      found = await journal.read(position).catch((error: unknown) => {
+        if (message.live.get(key) === position) throw error;
+        return undefined; // it was moved
+      });
+    }
     const same = found.content.equals(message.content) && found.address.equals(address.encoded) && found.contentFormat === 1;
     return same ? undefined : `message ${message.id} is read with other bytes`;
+  }
+
+  // ---- runs
+
+  /** Of the copies in the run only the range is known from now on. */
+  private forgetPlaces(run: KeptRun, from: number, to: number): void {
+    const { segment, begin, end } = run as SegmentRun;
+    for (const { live } of this.messages) {
+      for (const [key, position] of live) {
+        const [queue, offset] = key.split("/").map(Number) as [number, number];
+        if (queue !== run.queue || offset < from || offset > to || position === undefined || position >= 0) continue;
+        if (serialOf(position) === segment.serial && ordinalOf(position) >= begin && ordinalOf(position) < end) live.set(key, undefined);
+      }
+    }
+    this.parts.push({ run, from, to });
+  }
+
+  /** Where a copy is; fetched from its run if it is not known. Undefined: the copy went away meanwhile. */
+  private async place(message: ModelMessage, key: string): Promise<number | undefined> {
+    const [queue, offset] = key.split("/").map(Number) as [number, number];
+    const process = this.process;
+    for (;;) {
+      if (process !== this.process || !message.live.has(key)) return undefined;
+      const position = message.live.get(key);
+      if (position !== undefined) return position;
+      const part = this.parts.find(({ run, from, to }) => run.queue === queue && from <= offset && to >= offset);
+      if (part === undefined) throw new Error(`copy ${key} is in no run`);
+      const loaded = await part.run.load({ from: offset, to: offset }, 1 + this.random.below(2)).catch((error: unknown) => {
+        if (this.parts.includes(part) && !this.options.faulty) throw error;
+        return undefined; // it is in another segment by now, or the disk refused
+      });
+      if (loaded === undefined || !this.parts.includes(part) || process !== this.process) continue;
+      if (loaded.length !== 1) throw new Error(`copy ${key} is not in its run`);
+      this.parts.splice(this.parts.indexOf(part), 1);
+      if (part.from < offset) this.parts.push({ ...part, to: offset - 1 });
+      if (part.to > offset) this.parts.push({ ...part, from: offset + 1 });
+      message.live.set(key, loaded[0]?.position);
+      if (part.from < offset) this.met["a copy fetched from a run, and gone before others of it"]++;
+    }
+  }
+
+  /** Everything of a part is gone, unread. */
+  private async releasePart(journal: QueueJournal): Promise<void> {
+    if (this.parts.length === 0) return;
+    const part = this.random.pick(this.parts);
+    this.parts.splice(this.parts.indexOf(part), 1);
+    const gone: [ModelMessage, string][] = [];
+    for (const message of this.messages) {
+      for (const [key, position] of message.live) {
+        const [queue, offset] = key.split("/").map(Number) as [number, number];
+        if (position === undefined && queue === part.run.queue && offset >= part.from && offset <= part.to) gone.push([message, key]);
+      }
+    }
+    for (const [message, key] of gone) message.live.delete(key);
+    try {
+      await part.run.release(part, true);
+      await journal.sync();
+    } catch (error) {
+      if (!this.options.faulty) throw error;
+      return; // it is gone, but not for sure
+    }
+    this.met["a run that was released unread"]++;
+    for (const [message, key] of gone) message.goneForSure.add(key);
   }
 
   private async step(journal: QueueJournal): Promise<string | undefined> {
     if (this.options.faulty && this.random.below(12) === 0) {
       this.fs.failNext({ ...this.random.pick(faults), times: 1 + this.random.below(this.random.pick([1, 2, 5])) });
     }
-    const kind = this.random.below(20);
+    const kind = this.random.below(21);
     if (kind < 9) for (let count = 1 + this.random.below(3); count > 0; count--) this.append(journal);
-    else if (kind < 14) for (let count = 1 + this.random.below(6); count > 0; count--) this.acknowledge(journal);
+    else if (kind < 14) for (let count = 1 + this.random.below(6); count > 0; count--) await this.acknowledge(journal);
     else if (kind === 14) this.forget(journal);
     else if (kind === 15 && this.random.below(3) === 0) this.drop(journal);
     else if (kind === 16) await this.sync(journal);
@@ -342,7 +438,9 @@ export class JournalLife {
       const message = this.someLive();
       if (message !== undefined) return this.read(journal, message);
     } else if (kind === 18) this.joinPending(journal);
-    else if (this.random.below(3) === 0) while (this.someLive() !== undefined) this.acknowledge(journal);
+    else if (kind === 19) {
+      if (this.random.below(3) === 0) while (this.someLive() !== undefined) await this.acknowledge(journal);
+    } else if (this.random.below(3) === 0) await this.releasePart(journal);
     await this.turns(this.random.below(4));
     return undefined;
   }
@@ -396,10 +494,13 @@ export class JournalLife {
     this.messages.push(message);
   }
 
-  private acknowledge(journal: QueueJournal): void {
+  private async acknowledge(journal: QueueJournal): Promise<void> {
     const message = this.someLive();
     if (message === undefined) return;
-    const [key, position] = this.random.pick([...message.live]);
+    const key = this.random.pick([...message.live.keys()]);
+    const process = this.process;
+    const position = await this.place(message, key);
+    if (position === undefined || process !== this.process) return;
     message.live.delete(key);
     const [queue, offset] = key.split("/").map(Number) as [number, number];
     journal.acknowledge(queue, offset, position);
@@ -424,14 +525,16 @@ export class JournalLife {
       for (const [key, position] of message.live) {
         if (!key.startsWith(`${queue}/`)) continue;
         message.live.delete(key);
-        positions.push(position);
+        if (position !== undefined) positions.push(position);
         dropped.push([message, key]);
       }
     }
+    const parts = this.parts.filter(({ run }) => run.queue === queue);
+    this.parts = this.parts.filter(({ run }) => run.queue !== queue);
     const receipt = this.receipt(() => {
       for (const [message, key] of dropped) message.goneForSure.add(key);
     });
-    positions.push(journal.drop(queue, this.random.below(2) === 0 ? below : Number.POSITIVE_INFINITY, receipt));
+    const drop = journal.drop(queue, this.random.below(2) === 0 ? below : Number.POSITIVE_INFINITY, receipt);
     receipt.seal();
     // some of them later, as a broker does with a long queue
     const process = this.process;
@@ -440,7 +543,13 @@ export class JournalLife {
     };
     const later = this.random.below(positions.length + 1);
     release(positions.slice(0, later));
-    void this.turns(this.random.below(30)).then(() => release(positions.slice(later)));
+    const released = this.turns(this.random.below(30)).then(async () => {
+      for (const part of parts) if (process === this.process) await part.run.release(part, false);
+      release([...positions.slice(later), drop]);
+    });
+    released.catch((error: unknown) => {
+      if (process === this.process) throw error;
+    });
   }
 
   private async sync(journal: QueueJournal): Promise<void> {
@@ -460,35 +569,55 @@ export class JournalLife {
 
   private joinPending(journal: QueueJournal): void {
     const message = this.someLive();
-    if (message === undefined) return;
+    const positions = [...(message?.live.values() ?? [])].filter((position) => position !== undefined);
+    if (message === undefined || positions.length === 0) return; // what is in a run is durable
     const receipt = this.receipt(() => {
       this.sawFault("a message confirmed again after its publish failed", this.failed.delete(message));
       message.confirmed = true;
     });
-    journal.joinPending(this.random.pick([...message.live.values()]), receipt);
+    journal.joinPending(this.random.pick(positions), receipt);
     receipt.seal();
   }
 
   private tenants(): JournalTenants {
     const process = this.process;
     const current = <T>(value: T): T | false => (process === this.process ? value : false);
-    const find = (queue: number, offset: number): ModelMessage | undefined =>
-      this.messages.find(({ live }) => live.has(copyKey({ queue, offset })));
+    const find = (queue: number, offset: number, position: number): ModelMessage | undefined =>
+      this.messages.find(({ live }) => live.get(copyKey({ queue, offset })) === position);
     const findId = (queue: number, id: string, position: number): ModelMessage | undefined =>
       this.messages.find(({ dedupeId, remembered }) => dedupeId === id && remembered.get(queue) === position);
     return {
-      holds: (queue, offset) => current(find(queue, offset) !== undefined),
+      holds: (queue, offset, position) => current(find(queue, offset, position) !== undefined),
       remembers: (queue, id, position) => current(findId(queue, id, position) !== undefined),
       moved: (queue, offset, from, to) => {
-        const live = find(queue, offset)?.live;
         if (process === this.process) this.sawFault("a place told after a failure", to >= 0);
-        return current(live?.get(copyKey({ queue, offset })) === from && live.set(copyKey({ queue, offset }), to) !== undefined);
+        return current(find(queue, offset, from)?.live.set(copyKey({ queue, offset }), to) !== undefined);
       },
       idMoved: (queue, id, from, to) => {
         if (process === this.process) this.sawFault("the place of an id told after a failure", to >= 0);
         return current(findId(queue, id, from)?.remembered.set(queue, to) !== undefined);
       },
+      stretch: (run) => {
+        if (process === this.process) this.stretch(run);
+      },
+      runMoved: (run, replaced) => {
+        if (process !== this.process) return [];
+        const moved = this.parts.filter((part) => replaced.includes(part.run));
+        this.parts = this.parts.map((part) => (replaced.includes(part.run) ? { ...part, run } : part));
+        if (moved.length > 0) this.met["a run that was moved into another segment"]++;
+        return moved;
+      },
     };
+  }
+
+  private stretch(run: KeptRun): void {
+    const ofRun = this.messages.flatMap(({ live }) => [...live.keys()]).map((key) => key.split("/").map(Number) as [number, number]);
+    const offsets = ofRun.flatMap(([queue, offset]) =>
+      queue === run.queue && offset >= run.firstOffset && offset <= run.lastOffset ? offset : [],
+    );
+    if (offsets.length === 0 || this.random.below(4) === 0) return;
+    const ends = [this.random.pick(offsets), this.random.pick(offsets)];
+    this.forgetPlaces(run, Math.min(...ends), Math.max(...ends));
   }
 
   private receipt(settled: () => void, failed: () => void = () => undefined): Receipt {

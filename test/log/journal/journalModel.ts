@@ -7,6 +7,8 @@ import type {
   JournalTenants,
   JournalVisitor,
   KeptCopy,
+  KeptRun,
+  OffsetRange,
   RememberedId,
   ReplayedMessage,
 } from "../../../src/log/contract/queueJournal.ts";
@@ -21,8 +23,8 @@ export interface ModelMessage {
   position: number;
   /** Its receipt was settled, or a start has shown it. */
   confirmed: boolean;
-  /** Copies that are not acknowledged and not dropped, as far as the broker knows, and where they are. */
-  readonly live: Map<string, number>;
+  /** Copies that are not acknowledged and not dropped, as far as the broker knows, and where they are; undefined: in a run. */
+  readonly live: Map<string, number | undefined>;
   /** Copies that are gone, surely also after a crash. */
   readonly goneForSure: Set<string>;
   /** Queues that remember its id, and where that is. */
@@ -38,21 +40,47 @@ interface Found {
   readonly dedupeId: string | undefined;
 }
 
-const nobody: JournalTenants = { holds: () => false, remembers: () => false, moved: () => false, idMoved: () => false };
+const nobody: JournalTenants = {
+  holds: () => false,
+  remembers: () => false,
+  moved: () => false,
+  idMoved: () => false,
+  stretch: () => undefined,
+  runMoved: () => [],
+};
 
 /** Applies a replay as a broker would. */
 export class Replayed implements JournalVisitor {
   readonly messages: ReplayedMessage[] = [];
-  readonly copies: KeptCopy[] = [];
+  /** What was in the runs at the end. */
+  readonly copies: (Destination & KeptCopy)[] = [];
+  readonly runs: KeptRun[] = [];
   readonly live = new Map<string, Found>();
   readonly ids = new Map<string, number>();
   readonly nextOffset = new Map<number, number>();
 
   constructor(private readonly tenants: JournalTenants = nobody) {}
 
-  kept(copy: KeptCopy): void {
-    this.copies.push(copy);
-    if (this.passed(copy)) this.live.set(copyKey(copy), { ...copy, timestamp: 0, dedupeId: undefined });
+  kept(run: KeptRun): boolean {
+    this.runs.push(run);
+    this.passed({ queue: run.queue, offset: run.lastOffset });
+    return true;
+  }
+
+  /** After the replay. @param most so many at a time */
+  async loadRuns(most: number): Promise<void> {
+    for (const run of this.runs) {
+      const { queue, lastOffset: to } = run;
+      for (let from = run.firstOffset; ; ) {
+        const copies = await run.load({ from, to }, most);
+        for (const copy of copies) {
+          this.copies.push({ queue, ...copy });
+          this.live.set(copyKey({ queue, ...copy }), { ...copy, timestamp: 0, dedupeId: undefined });
+        }
+        if (copies.length < most) break;
+        from = (copies.at(-1) as KeptCopy).offset + 1;
+      }
+    }
   }
 
   remembered({ queue, dedupeId, position }: RememberedId): void {
@@ -80,10 +108,13 @@ export class Replayed implements JournalVisitor {
     }
   }
 
-  holds = (queue: number, offset: number): boolean => this.tenants.holds(queue, offset);
+  holds = (queue: number, offset: number, position: number): boolean => this.tenants.holds(queue, offset, position);
   remembers = (queue: number, dedupeId: string, position: number): boolean => this.tenants.remembers(queue, dedupeId, position);
   moved = (queue: number, offset: number, from: number, to: number): boolean => this.tenants.moved(queue, offset, from, to);
   idMoved = (queue: number, id: string, from: number, to: number): boolean => this.tenants.idMoved(queue, id, from, to);
+
+  stretch = (run: KeptRun): void => this.tenants.stretch(run);
+  runMoved = (run: KeptRun, replaced: readonly KeptRun[]): readonly OffsetRange[] => this.tenants.runMoved(run, replaced);
 
   /** False: it is known already. */
   private passed({ queue, offset }: Destination): boolean {

@@ -34,6 +34,8 @@ export async function open(fileSystem: FileSystem, directory = "/journal", bytes
     remembers: () => false,
     moved: (queue, offset, from, to) => moves.set(`${queue}/${offset}`, [from, to]) !== undefined,
     idMoved: () => false,
+    stretch: () => undefined,
+    runMoved: () => [],
   });
   const budget = new ByteBudget("journal", 1024 * 1024);
   const logger = {

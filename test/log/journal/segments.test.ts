@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { silentLogger } from "../../../src/base/logger.ts";
 import { JournalReader } from "../../../src/log/journal/journalReader.ts";
 import { Segments } from "../../../src/log/journal/segments.ts";
-import { LivingItems } from "../../../src/log/journal/segmentWriter.ts";
+import type { SegmentWriter } from "../../../src/log/journal/segmentWriter.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 
 test("a segment whose name may not have reached the disk is gone before a file of the journal goes: it would bring back what was consumed", async () => {
@@ -10,7 +10,11 @@ test("a segment whose name may not have reached the disk is gone before a file o
   await fs.makeDirectory("/journal");
   const segments = await Segments.open(fs, "/journal", Number.POSITIVE_INFINITY, new JournalReader(), silentLogger);
   fs.failNext({ op: "syncDirectory", code: "EIO" });
-  await expect(segments.create({ first: 1, last: 1, generation: 0 }, new LivingItems())).rejects.toMatchObject({ code: "EIO" });
+  const write = async (writer: SegmentWriter): Promise<boolean> => {
+    await writer.id({ queue: 1, offset: 0, bytes: 0, transient: false, from: 0 }, 0, "remembered");
+    return true;
+  };
+  await expect(segments.create({ first: 1, last: 1, generation: 0 }, write)).rejects.toMatchObject({ code: "EIO" });
   expect(segments.all).toEqual([]);
   await segments.saveDead();
   expect(await fs.crash().list("/journal")).toEqual([]);
