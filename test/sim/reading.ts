@@ -77,6 +77,11 @@ export class Reading {
           const from = next;
           batch = [...records(await reader.read(next, 8192))].filter(({ offset }) => offset >= from);
         } catch (error) {
+          if (codeOf(error) === "OFFSET_OUT_OF_RANGE" && reader.startOffset() > next) {
+            next = reader.startOffset(); // retention goes on meanwhile
+            found.length = 0;
+            continue;
+          }
           if (!tolerated(error)) throw error;
           next++;
           continue;

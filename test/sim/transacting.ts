@@ -96,7 +96,9 @@ export class Transacting {
         (error: unknown) => {
           if (life !== this.world.life) return;
           part.fate = "unclear";
-          this.explained("appending in a transaction", error);
+          // what was confirmed and not synced was cut off with its sequence
+          const wasCut = codeOf(error) === "OUT_OF_ORDER_SEQUENCE" && this.world.troubled && ledger.sync.kind !== "always";
+          if (!wasCut) this.explained("appending in a transaction", error);
         },
       )
       .finally(() => {

@@ -342,4 +342,31 @@ export const unreachable: readonly Unreachable[] = [
     how: "rare",
     why: "the disk failed while the store was written anew; it is only when 64 KiB of it are dead",
   },
+  {
+    file: "src/log/embedded/producerLoad.ts",
+    text: "if ((error as",
+    how: "rare",
+    why: "a segment that compaction replaces while it is read",
+  },
+  {
+    file: "src/log/embedded/recovery.ts",
+    text: "if (known?.replacing",
+    how: "never",
+    why: "no topic here is compacted: test/log/compaction*.test.ts",
+  },
+  {
+    file: "src/log/embedded/recovery.ts",
+    text: "cleanedTo:",
+    how: "never",
+    why: "a partition without an entry in the catalog is of a first release",
+  },
+  { file: "src/log/embedded/segmentScan.ts", text: "if (needed <= buffer.length", how: "rare", why: "a batch that is larger than a read" },
+  {
+    file: "src/log/embedded/segmentScan.ts",
+    text: "buffer = Buffer.allocUnsafeSlow(needed);",
+    how: "rare",
+    why: "a batch that is larger than a read",
+  },
+  { file: "src/log/journal/journalMessages.ts", text: "return commit;", how: "rare", why: "a flipped bit in a file that is then emptied" },
+  { file: "src/log/keyedStoreFormat.ts", text: "if (bytes.readUInt32LE(end - 4)", how: "rare", why: "a flipped bit in the header" },
 ];
