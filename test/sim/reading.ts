@@ -157,6 +157,7 @@ export class Reading {
     const outcome = await this.world.until(reader.offsetForTimestamp(timestamp));
     if (outcome === undefined || this.cuts.get(model) !== cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, undefined, outcome.error);
+    if (this.world.troubled && model.sync.kind !== "always") return; // it may be cut, and nobody told yet
     model.foundTimestamp(timestamp, outcome.value, reader.startOffset(), end);
   }
 
