@@ -12,7 +12,7 @@ import { type Damage, SegmentMerge } from "./segmentMerge.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { Created, Segments } from "./segments.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
-import { nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
 
 const retryAfterMs = 1000;
 const acknowledgedPerTurnMax = 4096;
@@ -184,7 +184,7 @@ export class WriteBehind {
         if (this.tenants.holds(queue, offset, from)) items.add(queue, offset, at, contentBytes, transient, false);
         if (dedupeId !== undefined && this.tenants.remembers(queue, dedupeId, from)) items.add(queue, offset, at, 0, transient, true);
       }
-      if (slice.isOver(1 + message.destinations)) await nextTurn();
+      if (slice.isOver(1 + message.destinations + contentBytes / checkedBytesPerItem)) await nextTurn();
     }
     return damaged;
   }
@@ -213,8 +213,9 @@ export class WriteBehind {
         segment.reviveCopies(begin, end, undefined);
         return { begin, end };
       });
-      for (let ordinal = run.begin; ordinal < run.idRange.end; ordinal++) {
-        const range = whole.find(({ begin, end }) => ordinal >= begin && ordinal < end);
+      const { end } = run.idRange;
+      for (let ordinal = run.begin; ordinal < end; ordinal++) {
+        const range = whole.find((one) => ordinal >= one.begin && ordinal < one.end);
         if (range !== undefined) {
           ordinal = range.end - 1;
           continue;
@@ -309,6 +310,7 @@ export class WriteBehind {
 
 /** What lives in a file of the journal, which is in memory and begins at this position. */
 async function write(items: LivingItems, file: Buffer, begin: number, writer: SegmentWriter): Promise<boolean> {
+  const slice = new Slice();
   for (const n of await items.inOrder()) {
     const [queue, offset, at] = [items.queue(n), items.offset(n), items.at(n)];
     const item = { queue, offset, bytes: items.bytes(n), transient: items.isTransient(n), from: begin + at };
@@ -317,6 +319,7 @@ async function write(items: LivingItems, file: Buffer, begin: number, writer: Se
       : { timestamp: 0, dedupeId: undefined };
     const written = dedupeId === undefined ? writer.copy(item, file, at, at) : writer.id(item, timestamp, dedupeId);
     if (written !== undefined) await written;
+    if (slice.isOver(1)) await nextTurn();
   }
   return true;
 }
