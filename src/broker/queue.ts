@@ -205,8 +205,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     try {
       content ??= await this.readUnacked(copy.offset);
     } catch (error) {
-      // what is damaged keeps its pin, and is out of the way
-      if (isDamage(error)) this.unacked.delete(copy.offset);
+      if (isDamage(error)) this.unreadable(copy.offset);
       else this.requeue(copy.offset);
       if (!this.deleted) throw error;
     }
@@ -228,9 +227,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return this.ready.positionOf(offset);
   }
 
-  /** Its pin goes as well: the journal puts a damaged file aside itself when it needs the space. */
+  /** Its pin goes as well, so that it keeps no space: a damaged file of the journal is put aside when what is in it moves. */
   unreadable(offset: number): void {
-    const copy = this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset);
+    const taken = this.unacked.get(offset);
+    this.unacked.delete(offset);
+    const copy = taken ?? (this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset));
     if (copy !== undefined) this.journal.release(copy.position);
   }
 
@@ -273,7 +274,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.readAhead.clear();
     purged.giveUp();
     const released = inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
-      .then(() => releaseRuns(purged, this.durable && !dropsAll))
+      .then(() => this.releaseRuns(purged, this.durable && !dropsAll))
       .then(() => {
         if (drop !== undefined) this.journal.release(drop);
       });
@@ -298,7 +299,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.stop();
     await inSlices(left, (copy) => this.journal.release(copy.position));
     await inSlices(unacked, (copy) => this.journal.release(copy.position));
-    await releaseRuns(left, false);
+    await this.releaseRuns(left, false);
     return left.length;
   }
 
@@ -377,6 +378,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   // ---- within
+
+  private releaseRuns(ready: ReadyMessages, forGood: boolean): Promise<void> {
+    const { journal } = this;
+    const { clock, logger } = this.shared;
+    return releaseRuns(ready, forGood, this.name, { journal, clock, logger });
+  }
 
   private nothingReady(): ReadyMessages {
     return new ReadyMessages(this.shared.contentCache, this.shared.runs, this.durable);

@@ -64,7 +64,7 @@ export class WriteBehind {
 
   release(position: number): void {
     const segment = this.segments.release(position);
-    if (segment !== undefined && (segment.aliveCount === 0 || segment.aliveCount === segment.items >>> 1)) this.wake();
+    if (segment !== undefined && (segment.aliveCount === 0 || segment.aliveCount === (segment.items - 1) >>> 1)) this.wake();
   }
 
   /** Before a file of the journal goes: what it says of the segments is durable without it, and no segment that is gone comes back. */
@@ -106,8 +106,9 @@ export class WriteBehind {
   }
 
   private nextJob(): (() => Promise<void>) | undefined {
-    const { toMove } = this.files;
+    const { toMove, toPutAside } = this.files;
     if (toMove !== undefined) return () => this.move(toMove);
+    if (toPutAside) return () => this.files.putOldestAside();
     if (this.retired.length > 0) return () => this.removeRetired();
     const empty = this.segments.all.find((segment) => segment.aliveCount === 0);
     if (empty !== undefined) return () => this.replace([empty]);
@@ -166,7 +167,7 @@ export class WriteBehind {
       created.segment.settled = true;
     }
     file.moved = true;
-    if (damaged) await this.files.putOldestAside();
+    if (damaged) file.damaged = true; // it is put aside next
   }
 
   private async findLiving(file: JournalFile, bytes: Buffer, items: LivingItems): Promise<boolean> {
@@ -274,7 +275,7 @@ export class WriteBehind {
     if (damage !== undefined) {
       const { segment, at } = damage;
       segment.damaged = true;
-      this.logger.error("an entry of a segment is damaged; the segment stays as it is", { file: segment.path, position: at });
+      this.logger.error("an entry or the index of a segment is damaged; the segment stays as it is", { file: segment.path, position: at });
       return;
     }
     if (created !== undefined) {
