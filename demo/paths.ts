@@ -8,7 +8,7 @@ const inProject = (path: string): string => {
 
 export const flightsPath = inProject("node_modules/vega-datasets/data/flights-3m.parquet");
 export const airportsPath = inProject("node_modules/vega-datasets/data/airports.csv");
-export const nodeEntry = inProject("dist/src/main.js");
+export const nodeEntry = inProject("dist/src/millrace.cjs");
 export const pipelinePath = inProject("pipelines/hourly-delays.ts");
 /** A compiled file of the demo, to be run as a process of its own. */
 export const demoProcess = (name: string): string => inProject(`dist/demo/${name}.js`);

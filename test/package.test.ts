@@ -90,7 +90,7 @@ describe("the tarball", () => {
       "CHANGELOG.md",
       "dist/src/index.js",
       "dist/src/index.d.ts",
-      "dist/src/main.js",
+      "dist/src/millrace.cjs",
     ]) {
       expect(files).toContain(wanted);
     }

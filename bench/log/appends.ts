@@ -6,7 +6,7 @@ import { Receipt } from "../../src/record/receipt.ts";
 import { inFolder, withLog } from "../workspace.ts";
 import { appendBatches, batchOf, MiB, recordOf } from "./batches.ts";
 import { inTurns, medianOf, timed } from "./rounds.ts";
-import { megabytesPerSecond, perSecond, type Row, type TableOptions } from "./row.ts";
+import { cpuEach, megabytesPerSecond, perSecond, type Row, type TableOptions } from "./row.ts";
 
 const BATCHES_A_ROUND = 128;
 const ROUNDS = 5;
@@ -62,7 +62,7 @@ export async function appends({ effort }: TableOptions, tell: (row: Row) => void
   const large = await rawAppend(1024, effort);
   tell({
     name: "append 1 KiB records in 1 MiB batches, never synced",
-    value: megabytesPerSecond(large.bytes, large.ms),
+    value: `${megabytesPerSecond(large.bytes, large.ms)}, ${megabytesPerSecond(large.bytes, large.cpuMs)} of CPU`,
     limit: `${megabytesPerSecond(large.bytes, large.peerMs)} plain write`,
     reached: large.bytes / large.ms / 1000,
     target: MIB_S_LEAST,
@@ -72,7 +72,7 @@ export async function appends({ effort }: TableOptions, tell: (row: Row) => void
   const small = await rawAppend(100, effort);
   tell({
     name: "append 100 B records in 1 MiB batches, never synced",
-    value: perSecond(small.records, small.ms, "records"),
+    value: `${perSecond(small.records, small.ms, "records")}, ${cpuEach(small.cpuMs, small.records, "record")}`,
     limit: `${perSecond(small.records, small.peerMs, "records")} plain write`,
     reached: (small.records / small.ms) * 1000,
     target: RECORDS_S_LEAST,

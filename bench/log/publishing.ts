@@ -3,7 +3,7 @@ import { Receipt } from "../../src/record/receipt.ts";
 import { MiB } from "./batches.ts";
 import { type BenchBroker, messageTo } from "./brokers.ts";
 
-const MESSAGE_BYTES = 1024;
+export const MESSAGE_BYTES = 1024;
 /** As from a socket's chunk. */
 const MESSAGES_A_TURN = 64;
 /** What all publishers together have unconfirmed. */

@@ -6,9 +6,9 @@ import { Receipt } from "../../src/record/receipt.ts";
 import { inFolder } from "../workspace.ts";
 import { MiB } from "./batches.ts";
 import { AcknowledgingConsumer, declareQueues, messageTo, openBenchBroker } from "./brokers.ts";
-import { publishAll } from "./publishing.ts";
+import { MESSAGE_BYTES, publishAll } from "./publishing.ts";
 import { inTurns, medianOf, timed } from "./rounds.ts";
-import { megabytesPerSecond, perSecond, type Row, type TableOptions } from "./row.ts";
+import { cpuEach, megabytesPerSecond, perSecond, type Row, type TableOptions } from "./row.ts";
 import { ZeroFilledFile } from "./zeroFilled.ts";
 
 const ROUND_BYTES = 64 * MiB;
@@ -76,10 +76,10 @@ function called(consumed: boolean, effort: number): Promise<number> {
 export async function queues({ effort }: TableOptions, tell: (row: Row) => void): Promise<void> {
   for (const consumed of [true, false]) {
     for (const count of [1, 10, 100]) {
-      const { ms, peerMs, ratio, commitBytes } = await published(count, consumed, ROUNDS * effort);
+      const { ms, cpuMs, peerMs, ratio, commitBytes } = await published(count, consumed, ROUNDS * effort);
       tell({
         name: `publish 1 KiB to ${count} ${count === 1 ? "queue" : "queues"}, ${consumed ? "consumed behind it" : "nobody consuming"}`,
-        value: megabytesPerSecond(ROUND_BYTES, ms),
+        value: `${megabytesPerSecond(ROUND_BYTES, ms)}, ${cpuEach(cpuMs, ROUND_BYTES / MESSAGE_BYTES, "message")}`,
         limit: `${megabytesPerSecond(ROUND_BYTES, peerMs)} in writes of ${Math.round(commitBytes / 1024)} KiB`,
         reached: ratio,
         target: consumed ? CONSUMED_RATIO_LEAST : PARKED_RATIO_LEAST,

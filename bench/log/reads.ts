@@ -59,14 +59,14 @@ async function measured(log: EmbeddedLog, folder: string, rounds: number, tell: 
     isCold = forgetPages(folder) && isCold;
     return timed(work);
   };
-  const { ms, peerMs, ratio } = await inTurns(
+  const { ms, cpuMs, peerMs, ratio } = await inTurns(
     rounds,
     () => cold(() => readThrough(reader, 0)),
     () => cold(() => readPlainly(files)),
   );
   tell({
     name: isCold ? "sequential read from the disk" : "sequential read (from memory: its pages could not be forgotten)",
-    value: megabytesPerSecond(count * batch.length, ms),
+    value: `${megabytesPerSecond(count * batch.length, ms)}, ${megabytesPerSecond(count * batch.length, cpuMs)} of CPU`,
     limit: `${megabytesPerSecond(count * batch.length, peerMs)} plain read`,
     reached: ratio,
     target: COLD_RATIO_LEAST,

@@ -3,6 +3,8 @@
 export interface Rounds {
   /** Of a round of the thing, median. */
   readonly ms: number;
+  /** What it took of the processors, of all threads and the system: says more than `ms` where others use the machine. */
+  readonly cpuMs: number;
   /** Of a round of its peer. */
   readonly peerMs: number;
   /** Peer's time by the thing's, median over the pairs: 1 is as fast as the peer. */
@@ -10,16 +12,19 @@ export interface Rounds {
 }
 
 export async function inTurns(rounds: number, thing: () => Promise<number>, peer: () => Promise<number>): Promise<Rounds> {
-  const pairs: { ms: number; peerMs: number }[] = [];
+  const pairs: { ms: number; cpuMs: number; peerMs: number }[] = [];
   for (let round = 0; round <= rounds; round++) {
     const first = round % 2 === 0;
     const before = first ? await peer() : undefined;
+    const cpuBefore = process.cpuUsage();
     const ms = await thing();
+    const { user, system } = process.cpuUsage(cpuBefore);
     const peerMs = before ?? (await peer());
-    if (round > 0) pairs.push({ ms, peerMs }); // the first one warms up
+    if (round > 0) pairs.push({ ms, cpuMs: (user + system) / 1000, peerMs }); // the first one warms up
   }
   return {
     ms: median(pairs.map((pair) => pair.ms)),
+    cpuMs: median(pairs.map((pair) => pair.cpuMs)),
     peerMs: median(pairs.map((pair) => pair.peerMs)),
     ratio: median(pairs.map((pair) => pair.peerMs / pair.ms)),
   };

@@ -23,7 +23,7 @@ export interface TableOptions {
 }
 
 const NAME_WIDTH = 62;
-const VALUE_WIDTH = 22;
+const VALUE_WIDTH = 42;
 const LIMIT_WIDTH = 34;
 
 export function printHead(): void {
@@ -48,4 +48,6 @@ function say(number: number, unit: Row["unit"]): string {
 export const milliseconds = (ms: number): string => `${ms < 10 ? ms.toFixed(2) : Math.round(ms).toLocaleString("en-US")} ms`;
 export const perSecond = (count: number, ms: number, unit: string): string =>
   `${Math.round((count / ms) * 1000).toLocaleString("en-US")} ${unit}/s`;
+/** Of the processors, for each of `count`. */
+export const cpuEach = (cpuMs: number, count: number, unit: string): string => `${((cpuMs * 1000) / count).toFixed(2)} µs CPU a ${unit}`;
 export const megabytesPerSecond = (bytes: number, ms: number): string => `${Math.round(bytes / ms / 1000).toLocaleString("en-US")} MB/s`;

@@ -1,5 +1,6 @@
 /** What a queue's arguments ask for. An argument that would change what a queue does and is not there yet is refused, never ignored. */
-import type { SyncPolicy } from "../log/contract/partitionedLog.ts";
+import type { SyncPolicy, TopicConfig } from "../log/contract/partitionedLog.ts";
+import { dashed, problemWith, type TopicProperty, topicProperties, topicPropertyKeys } from "../log/contract/topicProperties.ts";
 import type { HeaderValue } from "../record/message.ts";
 import type { Arguments, QueueOptions } from "./contract.ts";
 import type { DedupeLimit } from "./dedupeWindow.ts";
@@ -20,6 +21,8 @@ export interface TopicSettings {
   readonly partitionKey: PartitionKey;
   /** The same. */
   readonly sync: SyncPolicy | undefined;
+  /** What was asked for of Kafka's properties. */
+  readonly properties: Partial<TopicConfig>;
   readonly dedupe: DedupeLimit | undefined;
 }
 
@@ -44,7 +47,9 @@ const harmless = new Set([
   "x-quorum-initial-group-size",
 ]);
 const ofEveryQueue = new Set(["x-queue-type", "x-dedupe"]);
-const ofTopics = new Set(["x-partitions", "x-partition-key", "x-sync"]);
+const propertyArgument = (property: TopicProperty): string => `x-${dashed(property)}`;
+const propertyArguments = Object.values(topicProperties).map(propertyArgument);
+const ofTopics = new Set(["x-partitions", "x-partition-key", "x-sync", ...propertyArguments]);
 
 /** Checks and reads them. `where` ends the messages: "for queue 'q' in vhost '/'". */
 export function queueSettings(options: QueueOptions, limits: QueueSettingsLimits, where: string): QueueSettings {
@@ -64,7 +69,30 @@ export function queueSettings(options: QueueOptions, limits: QueueSettingsLimits
   if (options.exclusive) throw preconditionFailed(`invalid property 'exclusive' ${where}: a stream is not`);
   if (options.autoDelete) throw preconditionFailed(`invalid property 'auto-delete' ${where}: a stream is not`);
   const partitions = partitionCount(args, limits.partitionsMax, where);
-  return { kind: "topic", partitions, partitionKey: partitionKey(args, where), sync: syncPolicy(args, where), dedupe };
+  const key = partitionKey(args, where);
+  const properties = topicPropertiesOf(args, where);
+  const { cleanupPolicy } = properties;
+  if (key.kind === "none" && cleanupPolicy !== undefined && cleanupPolicy !== "delete") {
+    throw preconditionFailed(`invalid arg 'x-cleanup-policy' ${where}: '${cleanupPolicy}' goes by key, and 'x-partition-key' is none`);
+  }
+  return { kind: "topic", partitions, partitionKey: key, sync: syncPolicy(args, where), properties, dedupe };
+}
+
+/** Kafka's properties as arguments: "x-retention-ms" for retention.ms. A time may be written with its unit. */
+function topicPropertiesOf(args: Arguments, where: string): Partial<TopicConfig> {
+  const asked: Record<string, unknown> = {};
+  for (const key of topicPropertyKeys) {
+    const property = topicProperties[key];
+    const name = propertyArgument(property);
+    const given = args[name];
+    if (given === undefined) continue;
+    const isTime = property.check.kind === "whole" && property.check.unit === "ms";
+    const value = typeof given === "string" && isTime ? durationMs(given) : (wholeNumber(given) ?? given);
+    const problem = problemWith(property, value);
+    if (problem !== undefined) throw preconditionFailed(`invalid arg '${name}' ${where}: ${shown(given)}; ${problem}`);
+    asked[key] = value;
+  }
+  return asked;
 }
 
 /** The arguments by which two declarations of a queue are compared. */

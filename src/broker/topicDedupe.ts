@@ -56,6 +56,7 @@ async function idsFrom(
   for (let next = from; next < end; ) {
     bytes = await reader.read(next, readBytes, bytes);
     if (bytes.length === 0) break;
+    next = endOffsetOf(bytes) ?? end;
     for (const record of records(bytes)) {
       firstTimestamp = Math.min(firstTimestamp, record.timestamp);
       const id = record.headers.find((header) => header.key === messageIdHeader)?.value;

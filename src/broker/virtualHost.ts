@@ -233,8 +233,8 @@ export class Host implements VirtualHost {
     const settings = queueSettings(options, this.parts.limits, `for ${this.whereQueue(name)}`);
     this.checkLimit("queue", this.topology.queues.size + this.pending.queues, this.parts.limits.queuesMax);
     if (settings.kind === "topic") {
-      const { partitions, sync } = settings;
-      const asked = { ...(partitions !== undefined && { partitions }), ...(sync !== undefined && { sync }) };
+      const { partitions, sync, properties } = settings;
+      const asked = { ...properties, ...(partitions !== undefined && { partitions }), ...(sync !== undefined && { sync }) };
       await this.parts.log.createTopic(name, asked).catch((error: unknown) => {
         if (!(error instanceof MillraceError && error.domain === "user")) throw error;
         throw preconditionFailed(`cannot make the topic ${this.whereQueue(name)}: ${error.message}`, error.hint);

@@ -16,6 +16,8 @@ import type { Handle, RowPlace, SinkContext, SinkWriter } from "./contract/sink.
 
 const BUFFER_BYTES_MAX = 8 * 1024 * 1024;
 const BATCH_BYTES_MAX = 512 * 1024;
+/** Rows and dead letters need no key, so a topic that a pipeline makes is not compacted, whatever the node's default is. */
+const written = { cleanupPolicy: "delete" } as const;
 /** Below the log's default for a batch (1 MiB), with room for the batch's own header. */
 export const RECORD_BYTES_MAX = 1_000_000;
 
@@ -97,7 +99,7 @@ export class TopicWriter implements SinkWriter {
 
   async snapshot(): Promise<{ pending: readonly Handle[]; resume: Json }> {
     if (this.waiting.length === 0) return { pending: [], resume: (this.resume ?? null) as unknown as Json };
-    const { partitions } = (await this.log.describeTopic(this.topic)) ?? (await this.log.createTopic(this.topic));
+    const { partitions } = (await this.log.describeTopic(this.topic)) ?? (await this.log.createTopic(this.topic, written));
     const epoch = this.resume?.epoch ?? (await this.freshEpoch(partitions.length));
     const nextSequences = partitions.map((_, partition) => this.resume?.nextSequences[partition] ?? 0);
     const pending: Handle[] = [];
@@ -122,7 +124,7 @@ export class TopicWriter implements SinkWriter {
     const fresh = this.fresh.get(handle);
     if (fresh === undefined) {
       // from before a crash: the log recognises only a producer's last few batches, so ask how far it came
-      if ((await this.log.describeTopic(topic)) === undefined) await this.log.createTopic(topic);
+      if ((await this.log.describeTopic(topic)) === undefined) await this.log.createTopic(topic, written);
       const state = await this.log.producerState(this.producerName, topic, partition);
       if (state !== undefined && state.epoch === epoch && state.nextSequence >= sequence + records.length) return;
     }

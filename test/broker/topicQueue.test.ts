@@ -96,3 +96,20 @@ test("what cannot be done with a topic over the broker is refused", async () => 
   expect(await code(() => node.queue("made elsewhere", stream))).toBe("PRECONDITION_FAILED");
   await node.stop();
 });
+
+test("Kafka's properties of a topic come as arguments, and a compacted one takes no message without a key", async () => {
+  const node = await BrokerNode.start();
+  const properties = { "x-cleanup-policy": "compact", "x-delete-retention-ms": "2 h", "x-min-cleanable-dirty-ratio": 0.25 };
+  const more = { "x-message-timestamp-type": "LogAppendTime", "x-segment-bytes": 5000, "x-partition-key": "header:user" };
+  await node.queue("t", { ...stream, ...properties, ...more });
+  expect((await node.log.describeTopic("t"))?.config).toMatchObject({
+    cleanupPolicy: "compact",
+    deleteRetentionMs: 7_200_000,
+    minCleanableDirtyRatio: 0.25,
+    timestampType: "LogAppendTime",
+    segmentBytes: 5000,
+  });
+  expect(await code(() => node.host.publish(message({ key: "t", body: "x" }), undefined))).toBe("RECORD_WITHOUT_KEY");
+  expect(await code(() => node.host.publish(message({ key: "t", body: "x", headers: { user: "u" } }), undefined))).toBe(undefined);
+  await node.stop();
+});

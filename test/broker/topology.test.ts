@@ -203,6 +203,12 @@ test("names, types and arguments that cannot be are refused", async () => {
     expect(await declare("t", { ...stream, "x-dedupe": bad })).toMatch("PRECONDITION_FAILED: invalid arg 'x-dedupe'");
   }
   expect(await declare("t", { ...stream, "x-sync": "sometimes" })).toMatch("invalid arg 'x-sync'");
+  const badProperties = { "retention-ms": -2, "cleanup-policy": "none", "min-cleanable-dirty-ratio": 2, "delete-retention-ms": "soon" };
+  for (const [name, bad] of Object.entries(badProperties)) {
+    expect(await declare("t", { ...stream, [`x-${name}`]: bad })).toMatch(`PRECONDITION_FAILED: invalid arg 'x-${name}'`);
+  }
+  const keyless = { "x-cleanup-policy": "compact", "x-partition-key": "none" };
+  expect(await declare("t", { ...stream, ...keyless })).toMatch("invalid arg 'x-cleanup-policy'");
   expect(await declare("t", { ...stream, "x-partition-key": "header:" })).toMatch("invalid arg 'x-partition-key'");
   for (const change of [{ durable: false }, { exclusive: true }, { autoDelete: true }]) {
     expect(await declare("t", stream, change)).toMatch("PRECONDITION_FAILED: invalid property");

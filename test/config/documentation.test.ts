@@ -4,13 +4,20 @@ import { expect, test } from "vitest";
 import { dotted, environmentName, flagName } from "../../src/config/names.ts";
 import { nodeConfig } from "../../src/config/nodeConfig.ts";
 import { leavesOf, metaOf } from "../../src/config/schemaTree.ts";
+import { topicProperties } from "../../src/log/contract/topicProperties.ts";
 
 const page = fs.readFileSync(path.resolve(import.meta.dirname, "../../docs/configuration.md"), "utf8");
 const leaves = leavesOf(nodeConfig);
 
 test("docs/configuration.md has a line for every key, and none for a key that is not there", () => {
-  const rows = [...page.matchAll(/^\| `([a-z0-9.-]+)` \|/gm)].map((match) => match[1]);
+  const keys = page.slice(page.indexOf("## All keys"), page.indexOf("## Topics"));
+  const rows = [...keys.matchAll(/^\| `([a-z0-9.-]+)` \|/gm)].map((match) => match[1]);
   expect(rows).toEqual(leaves.map((leaf) => dotted(leaf.path)));
+});
+
+test("docs/configuration.md has a line for every property of a topic, with its default", () => {
+  const rows = [...page.matchAll(/^\| `([a-z.]+)` \| ([\w.-]+) \|$/gm)].map((match) => `${match[1]} ${match[2]}`);
+  expect(rows).toEqual(Object.values(topicProperties).map((property) => `${property.kafkaName} ${property.default}`));
 });
 
 test("every key says what it is", () => {

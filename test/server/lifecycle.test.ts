@@ -167,3 +167,13 @@ describe("what cannot be", () => {
     }
   });
 });
+
+describe("the pool of threads for files and compression", () => {
+  test.runIf(process.platform === "linux")("has 16 of them, or as many as the environment says", async () => {
+    const threads = async (environment: NodeJS.ProcessEnv): Promise<number> => {
+      const node = await startNode(temporaryFolder(), [], environment);
+      return fs.readdirSync(`/proc/${node.child.pid}/task`).length;
+    };
+    expect((await threads({ UV_THREADPOOL_SIZE: undefined })) - (await threads({ UV_THREADPOOL_SIZE: "6" }))).toBe(10);
+  });
+});

@@ -10,7 +10,7 @@ import { runningNode } from "../../src/cli/runningNode.ts";
 import type { NodeStatus } from "../../src/server/status.ts";
 
 const root = path.resolve(import.meta.dirname, "../..");
-const entry = path.join(root, "dist/src/main.js");
+const entry = path.join(root, "dist/src/millrace.cjs");
 
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {

@@ -16,7 +16,7 @@ if ! "$venv/bin/python" -c "import pika; assert pika.__version__ == '$pika_versi
   "$venv/bin/pip" install --quiet --disable-pip-version-check "pika==$pika_version"
 fi
 
-[ -f dist/src/main.js ] || npm run build
+[ -f dist/src/millrace.cjs ] || npm run build
 
 work="$(mktemp -d)"
 node_pid=""
@@ -27,9 +27,9 @@ cleanup() {
 trap cleanup EXIT
 
 echo "systems: starting a node"
-node dist/src/main.js start --data "$work/data" --listeners.amqp.port 0 --logging.level warn &
+node dist/src/millrace.cjs start --data "$work/data" --listeners.amqp.port 0 --logging.level warn &
 node_pid=$!
-status() { node dist/src/main.js status --json --data "$work/data" 2>/dev/null; }
+status() { node dist/src/millrace.cjs status --json --data "$work/data" 2>/dev/null; }
 for _ in $(seq 100); do
   if status >"$work/status.json"; then break; fi
   kill -0 "$node_pid" 2>/dev/null || { echo "systems: the node ended by itself" >&2; exit 1; }

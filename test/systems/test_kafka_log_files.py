@@ -1,5 +1,6 @@
 """Apache Kafka's own DumpLogSegments reads the segments and indexes that the log wrote: an oracle that nobody here wrote."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -22,8 +23,11 @@ class LogFiles(unittest.TestCase):
         written = subprocess.run(
             ["node", str(HERE / "writeLog.mjs"), cls.work.name], check=True, capture_output=True, text=True, timeout=120
         )
-        cls.end = int(written.stdout)
+        said = json.loads(written.stdout)
+        cls.end = said["end"]
+        cls.latest = said["latest"]
         cls.folder = pathlib.Path(cls.work.name) / "topics" / "events-0"
+        cls.compacted = pathlib.Path(cls.work.name) / "topics" / "state-0"
         cls.transactions = pathlib.Path(cls.work.name) / "topics" / "transactions-0"
 
     @classmethod
@@ -57,6 +61,30 @@ class LogFiles(unittest.TestCase):
         self.assertGreater(len(re.findall(r"^timestamp: \d+ offset: \d+", text, re.M)), 5)
         self.assertNotRegex(text, "(?i)mismatch|not found|out of order")
 
+    def test_a_compacted_partition_holds_what_its_keys_say(self):
+        logs = sorted(self.compacted.glob("*.log"))
+        text = dump(logs, "--print-data-log", "--deep-iteration")
+        self.assertNotIn("isvalid: false", text)
+        self.assertNotRegex(text, "(?i)mismatch|invalid bytes")
+        self.assertRegex(text, r"deleteHorizonMs: OptionalLong\[\d+\]")
+        self.assertRegex(text, r"lastOffset: \d+ count: 0 .*producerId: 471[23] ")
+        records = re.findall(r"^\| offset: (\d+) .* key: (key-\d+)(?: payload: (.*))?$", text, re.M)
+        offsets = [int(offset) for offset, _, _ in records]
+        self.assertEqual(offsets, sorted(set(offsets)))
+        self.assertLess(len(offsets), 1000)
+        state = {}
+        for _, key, payload in records:
+            if payload:
+                state[key] = payload
+            else:
+                state.pop(key, None)
+        self.assertEqual(state, self.latest)
+
+    def test_indexes_of_a_compacted_partition_fit(self):
+        files = sorted(self.compacted.glob("*.index")) + sorted(self.compacted.glob("*.timeindex"))
+        text = dump(files)
+        self.assertGreater(len(re.findall(r"^(?:offset|timestamp): \d+", text, re.M)), 5)
+        self.assertNotRegex(text, "(?i)mismatch|not found|out of order")
     def test_markers_are_control_records_that_commit_or_abort(self):
         logs = sorted(self.transactions.glob("*.log"))
         self.assertGreater(len(logs), 3)

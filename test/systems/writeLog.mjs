@@ -39,9 +39,33 @@ for (let batch = 0; batch < 600; batch++) {
   }
 }
 await writeTransactions();
+const latest = await writeCompacted();
 await log.close();
 await catalog.close();
-process.stdout.write(`${topic.endOffset(0)}\n`);
+process.stdout.write(`${JSON.stringify({ end: topic.endOffset(0), latest })}\n`);
+
+/** A topic that was compacted twice. Returns what its keys have. */
+async function writeCompacted() {
+  await log.createTopic("state", { segmentBytes: 20_000, cleanupPolicy: "compact", minCleanableDirtyRatio: 0, sync: { kind: "never" } });
+  const state = log.topic("state");
+  const latest = {};
+  let sequence = 0;
+  let i = 0;
+  while (state.endOffset(0) < 3000) {
+    const records = Array.from({ length: 1 + (i % 11) }, () => {
+      const [key, value] = [`key-${(i * 31) % 101}`, i % 7 === 0 ? null : `value ${i} ${"y".repeat(i % 90)}`];
+      if (value === null) delete latest[key];
+      else latest[key] = value;
+      return { key: Buffer.from(key), value: value && Buffer.from(value), headers: [], timestamp: 1_700_000_000_000 + i++ };
+    });
+    const producer = { producerId: BigInt(4712 + (sequence % 2)), producerEpoch: 0, baseSequence: 0 };
+    await state.appendBatch(0, encodeBatch(records, sequence < 2 ? producer : {}));
+    sequence++;
+    if (i > 1500 && i < 1512) await log.maintain();
+  }
+  await log.maintain();
+  return latest;
+}
 
 // three producers, each with transactions of 4 batches that lie between the others'; every third one is aborted, over several segments
 async function writeTransactions() {

@@ -2,7 +2,8 @@
  * The seam for scale (portable): what pipelines and connectors may rely on, whether the log is embedded or a Kafka
  * cluster. Every implementation passes `partitionedLogConformance` (test/log/conformance.ts).
  *
- * Offsets are safe integers: they increase within a partition but are not dense; nobody counts by subtraction.
+ * Offsets are safe integers: they increase within a partition but are not dense; nobody counts by subtraction. In a compacted topic a
+ * batch may have fewer records than offsets, or none: whoever reads goes on after its last offset (`nextOffset` in record/batch.ts).
  */
 import type { NewRecord } from "../../record/record.ts";
 
@@ -25,7 +26,17 @@ export interface TopicConfig {
   readonly retentionBytes: number;
   /** message.timestamp.type: whether a record keeps the time its producer gave it, or gets that of its append. */
   readonly timestampType: "CreateTime" | "LogAppendTime";
+  /** cleanup.policy: old segments go by age and size, or records go for which a later one of their key is there, or both. */
+  readonly cleanupPolicy: CleanupPolicy;
+  /** delete.retention.ms: compaction keeps a record without value for so long after it first went over it. */
+  readonly deleteRetentionMs: number;
+  /** min.compaction.lag.ms: compaction leaves a record alone for so long. */
+  readonly minCompactionLagMs: number;
+  /** min.cleanable.dirty.ratio: compaction begins when more than this share of the bytes is new since the last time. 0 to 1. */
+  readonly minCleanableDirtyRatio: number;
 }
+
+type CleanupPolicy = "delete" | "compact" | "compact,delete";
 
 export const UNLIMITED = -1;
 
@@ -39,6 +50,10 @@ export const topicConfigDefaults: TopicConfig = {
   retentionMs: UNLIMITED,
   retentionBytes: UNLIMITED,
   timestampType: "CreateTime",
+  cleanupPolicy: "delete",
+  deleteRetentionMs: 24 * 3_600_000,
+  minCompactionLagMs: 0,
+  minCleanableDirtyRatio: 0.5,
 };
 
 export interface TopicDescription {

@@ -78,17 +78,22 @@ export async function replaceAbortedIndex(
   await removeIfThere(fileSystem, name + NEW_SUFFIX);
   if (entries.length === 0) await removeIfThere(fileSystem, name);
   else {
-    const file = await fileSystem.open(name + NEW_SUFFIX, "create");
-    try {
-      const bytes = encodeAborted(entries);
-      await file.write(bytes, 0, bytes.length, 0);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await writeAbortedIndex(fileSystem, name + NEW_SUFFIX, entries);
     await fileSystem.rename(name + NEW_SUFFIX, name);
   }
   await fileSystem.syncDirectory(folder);
+}
+
+/** A new file; on the disk when it resolves, but for its name. */
+export async function writeAbortedIndex(fileSystem: FileSystem, name: string, entries: readonly AbortedEntry[]): Promise<void> {
+  const file = await fileSystem.open(name, "create");
+  try {
+    const bytes = encodeAborted(entries);
+    await file.write(bytes, 0, bytes.length, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 async function removeIfThere(fileSystem: FileSystem, name: string): Promise<void> {

@@ -1,11 +1,11 @@
 /**
  * Which topics there are, in the keyed store: `topic:<name>` holds
  *
- *   { version: 2, folder, deleting, partitions, segmentBytes, segmentMs, maxMessageBytes, retentionMs, retentionBytes,
- *     timestampType, sync: "always" | "never" | "interval", syncIntervalMs }
+ *   { version: 3, folder, deleting, partitions, segmentBytes, segmentMs, maxMessageBytes, retentionMs, retentionBytes, timestampType,
+ *     cleanupPolicy, deleteRetentionMs, minCompactionLagMs, minCleanableDirtyRatio, sync: "always" | "never" | "interval", syncIntervalMs }
  *
  * `folder` is what the partitions' folders begin with. `deleting`: its folders go, at the next start if not before. Version 1 had only
- * partitions, segmentBytes, maxMessageBytes and sync, and kept everything for ever; it is read so.
+ * partitions, segmentBytes, maxMessageBytes and sync, and kept everything for ever; it is read so. Version 2 knew no compaction.
  */
 import { MillraceError } from "../../base/errors.ts";
 import type { Json, KeyedStore } from "../contract/keyedStore.ts";
@@ -15,7 +15,7 @@ import { type PartitionState, partitionEntries } from "./partitionState.ts";
 /** Of the keyed store that it is in. */
 export const catalogVersion = 1;
 const KEY_PREFIX = "topic:";
-const ENTRY_VERSION = 2;
+const ENTRY_VERSION = 3;
 
 export interface CatalogEntry {
   readonly folder: string;

@@ -51,6 +51,8 @@ export interface EmbeddedLogOptions {
   readonly openMax?: number;
   /** Nothing is appended when the disk has less than this left. */
   readonly diskReserveBytes?: number;
+  /** What compaction may take of memory to remember keys; a partition with more takes more than one pass. */
+  readonly compactionKeyBytesMax?: number;
   /** producer.id.expiration.ms: a producer that appended nothing for so long is forgotten, but for those with a name of their own. */
   readonly producerIdExpirationMs?: number;
   /** How often retention and the like look around. */
@@ -97,6 +99,7 @@ class LogDirectory implements EmbeddedLog {
       states: this.states,
       handles: new OpenHandles(options.openMax ?? OPEN_MAX),
       buffers: new BatchBuffers(),
+      keyMemoryBytesMax: options.compactionKeyBytesMax,
       space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
       producerIdExpirationMs: options.producerIdExpirationMs ?? PRODUCER_EXPIRATION_MS,
     };
@@ -184,7 +187,6 @@ class LogDirectory implements EmbeddedLog {
   }
 
   async deleteRecords(topic: string, partition: number, offset: number): Promise<number> {
-    await this.maintenance;
     return this.known(topic).partition(partition).deleteRecords(offset);
   }
 
@@ -265,7 +267,10 @@ class LogDirectory implements EmbeddedLog {
   /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */
   private async recoverAll(folders: readonly string[]): Promise<void> {
     const { fileSystem, logger, clock } = this.options;
-    const unclean = folders.filter((folder) => this.states.get(path.basename(folder))?.clean !== true);
+    const unclean = folders.filter((folder) => {
+      const state = this.states.get(path.basename(folder));
+      return state?.clean !== true || state.replacing !== undefined;
+    });
     const found = new Map<string, PartitionState>();
     let next = 0;
     const recoverSome = async (): Promise<void> => {

@@ -13,7 +13,8 @@ export interface IndexEntry {
 export interface IndexLayout {
   readonly entryBytes: number;
   encode(into: Buffer, at: number, first: number, second: number): void;
-  decode(bytes: Buffer, at: number): IndexEntry;
+  first(bytes: Buffer, at: number): number;
+  second(bytes: Buffer, at: number): number;
 }
 
 /** The writing side of an index file: entries gather and are written at its end now and then. */

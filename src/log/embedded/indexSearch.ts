@@ -1,7 +1,7 @@
 /**
  * Finds an entry in an index file by reading a few blocks of it. Entries ascend about evenly, so the place is guessed from the ends: of a
- * segment of 1 GB one or two blocks of 4 KiB are read instead of an index of 2 MiB (a seek went from 1.3 ms to 0.2 ms). Where the guesses
- * are bad, halving takes over.
+ * segment of 1 GB one or two blocks of 4 KiB are read instead of an index of 2 MiB. Where the guesses are bad, halving takes over. On a busy
+ * machine that is 0.3 ms; reading the whole index took 30, most of it the collector's, and 1.3 on an idle one.
  */
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { IndexEntry, IndexLayout } from "./indexFile.ts";
@@ -26,9 +26,8 @@ export async function findInIndex(
   atMost: number,
 ): Promise<IndexEntry | undefined> {
   return withIndex(fileSystem, path, layout, async (file, count) => {
-    const [low, high] = (await Promise.all([readEntries(file, layout, 0, 1), readEntries(file, layout, count - 1, 1)])).map(
-      (read) => read[0],
-    );
+    const ends = await Promise.all([Block.read(file, layout, 0, 1), Block.read(file, layout, count - 1, 1)]);
+    const [low, high] = ends.map((block) => block?.place(0));
     if (low === undefined || high === undefined || low.first > atMost) return undefined;
     return high.first <= atMost ? high : search(file, layout, low, high, atMost);
   });
@@ -37,10 +36,9 @@ export async function findInIndex(
 /** The last entry of all. Undefined as above. */
 export async function lastInIndex(fileSystem: FileSystem, path: string, layout: IndexLayout): Promise<IndexEntry | undefined> {
   return withIndex(fileSystem, path, layout, async (file, count) => {
-    const entriesABlock = Math.floor(BLOCK_BYTES / layout.entryBytes);
-    const from = Math.max(0, count - entriesABlock);
-    const entries = await readEntries(file, layout, from, count - from);
-    return ascend(entries) ? entries.at(-1) : undefined;
+    const from = Math.max(0, count - Math.floor(BLOCK_BYTES / layout.entryBytes));
+    const block = await Block.read(file, layout, from, count - from);
+    return block?.ascends() ? block.place(block.count - 1) : undefined;
   });
 }
 
@@ -68,32 +66,69 @@ async function withIndex<T>(
 /** `low` is at most `atMost`, `high` is not. */
 async function search(file: File, layout: IndexLayout, low: Place, high: Place, atMost: number): Promise<IndexEntry | undefined> {
   const entriesABlock = Math.floor(BLOCK_BYTES / layout.entryBytes);
+  if (!ascend(low, high)) return undefined;
   for (let reads = 0; high.index - low.index > 1; reads++) {
-    if (!ascend([low, high])) return undefined;
     const part = reads < GUESSES_MAX ? (atMost - low.first) / (high.first - low.first) : 1 / 2;
     const guess = Math.floor(low.index + part * (high.index - low.index));
     const from = Math.max(low.index + 1, Math.min(guess - (entriesABlock >>> 1), high.index - entriesABlock));
-    const entries = await readEntries(file, layout, from, Math.min(entriesABlock, high.index - from));
-    if (entries.length === 0 || !ascend([low, ...entries, high])) return undefined;
-    const after = entries.findIndex(({ first }) => first > atMost);
-    if (after > 0) return entries[after - 1];
-    if (after === 0) high = entries[0] as Place;
-    else low = entries.at(-1) as Place;
+    const block = await Block.read(file, layout, from, Math.min(entriesABlock, high.index - from));
+    if (block === undefined || !block.ascends()) return undefined;
+    const [first, last] = [block.place(0), block.place(block.count - 1)];
+    if (!ascend(low, first) || !ascend(last, high)) return undefined;
+    const upTo = block.countUpTo(atMost);
+    if (upTo === 0) high = first;
+    else if (upTo === block.count) low = last;
+    else return block.place(upTo - 1);
   }
   return low;
 }
 
-async function readEntries(file: File, layout: IndexLayout, from: number, count: number): Promise<Place[]> {
-  const { entryBytes } = layout;
-  const bytes = Buffer.allocUnsafe(count * entryBytes);
-  const length = await file.read(bytes, 0, bytes.length, from * entryBytes);
-  if (length < bytes.length) return []; // cut meanwhile
-  return Array.from({ length: count }, (_, n) => ({ index: from + n, ...layout.decode(bytes, n * entryBytes) }));
+/** Some entries as they lie in the file: of hundreds one is wanted, so none is made an object before. */
+class Block {
+  private constructor(
+    private readonly bytes: Buffer,
+    private readonly layout: IndexLayout,
+    private readonly from: number,
+    readonly count: number,
+  ) {}
+
+  /** Undefined: they are not there any more. */
+  static async read(file: File, layout: IndexLayout, from: number, count: number): Promise<Block | undefined> {
+    const bytes = Buffer.allocUnsafe(count * layout.entryBytes);
+    const length = await file.read(bytes, 0, bytes.length, from * layout.entryBytes);
+    return length < bytes.length ? undefined : new Block(bytes, layout, from, count);
+  }
+
+  place(n: number): Place {
+    return { index: this.from + n, first: this.first(n), second: this.second(n) };
+  }
+
+  ascends(): boolean {
+    for (let n = 1; n < this.count; n++) {
+      if (this.first(n) <= this.first(n - 1) || this.second(n) <= this.second(n - 1)) return false;
+    }
+    return true;
+  }
+
+  /** How many have a first number of at most `atMost`. */
+  countUpTo(atMost: number): number {
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.first(middle) <= atMost) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  private first(n: number): number {
+    return this.layout.first(this.bytes, n * this.layout.entryBytes);
+  }
+
+  private second(n: number): number {
+    return this.layout.second(this.bytes, n * this.layout.entryBytes);
+  }
 }
 
-function ascend(entries: readonly IndexEntry[]): boolean {
-  return entries.every((entry, n) => {
-    const before = entries[n - 1];
-    return before === undefined || (entry.first > before.first && entry.second > before.second);
-  });
-}
+const ascend = (before: IndexEntry, after: IndexEntry): boolean => after.first > before.first && after.second > before.second;

@@ -1,7 +1,8 @@
 /**
  * Names on disk. A partition's folder is `<folder>-<partition>`; in it, as Kafka has it, a segment's files are named by the first
  * offset they may hold, in 20 digits: `.log` the batches, `.index` and `.timeindex` the sparse
- * indexes, `.txnindex` the aborted transactions, `.snapshot` the producers as of that offset.
+ * indexes, `.txnindex` the aborted transactions, `.snapshot` the producers as of that offset. What compaction writes has `.cleaned` behind
+ * it until it takes the old one's place.
  * The catalog says which folder is which topic's; the names are for people.
  */
 import { createHash } from "node:crypto";
@@ -31,6 +32,10 @@ export const indexFileName = (baseOffset: number): string => `${digits(baseOffse
 export const timeIndexFileName = (baseOffset: number): string => `${digits(baseOffset)}.timeindex`;
 export const abortedIndexFileName = (baseOffset: number): string => `${digits(baseOffset)}.txnindex`;
 export const snapshotFileName = (offset: number): string => `${digits(offset)}.snapshot`;
+
+/** Behind the names of a segment's files. */
+export const CLEANED_SUFFIX = ".cleaned";
+export const isCleanedFile = (name: string): boolean => name.endsWith(CLEANED_SUFFIX);
 
 /** Ascending. */
 export const baseOffsetsOf = (names: readonly string[]): number[] => offsetsOf(names, segmentFile);

@@ -27,7 +27,8 @@ export const offsetIndexLayout = (baseOffset: number): IndexLayout => ({
     into.writeInt32BE(offset - baseOffset, at);
     into.writeInt32BE(position, at + 4);
   },
-  decode: (bytes, at) => ({ first: baseOffset + bytes.readInt32BE(at), second: bytes.readInt32BE(at + 4) }),
+  first: (bytes, at) => baseOffset + bytes.readInt32BE(at),
+  second: (bytes, at) => bytes.readInt32BE(at + 4),
 });
 
 /** All entries of an index file; undefined if there is none, or what is in it can't be the index of a log of `logBytes`. */

@@ -7,9 +7,10 @@ import type { AbortedTransaction } from "../contract/embeddedLog.ts";
 import { AbortedLookup } from "./abortedLookup.ts";
 import { AppendedProducers } from "./appendedProducers.ts";
 import { checkRecordsFit } from "./batchSize.ts";
+import { type CompactedPartition, Compaction } from "./compaction.ts";
 import type { OpenBatches } from "./openBatches.ts";
 import type { HandleOwner } from "./openHandles.ts";
-import { closedError, deletedError, outOfRange } from "./partitionErrors.ts";
+import { checkDeletes, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
 import { PartitionFiles } from "./partitionFiles.ts";
 import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
@@ -17,7 +18,10 @@ import { PartitionTrouble, type TroubledPartition } from "./partitionTrouble.ts"
 import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { type AppendedPartition, ProducerAppends } from "./producerAppends.ts";
+import { whileFilesGo } from "./producerLoad.ts";
+import { compacts, keyMissing } from "./recordKeys.ts";
 import { SyncRequests } from "./syncRequests.ts";
+import { UpkeepTurns } from "./upkeepTurns.ts";
 import { WatermarkReader, WatermarkWriter } from "./watermark.ts";
 
 /**
@@ -25,7 +29,7 @@ import { WatermarkReader, WatermarkWriter } from "./watermark.ts";
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
  */
-export class Partition implements AppendedPartition, HandleOwner, KeptPartition, TroubledPartition {
+export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
   /** What whole batches are appended with, and transactions ended. */
@@ -36,6 +40,7 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
   private readonly syncs: SyncRequests;
   private readonly upkeep: PartitionUpkeep;
   private readonly trouble: PartitionTrouble;
+  private readonly compacts: boolean;
   private nextOffset: number;
   private lastPublished: ReadableEnd;
   /** Made when somebody asks for the first time. */
@@ -47,6 +52,7 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
   private rollDue = false;
   private expiryDue = false;
   private restDue = false;
+  private readonly upkeepTurns = new UpkeepTurns();
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
   private refusal: MillraceError | undefined;
@@ -62,7 +68,8 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
-    this.upkeep = new PartitionUpkeep(surroundings, options, this);
+    this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
+    this.compacts = compacts(options.config);
     this.trouble = new PartitionTrouble(surroundings, this);
     this.nextOffset = state.synced.offset;
     this.refusal = damage;
@@ -98,6 +105,7 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
 
   append(record: NewRecord, receipt: Receipt | undefined): number {
     this.checkTakes();
+    if (this.compacts && record.key === null) throw keyMissing(this.where);
     const bound = BatchBuilder.boundOf(record);
     if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
     const offset = this.nextOffset;
@@ -142,7 +150,8 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
   /** Those whose batches are among the offsets: what is aborted is known up to the last stable offset. */
   abortedTransactions(fromOffset: number, toOffset: number): Promise<AbortedTransaction[]> {
     this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder);
-    return this.aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read());
+    const { aborted } = this;
+    return whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
   }
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
@@ -153,22 +162,44 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
 
   /** See EmbeddedLog. */
   async deleteRecords(offset: number): Promise<number> {
+    checkDeletes(this.options.config, this.where);
     const { highWatermark } = this;
     if (offset < 0 || offset > highWatermark) throw outOfRange(this.where, offset, this.startOffset, highWatermark);
     if (offset <= this.startOffset) return this.startOffset;
     await this.sync();
-    await this.startFrom(offset);
-    await this.upkeep.retain();
-    return this.startOffset;
+    return this.upkeepTurns.takeSoon(async () => {
+      await this.upkeep.deleteBelow(offset);
+      return this.startOffset;
+    });
   }
 
   /** What is done in the background now and then. One call at a time. */
   async maintain(): Promise<void> {
     if (this.refusal !== undefined || this.trouble.reason !== undefined) return;
     if (!this.files.askUsed() && this.files.areOpen) this.releaseFiles();
-    await this.upkeep.run();
+    await this.upkeepTurns.take(async () => {
+      if (!this.isLeaving) await this.upkeep.run();
+    });
     this.expiryDue = this.files.areOpen;
     if (this.expiryDue) this.schedule();
+  }
+
+  /** See CompactedPartition. */
+  get isLeaving(): boolean {
+    return this.refusal !== undefined || this.trouble.reason !== undefined || this.upkeepTurns.inAHurry;
+  }
+
+  /** See ReplacementListener. */
+  replaced(): void {
+    this.changed(2);
+  }
+
+  removing(): void {
+    this.changed(1);
+  }
+
+  removed(): void {
+    this.changed(1);
   }
 
   /** Durable before anyone is told. */
@@ -201,6 +232,7 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
     this.trouble.end();
     try {
       await synced;
+      await this.upkeepTurns.over();
       await this.running;
       if (takesRecords) await this.rest();
     } finally {
@@ -215,6 +247,7 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
     this.refusal = deleted;
     this.trouble.end();
     this.pending.failGathered(deleted);
+    await this.upkeepTurns.over();
     await this.running;
     this.failWaiting(deleted);
     this.syncs.cancelTimer();
@@ -251,6 +284,11 @@ export class Partition implements AppendedPartition, HandleOwner, KeptPartition,
 
   private stamped(record: NewRecord): NewRecord {
     return { ...record, timestamp: this.surroundings.clock.now() };
+  }
+
+  private changed(times: 1 | 2): void {
+    this.files.changed(times);
+    this.publish(this.lastPublished);
   }
 
   private took(bytes: number): void {

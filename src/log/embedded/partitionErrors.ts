@@ -1,6 +1,6 @@
 import { assert, MillraceError } from "../../base/errors.ts";
 import type { TransactionEnd } from "../contract/embeddedLog.ts";
-import type { ProducerIdentity } from "../contract/partitionedLog.ts";
+import type { ProducerIdentity, TopicConfig } from "../contract/partitionedLog.ts";
 
 /** int16 and int32 in the format. */
 const EPOCH_MAX = 32767;
@@ -36,6 +36,16 @@ export const outOfRange = (where: string, offset: number, startOffset: number, h
     `Offset ${offset} cannot be read: ${startOffset} is the first one kept, and ${highWatermark} the next one to come.`,
     { domain: "user", where, cause },
   );
+
+/** Kafka's POLICY_VIOLATION: what a compacted topic keeps is decided by key, not by age. */
+export function checkDeletes({ cleanupPolicy }: TopicConfig, where: string): void {
+  if (cleanupPolicy !== "compact") return;
+  throw new MillraceError("POLICY_VIOLATION", "Records of a topic that is only compacted can't be deleted by offset.", {
+    domain: "user",
+    where,
+    hint: 'Append a record without value for each key that shall go, or create the topic with cleanup.policy "compact,delete".',
+  });
+}
 
 export const tooLarge = (where: string, bytes: number, bytesMax: number): MillraceError =>
   new MillraceError("RECORD_TOO_LARGE", `A batch of ${bytes} bytes is above the ${bytesMax} bytes that the topic takes.`, {

@@ -6,6 +6,7 @@ import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 import { loadProducers } from "./producerLoad.ts";
 import type { ProducerState } from "./producerState.ts";
+import type { Replacement } from "./segmentReplacement.ts";
 import { SegmentWriter } from "./segmentWriter.ts";
 
 /** A start after a kill reads at most about this much of a partition again. */
@@ -21,7 +22,7 @@ export class PartitionFiles {
   private touching = false;
   /** Below it the aborted transactions are indexed on the disk. */
   private indexed: LogPosition;
-  private cuts = 0;
+  private changes = 0;
   private used = false;
   /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
   private start: number;
@@ -50,9 +51,24 @@ export class PartitionFiles {
     return this.touching;
   }
 
-  /** Goes up whenever files were cut or replaced. */
+  /** See Watermark. */
   get generation(): number {
-    return this.cuts;
+    return this.changes;
+  }
+
+  /** Files are not what readers have open or remember: once for the beginning, once for the end of it. */
+  changed(times: 1 | 2): void {
+    this.changes += times;
+  }
+
+  /** Compaction went over everything below it. */
+  get cleanedTo(): number {
+    return this.known.cleanedTo;
+  }
+
+  /** A replacement of segments that did not come to its end yet. */
+  get replacing(): Replacement | undefined {
+    return this.known.replacing;
   }
 
   /** As far as it is known to be written. */
@@ -143,6 +159,33 @@ export class PartitionFiles {
     this.start = offset;
   }
 
+  /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
+  async restFrom(baseOffset: number): Promise<void> {
+    if (this.known.synced.baseOffset >= baseOffset) return;
+    const synced = { offset: baseOffset, baseOffset, bytes: 0 };
+    if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
+    await this.know({ ...this.known, synced });
+  }
+
+  /** Durable when it resolves; from then on the replacement has to come to its end. */
+  replace(replacing: Replacement): Promise<void> {
+    return this.know({ ...this.known, replacing });
+  }
+
+  async replaced(): Promise<void> {
+    const { replacing } = this.known;
+    try {
+      await this.know({ ...this.known, replacing: undefined });
+    } catch (error) {
+      this.known = { ...this.known, replacing }; // nobody knows what the store has: it is done again
+      throw error;
+    }
+  }
+
+  cleaned(cleanedTo: number): Promise<void> {
+    return this.know({ ...this.known, cleanedTo });
+  }
+
   /** Goes back to what is surely on the disk, and on from there in a new segment. */
   async repair(): Promise<ReadableEnd> {
     const { fileSystem, clock } = this.surroundings;
@@ -154,7 +197,7 @@ export class PartitionFiles {
     const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now());
     this.indexed = end;
     await this.know({ ...this.known, synced: end, clean: false });
-    this.cuts++;
+    this.changed(2);
     this.touching = false;
     return { ...end, openFrom };
   }

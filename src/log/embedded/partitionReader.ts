@@ -19,6 +19,8 @@ export interface PartitionAccess {
   readonly kind: "embedded";
   readonly folder: string;
   readonly watermark: SharedArrayBuffer;
+  /** Segments may be replaced by ones with fewer records. */
+  readonly compacted: boolean;
 }
 
 interface ReadBatches {
@@ -47,6 +49,7 @@ export function openPartitionReader(
 class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private readonly watermark: WatermarkReader;
   private readonly folder: string;
+  private readonly compacted: boolean;
   private segment: OpenSegment | undefined;
   private position = 0;
   /** The offset of the batch at `position`; -1: nowhere. */
@@ -69,6 +72,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   ) {
     this.watermark = new WatermarkReader(access.watermark, isolation);
     this.folder = access.folder;
+    this.compacted = access.compacted;
     this.aborted = new AbortedLookup(fileSystem, access.folder);
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
     this.nextPiece = new NextPiece(handles.readAhead);
@@ -85,20 +89,19 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   read(offset: number, bytesMax: number, reuse?: Buffer): Promise<Buffer> {
     return this.afterLast(() => {
       if (reuse !== undefined) this.nextPiece.giveBack(reuse);
-      return this.readNow(offset, bytesMax);
+      return this.whole(offset, (mark) => this.readNow(mark, offset, bytesMax));
     });
   }
 
   offsetForTimestamp(timestamp: number): Promise<FoundTimestamp | undefined> {
-    return this.afterLast(async () => {
-      const mark = this.enter();
-      try {
+    return this.afterLast(() =>
+      this.whole(undefined, async (mark) => {
         await this.refreshSegments(mark);
-        return await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
-      } catch (error) {
-        throw this.told(error, mark.startOffset);
-      }
-    });
+        const found = await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
+        this.checkUnchanged(mark);
+        return found;
+      }),
+    );
   }
 
   /** Opened again where the next read needs it. */
@@ -132,11 +135,34 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return done;
   }
 
-  /** Where the writer is now; forgets what is old. */
-  private enter(): Watermark {
+  /** What a read finds among files that are replaced meanwhile is not trusted: it is made again, in the new ones. */
+  private async whole<T>(offset: number | undefined, read: (mark: Watermark) => Promise<T>): Promise<T> {
+    for (;;) {
+      const mark = await this.enter();
+      try {
+        return await read(mark);
+      } catch (error) {
+        if (this.watermark.read().generation === mark.generation) throw this.told(error, offset ?? mark.startOffset);
+        this.positionOffset = -1;
+      }
+    }
+  }
+
+  /** After files were opened and looked into: they were those of one generation only if it is still the same. */
+  private checkUnchanged(mark: Watermark): void {
+    if (this.watermark.read().generation !== mark.generation) throw new Error("the files were replaced");
+  }
+
+  /** Where the writer is now, when it is not about to remove files; forgets what is old. */
+  private async enter(): Promise<Watermark> {
+    let mark = this.watermark.read();
+    while ((mark.generation & 1) === 1 && !this.closed && !this.watermark.deleted) {
+      const changed = this.watermark.changed();
+      mark = this.watermark.read();
+      if ((mark.generation & 1) === 1) await changed;
+    }
     if (this.closed) throw closedError(this.where());
     if (this.watermark.deleted) throw deletedError(this.where());
-    const mark = this.watermark.read();
     if (mark.generation !== this.generation) {
       this.generation = mark.generation;
       this.positionOffset = -1;
@@ -145,25 +171,20 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return mark;
   }
 
-  private async readNow(offset: number, bytesMax: number): Promise<Buffer> {
-    const mark = this.enter();
+  private async readNow(mark: Watermark, offset: number, bytesMax: number): Promise<Buffer> {
     if (this.baseOffsets.length === 0) await this.leaveSegment();
     if (offset < mark.startOffset || offset > mark.highWatermark) throw this.outOfRange(offset, mark);
     if (offset === mark.highWatermark) return Buffer.alloc(0);
-    try {
-      const goesOn = this.positionOffset === offset && this.segment !== undefined;
-      if (!goesOn) await this.seek(offset, mark);
-      const read = await this.readOn(mark, bytesMax, goesOn);
-      if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
-      const aborted = await this.aborted.between(offset, this.positionOffset, mark);
-      // else these batches are older than what was looked up for them
-      if (this.watermark.read().generation !== mark.generation) return await this.readNow(offset, bytesMax);
-      return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, aborted));
-    } catch (error) {
-      // the writer cut a file while it was read: what is there now is another
-      if (this.watermark.read().generation !== mark.generation) return this.readNow(offset, bytesMax);
-      throw this.told(error, offset);
+    const goesOn = this.positionOffset === offset && this.segment !== undefined;
+    if (!goesOn) {
+      await this.seek(offset, mark);
+      this.checkUnchanged(mark);
     }
+    const read = await this.readOn(mark, bytesMax, goesOn);
+    if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
+    const aborted = await this.aborted.between(offset, this.positionOffset, mark);
+    this.checkUnchanged(mark); // else these batches are older than what was looked up for them
+    return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, aborted));
   }
 
   /** An error as the caller gets it: a file that is gone was removed by retention. */
@@ -206,14 +227,23 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       // below the high watermark only a rolled segment can be at its end
       if (this.position < limit && this.positionOffset < nextBase) {
         this.handles.used(this);
-        return this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark), goesOn);
+        const read = await this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark), goesOn);
+        if (read !== undefined) return read;
+        this.positionOffset = nextBase;
       }
       await this.enterNextSegment(segment.baseOffset, mark);
+      this.checkUnchanged(mark);
     }
   }
 
-  /** Nothing at or above `beforeOffset`. */
-  private async readBatches(file: File, limit: number, bytesMax: number, beforeOffset: number, goesOn: boolean): Promise<ReadBatches> {
+  /** Nothing at or above `beforeOffset`. Undefined: what is left in the file belongs to the segments behind it. */
+  private async readBatches(
+    file: File,
+    limit: number,
+    bytesMax: number,
+    beforeOffset: number,
+    goesOn: boolean,
+  ): Promise<ReadBatches | undefined> {
     const available = limit - this.position;
     const bytes = Math.max(bytesMax, BATCH_HEADER_BYTES);
     let piece = await this.nextPiece.read(file, this.position, Math.min(available, bytes));
@@ -238,11 +268,12 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
         if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
-      if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a write that failed
+      if (baseOffsetAt(buffer, end) >= beforeOffset) break; // not decided yet, or left by a failed write or a compaction on its way
       transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
     }
+    if (end === 0 && this.compacted) return undefined;
     if (end === 0) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing`);
     this.position += end;
     this.positionOffset = nextOffset;

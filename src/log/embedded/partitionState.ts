@@ -1,16 +1,18 @@
 /**
  * What is durably known of a partition beside its files, in the keyed store of the catalog: `partition:<folder>` holds
  *
- *   { version: 2, start, next, base, bytes, open, clean }
+ *   { version: 2, start, next, base, bytes, open, clean, cleaned, replacing }
  *
  * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `open`: the first
  * offset of the oldest transaction that is open there, or -1 (version 1 knew no transactions). `clean`:
  * nothing was written after it, and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads
  * only what lies behind `next`. An entry is clean only while nobody may write: it is marked before the first write, durably.
- * Without an entry everything is found in the files (a first release made none).
+ * Without an entry everything is found in the files (a first release made none). `cleaned`: compaction went over everything below this
+ * offset. `replacing`: null, or [base, end] of the segments that are being replaced (segmentReplacement.ts). Version 1 has neither.
  */
 import { MillraceError } from "../../base/errors.ts";
 import type { Json, KeyedStore } from "../contract/keyedStore.ts";
+import type { Replacement } from "./segmentReplacement.ts";
 
 const KEY_PREFIX = "partition:";
 const STATE_VERSION = 2;
@@ -33,6 +35,8 @@ export interface PartitionState {
   /** As of `synced`, if `clean`; else it is found in the batches. */
   readonly openFrom: number | undefined;
   readonly clean: boolean;
+  readonly cleanedTo: number;
+  readonly replacing: Replacement | undefined;
 }
 
 export const emptyState: PartitionState = {
@@ -40,6 +44,8 @@ export const emptyState: PartitionState = {
   synced: { offset: 0, baseOffset: 0, bytes: 0 },
   openFrom: undefined,
   clean: true,
+  cleanedTo: 0,
+  replacing: undefined,
 };
 
 /** The partitions' states of one log directory, by the name of the partition's folder. */
@@ -65,14 +71,35 @@ export function partitionEntries(states: ReadonlyMap<string, PartitionState | nu
   return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
 }
 
-function encode({ startOffset, synced, openFrom = -1, clean }: PartitionState): Json {
-  const { offset: next, baseOffset: base, bytes } = synced;
-  return { version: STATE_VERSION, start: startOffset, next, base, bytes, open: openFrom, clean };
+function encode({ startOffset, synced, openFrom = -1, clean, cleanedTo, replacing }: PartitionState): Json {
+  return {
+    version: STATE_VERSION,
+    start: startOffset,
+    next: synced.offset,
+    base: synced.baseOffset,
+    bytes: synced.bytes,
+    open: openFrom,
+    clean,
+    cleaned: cleanedTo,
+    replacing: replacing === undefined ? null : [replacing.base, replacing.end],
+  };
+}
+
+interface StoredState {
+  readonly version: number;
+  readonly start: number;
+  readonly next: number;
+  readonly base: number;
+  readonly bytes: number;
+  readonly open?: number;
+  readonly clean: boolean;
+  readonly cleaned?: number;
+  readonly replacing?: readonly [base: number, end: number] | null;
 }
 
 function decode(value: Json, key: string): PartitionState {
-  const { version, start, next, base, bytes, open, clean } = value as Readonly<Record<string, number | boolean>>;
-  if ((version as number) > STATE_VERSION) {
+  const { version, start, next, base, bytes, open, clean, cleaned, replacing } = value as unknown as StoredState;
+  if (version > STATE_VERSION) {
     throw new MillraceError(
       "FORMAT_TOO_NEW",
       `The catalog's entry "${key}" has version ${version}; this release reads up to ${STATE_VERSION}.`,
@@ -83,7 +110,12 @@ function decode(value: Json, key: string): PartitionState {
       },
     );
   }
-  const synced = { offset: next as number, baseOffset: base as number, bytes: bytes as number };
-  const openFrom = typeof open === "number" && open >= 0 ? open : undefined;
-  return { startOffset: start as number, synced, openFrom, clean: clean === true };
+  return {
+    startOffset: start,
+    synced: { offset: next, baseOffset: base, bytes },
+    openFrom: open !== undefined && open >= 0 ? open : undefined,
+    clean,
+    cleanedTo: cleaned ?? 0,
+    replacing: replacing ? { base: replacing[0], end: replacing[1] } : undefined,
+  };
 }

@@ -18,6 +18,8 @@ export interface PartitionSurroundings {
   readonly handles: OpenHandles;
   readonly buffers: BatchBuffers;
   readonly space: DiskSpace;
+  /** See KEY_MEMORY_BYTES_MAX, the default. */
+  readonly keyMemoryBytesMax: number | undefined;
   /** A producer that appended nothing for so long is forgotten. */
   readonly producerIdExpirationMs: number;
 }

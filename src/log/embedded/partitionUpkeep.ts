@@ -1,4 +1,5 @@
 import { endOfSegment, mendAbortedIndex } from "./abortedRecovery.ts";
+import type { Compaction } from "./compaction.ts";
 import { indexesFit, rebuildIndexes } from "./indexCheck.ts";
 import { baseOffsetsOf } from "./names.ts";
 import type { LogPosition } from "./partitionState.ts";
@@ -30,15 +31,24 @@ export class PartitionUpkeep {
     private readonly surroundings: PartitionSurroundings,
     private readonly options: PartitionOptions,
     private readonly partition: KeptPartition,
+    private readonly compaction: Compaction,
   ) {}
 
   async run(): Promise<void> {
+    await this.compaction.complete();
     await this.retain();
     if (!this.indexesChecked) await this.checkIndexes();
     this.indexesChecked = true;
+    await this.compaction.run();
   }
 
-  async retain(): Promise<void> {
+  async deleteBelow(offset: number): Promise<void> {
+    await this.compaction.complete();
+    if (offset > this.partition.startOffset) await this.partition.startFrom(offset);
+    await this.retain();
+  }
+
+  private async retain(): Promise<void> {
     const { partition, surroundings, options } = this;
     const { published, startOffset } = partition;
     const now = surroundings.clock.now();

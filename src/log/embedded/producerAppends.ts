@@ -9,6 +9,7 @@ import { admitBatch, type ForeignBatch, stampBatch } from "./foreignBatch.ts";
 import type { OpenBatches } from "./openBatches.ts";
 import { checkIdentity, checkTransactionEnd } from "./partitionErrors.ts";
 import { producerIdOf } from "./producerState.ts";
+import { checkBatchKeys, checkRecordKeys, compacts } from "./recordKeys.ts";
 
 /** The partition as those see it who append whole batches. */
 export interface AppendedPartition {
@@ -37,6 +38,7 @@ export class ProducerAppends {
     partition.checkTakes();
     const count = records.length;
     if (count === 0) return;
+    if (compacts(config)) checkRecordKeys(records, where);
     checkIdentity(producer, sequence, count, where);
     const claim = { id: producerIdOf(producer.name), epoch: producer.epoch, called: `"${producer.name}"` };
     await this.producers.use((producers) => {
@@ -58,6 +60,7 @@ export class ProducerAppends {
     const { partition, config, clock } = this;
     partition.checkTakes();
     const admitted = admitBatch(batch, config, partition.where);
+    if (compacts(config)) checkBatchKeys(batch, partition.where);
     const durable = (appended: AppendedBatch): Promise<AppendedBatch> => partition.durable().then(() => appended);
     const { claim } = admitted;
     if (claim === undefined) return durable(this.keep(batch, admitted.count));

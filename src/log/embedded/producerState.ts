@@ -151,6 +151,12 @@ export class ProducerState {
     return producer && { epoch: producer.epoch, nextSequence: nextSequenceOf(producer) };
   }
 
+  /** Is the batch the last one of its producer? False for one without producer. */
+  isLastBatch(bytes: Buffer, at: number): boolean {
+    const last = this.producers.get(producerIdAt(bytes, at));
+    return last?.epoch === producerEpochAt(bytes, at) && last.batches.at(-1)?.baseOffset === baseOffsetAt(bytes, at);
+  }
+
   /**
    * Forgets the producers that appended nothing for so long, but for those with an open transaction, and those of a name: who has one
    * relies on being known, and there are only as many as somebody chose names.

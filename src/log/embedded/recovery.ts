@@ -10,8 +10,10 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { recoverAborted } from "./abortedRecovery.ts";
+import { removeCleanedFiles } from "./cleanedSegment.ts";
 import { baseOffsetsOf, logFileName } from "./names.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
+import { nobodyReads, replaceSegments } from "./segmentReplacement.ts";
 import { scanSegment } from "./segmentScan.ts";
 import { readSnapshot } from "./snapshotFile.ts";
 
@@ -28,6 +30,8 @@ export async function recoverPartition(
   logger: Logger,
   now: number,
 ): Promise<Recovered> {
+  if (known?.replacing !== undefined) await replaceSegments(fileSystem, folder, known.replacing, nobodyReads);
+  await removeCleanedFiles(fileSystem, folder);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   const lastBase = bases.at(-1);
   if (lastBase === undefined) {
@@ -52,7 +56,15 @@ export async function recoverPartition(
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
   const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined;
   const { openFrom } = await recoverAborted(fileSystem, folder, indexed, end, now);
-  return { state: { startOffset: Math.min(startOffset, end.offset), synced: end, openFrom, clean: false }, damage };
+  const state = {
+    startOffset: Math.min(startOffset, end.offset),
+    synced: end,
+    openFrom,
+    clean: false,
+    cleanedTo: Math.min(known?.cleanedTo ?? 0, end.offset),
+    replacing: undefined,
+  };
+  return { state, damage };
 }
 
 /** From the position on to the end of what is good in its segment. Cuts off what does not belong there. */

@@ -25,7 +25,7 @@ interface RetentionPlan {
   readonly againAt: number;
 }
 
-/** Which segments have to go at `now`: by age, by size, and because nobody may read them any more. */
+/** Which segments have to go at `now`: because nobody may read them any more; and by age and size, where the cleanup policy deletes. */
 export async function planRetention(
   fileSystem: FileSystem,
   folder: string,
@@ -35,8 +35,9 @@ export async function planRetention(
   now: number,
 ): Promise<RetentionPlan> {
   const bases = baseOffsetsOf(await fileSystem.list(folder)).filter((base) => base <= active.baseOffset);
-  const ageMs = config.retentionMs !== UNLIMITED ? config.retentionMs : Number.POSITIVE_INFINITY;
-  const bytesMax = config.retentionBytes !== UNLIMITED ? config.retentionBytes : Number.POSITIVE_INFINITY;
+  const deletes = config.cleanupPolicy !== "compact";
+  const ageMs = deletes && config.retentionMs !== UNLIMITED ? config.retentionMs : Number.POSITIVE_INFINITY;
+  const bytesMax = deletes && config.retentionBytes !== UNLIMITED ? config.retentionBytes : Number.POSITIVE_INFINITY;
   const sizes = bytesMax === Number.POSITIVE_INFINITY ? [] : await sizesOf(fileSystem, folder, bases, active);
   let total = sizes.reduce((sum, bytes) => sum + bytes, 0);
   let againAt = Number.POSITIVE_INFINITY;
@@ -68,7 +69,7 @@ async function sizesOf(fileSystem: FileSystem, folder: string, bases: readonly n
 }
 
 /** Of all records of a segment: from its time index, or from the batches' headers if it is still written (up to `activeBytes`). */
-async function latestTimestampOf(
+export async function latestTimestampOf(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,

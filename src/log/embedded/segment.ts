@@ -33,11 +33,11 @@ export class Segment {
     this.maxTimestampOffset = lastTimeEntry?.offset ?? baseOffset;
   }
 
-  /** A new one in the place of whatever is there; durable as a name only after the folder was synced. */
-  static async create(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<Segment> {
-    await removeSegmentFiles(fileSystem, folder, baseOffset);
-    const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "create");
-    return Segment.withIndexes(fileSystem, folder, baseOffset, file, 0, [], []);
+  /** A new one in the place of whatever is there; durable as a name only after the folder was synced. `suffix` ends its files' names. */
+  static async create(fileSystem: FileSystem, folder: string, baseOffset: number, suffix = ""): Promise<Segment> {
+    await removeSegmentFiles(fileSystem, folder, baseOffset, suffix);
+    const file = await fileSystem.open(path.join(folder, logFileName(baseOffset) + suffix), "create");
+    return Segment.withIndexes(fileSystem, folder, baseOffset, suffix, file, 0, [], []);
   }
 
   /**
@@ -55,7 +55,7 @@ export class Segment {
     const offsets = indexesWhole ? await loadOffsetIndex(fileSystem, folder, baseOffset, bytes) : undefined;
     const times = indexesWhole ? await loadTimeIndex(fileSystem, folder, baseOffset) : undefined;
     const whole = offsets !== undefined && times !== undefined;
-    const segment = await Segment.withIndexes(fileSystem, folder, baseOffset, file, bytes, whole ? offsets : [], whole ? times : []);
+    const segment = await Segment.withIndexes(fileSystem, folder, baseOffset, "", file, bytes, whole ? offsets : [], whole ? times : []);
     await scanSegment(file, segment.lastIndexedPosition, bytes, false, (buffer, at, position) => {
       segment.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
       return undefined;
@@ -68,13 +68,14 @@ export class Segment {
     fileSystem: FileSystem,
     folder: string,
     baseOffset: number,
+    suffix: string,
     file: File,
     bytes: number,
     offsets: readonly OffsetEntry[],
     times: readonly TimeEntry[],
   ): Promise<Segment> {
-    const offsetFile = path.join(folder, indexFileName(baseOffset));
-    const timeFile = path.join(folder, timeIndexFileName(baseOffset));
+    const offsetFile = path.join(folder, indexFileName(baseOffset) + suffix);
+    const timeFile = path.join(folder, timeIndexFileName(baseOffset) + suffix);
     return new Segment(
       baseOffset,
       file,

@@ -6,10 +6,10 @@ import { abortedIndexFileName, indexFileName, logFileName, timeIndexFileName } f
 const segmentFileNames = (baseOffset: number): string[] =>
   [logFileName, indexFileName, timeIndexFileName, abortedIndexFileName].map((name) => name(baseOffset));
 
-/** The batches first: a leftover index harms nobody. Files that are not there went before. */
-export async function removeSegmentFiles(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<void> {
+/** The batches first: a leftover index harms nobody. Files that are not there went before. `suffix` ends their names. */
+export async function removeSegmentFiles(fileSystem: FileSystem, folder: string, baseOffset: number, suffix = ""): Promise<void> {
   for (const name of segmentFileNames(baseOffset)) {
-    const file = path.join(folder, name);
+    const file = path.join(folder, name + suffix);
     if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
   }
 }

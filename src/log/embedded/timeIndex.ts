@@ -26,7 +26,8 @@ export const timeIndexLayout = (baseOffset: number): IndexLayout => ({
     writeInt64(into, at, timestamp);
     into.writeInt32BE(offset - baseOffset, at + 8);
   },
-  decode: (bytes, at) => ({ first: readInt64(bytes, at), second: baseOffset + bytes.readInt32BE(at + 8) }),
+  first: readInt64,
+  second: (bytes, at) => baseOffset + bytes.readInt32BE(at + 8),
 });
 
 /** All entries of an index file; undefined if there is none, or what is in it can't be a time index. */

@@ -5,6 +5,7 @@ import type { AbortedTransaction, AppendedBatch, EmbeddedTopic, OpenTransaction,
 import type { TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
 import type { Partition } from "./partition.ts";
 import type { PartitionAccess } from "./partitionReader.ts";
+import { compacts } from "./recordKeys.ts";
 
 export type CutListeners = ((partition: number, offset: number) => void)[];
 
@@ -22,11 +23,12 @@ export class Topic implements EmbeddedTopic {
     readonly partitions: readonly Partition[],
     private readonly cut: CutListeners,
   ) {
+    const compacted = compacts(config);
     this.description = {
       name,
       config,
       partitions: partitions.map(({ shared }, partition) => {
-        const access: PartitionAccess = { kind: "embedded", folder: folders[partition] as string, watermark: shared };
+        const access: PartitionAccess = { kind: "embedded", folder: folders[partition] as string, watermark: shared, compacted };
         return { topic: name, partition, access };
       }),
     };

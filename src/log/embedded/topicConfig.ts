@@ -1,14 +1,13 @@
 import { MillraceError } from "../../base/errors.ts";
-import { type SyncPolicy, type TopicConfig, UNLIMITED } from "../contract/partitionedLog.ts";
+import type { SyncPolicy, TopicConfig } from "../contract/partitionedLog.ts";
+import { dashed, problemWith, topicProperties, topicPropertyKeys } from "../contract/topicProperties.ts";
 
 /** AMQP's limit for names, in bytes of UTF-8. */
 const NAME_BYTES_MAX = 255;
 /** Each partition costs a folder, and when it is used three open files and a share of every sync. */
 const PARTITIONS_MAX = 1024;
-/** Positions are int32 in the index. */
-const SEGMENT_BYTES_MAX = 2147483647;
-const MESSAGE_BYTES_MAX = 1024 * 1024 * 1024;
-const TIMESTAMP_TYPES: readonly string[] = ["CreateTime", "LogAppendTime"];
+/** What a timer takes. */
+const SYNC_INTERVAL_MS_MAX = 2147483647;
 
 export function checkTopicName(name: string): void {
   const bytes = Buffer.byteLength(name);
@@ -17,32 +16,22 @@ export function checkTopicName(name: string): void {
 }
 
 export function checkTopicConfig(name: string, config: TopicConfig): void {
-  const { partitions, segmentBytes, maxMessageBytes, sync } = config;
+  const { partitions, sync } = config;
   checkWithin(name, "partitions", partitions, 1, PARTITIONS_MAX);
-  checkWithin(name, "segment-bytes", segmentBytes, 1, SEGMENT_BYTES_MAX);
-  checkWithin(name, "max-message-bytes", maxMessageBytes, 1, MESSAGE_BYTES_MAX);
-  checkWithin(name, "segment-ms", config.segmentMs, 1, Number.MAX_SAFE_INTEGER);
-  checkWithin(name, "retention-ms", config.retentionMs, UNLIMITED, Number.MAX_SAFE_INTEGER);
-  checkWithin(name, "retention-bytes", config.retentionBytes, UNLIMITED, Number.MAX_SAFE_INTEGER);
-  checkOneOf(name, "message-timestamp-type", config.timestampType, TIMESTAMP_TYPES);
-  if (sync.kind === "interval") checkWithin(name, "sync-interval-ms", sync.ms, 1, SEGMENT_BYTES_MAX);
+  for (const key of topicPropertyKeys) {
+    const problem = problemWith(topicProperties[key], config[key]);
+    if (problem !== undefined) throw invalid(name, `${dashed(topicProperties[key])} is ${config[key]}; ${problem}.`);
+  }
+  if (sync.kind === "interval") checkWithin(name, "sync-interval-ms", sync.ms, 1, SYNC_INTERVAL_MS_MAX);
 }
 
 function checkWithin(name: string, what: string, value: number, min: number, max: number): void {
   if (Number.isInteger(value) && value >= min && value <= max) return;
-  throw new MillraceError("TOPIC_CONFIG_INVALID", `${what} is ${value}; it is a whole number from ${min} to ${max}.`, {
-    domain: "user",
-    where: name,
-  });
+  throw invalid(name, `${what} is ${value}; it is a whole number from ${min} to ${max}.`);
 }
 
-function checkOneOf(name: string, what: string, value: string, allowed: readonly string[]): void {
-  if (allowed.includes(value)) return;
-  throw new MillraceError("TOPIC_CONFIG_INVALID", `${what} is "${value}"; it is one of ${allowed.join(", ")}.`, {
-    domain: "user",
-    where: name,
-  });
-}
+const invalid = (name: string, what: string): MillraceError =>
+  new MillraceError("TOPIC_CONFIG_INVALID", what, { domain: "user", where: name });
 
 /** Only what was asked for counts: whoever asks for nothing in particular takes the topic as it is. */
 export function checkSameConfig(name: string, existing: TopicConfig, asked: Partial<TopicConfig>): void {

@@ -4,7 +4,8 @@
  *   0 sequence: odd while the writer is writing; a reader takes only what it read between two equal even values
  *   1 state: see WatermarkState
  *   2-3 high watermark   4-5 file position of it   6-7 base offset of the segment it lies in   8-9 first offset kept
- *   10 generation: another number says that files were cut or replaced, and what a reader has open or remembers is old
+ *   10 generation: another number says that files were cut or replaced, and what a reader has open or remembers is old; an odd one, that
+ *      they are going at this moment
  *   11 unused   12-13 last stable offset
  *
  * The pairs are high word, low word. Every access is atomic (sequentially consistent), so the sequence alone decides.

@@ -1,0 +1,126 @@
+/**
+ * Key to latest offset, in memory that is allocated once: what compaction knows of the part of a log that it reads.
+ *
+ *   slots    hash i32, place of the key + 1 (0: empty) i32, offset f64: open addressing, three quarters full at most
+ *   arena    per key: length u32, then the key's bytes; of a long key its SHA-256, marked by the top bit of the length
+ *
+ * Keys are compared byte for byte, so two of one hash are two keys. Nothing grows: no pause for a larger table.
+ */
+import { createHash } from "node:crypto";
+
+const SLOT_BYTES = 16;
+const SLOTS_MIN = 64;
+/** A longer key is kept as its SHA-256, so that one key can't fill the memory. */
+const WHOLE_KEY_BYTES_MAX = 1024;
+const DIGEST_BYTES = 32;
+const DIGEST_MARK = 0x80000000;
+const LENGTH_BYTES = 4;
+/** Place in the arena is an int32. */
+const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
+
+export class KeyOffsets {
+  private readonly hashes: Int32Array;
+  private readonly places: Int32Array;
+  private readonly offsets: Float64Array;
+  private readonly arena: Buffer;
+  private readonly mask: number;
+  private readonly countMax: number;
+  private arenaUsed = 0;
+  private count = 0;
+  private foundSlot = 0;
+  private foundHash = 0;
+
+  /** Half of the memory for the slots, half for the keys. */
+  constructor(memoryBytesMax: number) {
+    let slots = SLOTS_MIN;
+    while (slots * 2 * SLOT_BYTES <= memoryBytesMax / 2) slots *= 2;
+    this.hashes = new Int32Array(slots);
+    this.places = new Int32Array(slots);
+    this.offsets = new Float64Array(slots);
+    this.mask = slots - 1;
+    this.countMax = Math.floor((slots * 3) / 4);
+    const arenaBytes = Math.min(Math.floor(memoryBytesMax / 2), ARENA_BYTES_MAX);
+    this.arena = Buffer.allocUnsafeSlow(Math.max(arenaBytes, LENGTH_BYTES + WHOLE_KEY_BYTES_MAX));
+  }
+
+  get size(): number {
+    return this.count;
+  }
+
+  /** The key is `bytes[at, at + length)`. False: there is no room for another key. */
+  set(bytes: Buffer, at: number, length: number, offset: number): boolean {
+    const isLong = length > WHOLE_KEY_BYTES_MAX;
+    const key = isLong ? digestOf(bytes, at, length) : bytes;
+    const keyAt = isLong ? 0 : at;
+    const keyBytes = isLong ? DIGEST_BYTES : length;
+    const mark = isLong ? (DIGEST_BYTES | DIGEST_MARK) >>> 0 : length;
+    if (!this.find(key, keyAt, keyBytes, mark)) {
+      if (this.count >= this.countMax || this.arenaUsed + LENGTH_BYTES + keyBytes > this.arena.length) return false;
+      this.hashes[this.foundSlot] = this.foundHash;
+      this.places[this.foundSlot] = this.arenaUsed + 1;
+      this.arena.writeUInt32LE(mark, this.arenaUsed);
+      key.copy(this.arena, this.arenaUsed + LENGTH_BYTES, keyAt, keyAt + keyBytes);
+      this.arenaUsed += LENGTH_BYTES + keyBytes;
+      this.count++;
+    }
+    this.offsets[this.foundSlot] = offset;
+    return true;
+  }
+
+  /** -1: the key is not there. */
+  get(bytes: Buffer, at: number, length: number): number {
+    const isLong = length > WHOLE_KEY_BYTES_MAX;
+    const found = isLong
+      ? this.find(digestOf(bytes, at, length), 0, DIGEST_BYTES, (DIGEST_BYTES | DIGEST_MARK) >>> 0)
+      : this.find(bytes, at, length, length);
+    return found ? (this.offsets[this.foundSlot] as number) : -1;
+  }
+
+  /** Leaves the key's slot, or the empty one where it would go, in `foundSlot`. */
+  private find(key: Buffer, at: number, length: number, mark: number): boolean {
+    const { hashes, places, mask } = this;
+    const hash = hashOf(key, at, at + length);
+    this.foundHash = hash;
+    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
+      const place = places[slot] as number;
+      this.foundSlot = slot;
+      if (place === 0) return false;
+      if (hashes[slot] === hash && this.isAt(place - 1, key, at, length, mark)) return true;
+    }
+  }
+
+  private isAt(place: number, key: Buffer, at: number, length: number, mark: number): boolean {
+    const { arena } = this;
+    if (arena.readUInt32LE(place) !== mark) return false;
+    const from = place + LENGTH_BYTES;
+    if (length > 48) return key.compare(arena, from, from + length, at, at + length) === 0;
+    for (let i = 0; i < length; i++) if (key[at + i] !== arena[from + i]) return false;
+    return true;
+  }
+}
+
+const digestOf = (bytes: Buffer, at: number, length: number): Buffer =>
+  createHash("sha256")
+    .update(bytes.subarray(at, at + length))
+    .digest();
+
+/** MurmurHash3, 32 bits. */
+function hashOf(bytes: Buffer, from: number, end: number): number {
+  let hash = 0;
+  let at = from;
+  for (; at + 4 <= end; at += 4) {
+    hash ^= scrambled(bytes.readInt32LE(at));
+    hash = Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64;
+  }
+  let rest = 0;
+  for (let shift = 0; at < end; at++, shift += 8) rest |= (bytes[at] as number) << shift;
+  hash ^= scrambled(rest) ^ (end - from);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}
+
+function scrambled(word: number): number {
+  const mixed = Math.imul(word, 0xcc9e2d51);
+  return Math.imul((mixed << 15) | (mixed >>> 17), 0x1b873593);
+}
