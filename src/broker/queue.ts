@@ -320,7 +320,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** Nothing happens by itself any more. */
   stop(): void {
-    this.expiry?.cancel();
+    this.expiry?.stop();
   }
 
   // ---- recovery
