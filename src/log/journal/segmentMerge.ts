@@ -61,7 +61,7 @@ export class SegmentMerge {
       const page = await this.indexes.page(segment, ordinal).catch(undefinedIfDamaged);
       if (page === undefined) return segment.header.indexAt + itemAt(ordinal, segment.header.version);
       for (const pageEnd = Math.min(end, page.end); ordinal < pageEnd; ordinal++) {
-        if (this.slice.isOver(segment.isAlive(ordinal) ? 1 : 1 / 64)) await nextTurn();
+        if (this.slice.isOver(segment.isAlive(ordinal) ? 2 : 1 / 64)) await nextTurn(); // checked and copied: twice the work of a look
         if (!segment.isAlive(ordinal)) continue;
         const item = itemsOf(page, ordinal);
         if (item.isId !== ids) continue;

@@ -320,7 +320,7 @@ async function write(items: LivingItems, file: Buffer, begin: number, writer: Se
       : { timestamp: 0, dedupeId: undefined };
     const written = dedupeId === undefined ? writer.copy(item, file, at, at) : writer.id(item, timestamp, dedupeId);
     if (written !== undefined) await written;
-    if (slice.isOver(1)) await nextTurn();
+    if (slice.isOver(2)) await nextTurn();
   }
   return true;
 }
