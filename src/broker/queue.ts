@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../base/clock.ts";
+import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
 import type {
   JournalPosition,
@@ -10,13 +10,14 @@ import type {
   ReplayedMessage,
 } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
-import { Receipt } from "../record/receipt.ts";
 import { Consumers } from "./consumers.ts";
 import { ContentCache, type ContentCacheLimits } from "./contentCache.ts";
 import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./contract.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
 import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
+import { DurableGate } from "./durableGate.ts";
+import { IdExpiry } from "./idExpiry.ts";
 import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages, type RunLimits } from "./readyMessages.ts";
 import { durably, inSlices, releaseRuns } from "./releasing.ts";
@@ -35,12 +36,6 @@ export interface QueueSurroundings {
   readonly clock: Clock;
   readonly logger: Logger;
 }
-
-/** After a failed write of the journal: when to look again whether the next message is on the disk. */
-const durableRetryMs = 500;
-const nothing = (): void => undefined;
-/** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
-const expiryMs = { least: 1000, most: 3_600_000 };
 
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
@@ -66,11 +61,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   private deliveredBelow = 0;
   /** What was recovered and may have been delivered before the restart. */
   private redeliveredBelow = 0;
-  /** With dedupe: a persistent message from here on may not be on the disk yet. */
-  private durableBelow = 0;
-  private lastDurablePosition = -1;
-  private waitsForDurable = false;
-  private expiry: Timer | undefined;
+  private readonly gate: DurableGate | undefined;
+  private readonly expiry: IdExpiry | undefined;
 
   constructor(
     readonly name: string,
@@ -93,8 +85,15 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
       shared.clock,
       shared.logger,
     );
+    if (dedupe === undefined) return;
+    this.gate = new DurableGate(
+      () => this.journal,
+      shared.clock,
+      () => this.wake(),
+    );
     // in replay no pin is taken yet
-    if (dedupe) this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
+    this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
+    this.expiry = new IdExpiry(this.dedupe, shared.clock);
   }
 
   get dedupes(): boolean {
@@ -132,7 +131,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   /** The message-id of what was just put into the journal. */
   remember(id: string, position: number, now: number): void {
     this.dedupe?.remember(id, position, now);
-    if (this.expiry === undefined) this.expireLater(now);
+    this.expiry?.start(now);
   }
 
   hasRoomFor(contentBytes: number): boolean {
@@ -141,8 +140,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   enqueue(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {
     this.ready.push(offset, position, bytes, durable, content);
-    if (this.dedupe === undefined || !durable) return;
-    this.lastDurablePosition = position;
+    if (this.gate === undefined || !durable) return;
+    this.gate.came(position);
     this.wake();
   }
 
@@ -179,7 +178,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         this.wake();
         return delivered;
       }
-      if (this.isHeld(copy)) return delivered;
+      if (this.gate?.holds(copy, this.nextOffset)) return delivered;
       const consumer = this.consumers.nextReady();
       if (consumer === undefined) return delivered;
       const content = this.readAhead.contentOf(copy);
@@ -197,7 +196,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   async take(noAck: boolean): Promise<Delivery | undefined> {
     while (this.ready.length > 0 && this.ready.first() === undefined && !this.deleted) await this.ready.fetch();
     const next = this.ready.first();
-    if (next === undefined || (this.mustBeDurable(next) && !this.isDurable(next.position, nothing, nothing))) return undefined;
+    if (next === undefined || this.gate?.lets(next) === false) return undefined;
     const first = this.takeFirst();
     const copy = this.withoutContent(first);
     this.unacked.set(copy.offset, copy);
@@ -205,8 +204,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     try {
       content ??= await this.readUnacked(copy.offset);
     } catch (error) {
-      // what is damaged keeps its pin, and is out of the way
-      if (isDamage(error)) this.unacked.delete(copy.offset);
+      if (isDamage(error)) this.unreadable(copy.offset);
       else this.requeue(copy.offset);
       if (!this.deleted) throw error;
     }
@@ -228,9 +226,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return this.ready.positionOf(offset);
   }
 
-  /** Its pin goes as well: the journal puts a damaged file aside itself when it needs the space. */
+  /** Its pin goes as well, so that it keeps no space: a damaged file of the journal is put aside when what is in it moves. */
   unreadable(offset: number): void {
-    const copy = this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset);
+    const taken = this.unacked.get(offset);
+    this.unacked.delete(offset);
+    const copy = taken ?? (this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset));
     if (copy !== undefined) this.journal.release(copy.position);
   }
 
@@ -268,12 +268,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
           })
         : undefined;
     if (dropped !== undefined && drop === undefined) await dropped; // refused: everything stays
-    const purged = this.ready;
-    this.ready = this.nothingReady();
-    this.readAhead.clear();
-    purged.giveUp();
+    const purged = this.takeAllReady();
     const released = inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
-      .then(() => releaseRuns(purged, this.durable && !dropsAll))
+      .then(() => this.releaseRuns(purged, this.durable && !dropsAll))
       .then(() => {
         if (drop !== undefined) this.journal.release(drop);
       });
@@ -288,17 +285,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.deleted = true;
     this.shared.queues.delete(this.id);
     this.consumers.cancelAll();
-    const left = this.ready;
     const unacked = [...this.unacked.values()];
-    this.ready = this.nothingReady();
+    const left = this.takeAllReady();
     this.unacked.clear();
-    this.readAhead.clear();
-    left.giveUp();
     this.dedupe?.clear();
     this.stop();
     await inSlices(left, (copy) => this.journal.release(copy.position));
     await inSlices(unacked, (copy) => this.journal.release(copy.position));
-    await releaseRuns(left, false);
+    await this.releaseRuns(left, false);
     return left.length;
   }
 
@@ -326,7 +320,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** Nothing happens by itself any more. */
   stop(): void {
-    this.expiry?.cancel();
+    this.expiry?.stop();
   }
 
   // ---- recovery
@@ -364,11 +358,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
   recovered(deliveredBelow: number | undefined): void {
     this.ready.recount();
-    this.durableBelow = this.nextOffset;
+    this.gate?.recovered(this.nextOffset);
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
     for (const copy of this.ready) this.journal.pin(copy.position);
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
-    this.expireLater(this.shared.clock.now());
+    this.expiry?.start(this.shared.clock.now());
   }
 
   /** For `recovered` after the next start. */
@@ -377,6 +371,21 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   // ---- within
+
+  private releaseRuns(ready: ReadyMessages, forGood: boolean): Promise<void> {
+    const { journal } = this;
+    const { clock, logger } = this.shared;
+    return releaseRuns(ready, forGood, this.name, { journal, clock, logger });
+  }
+
+  /** To be released; whatever comes is for others. */
+  private takeAllReady(): ReadyMessages {
+    const taken = this.ready;
+    this.ready = this.nothingReady();
+    this.readAhead.clear();
+    taken.giveUp();
+    return taken;
+  }
 
   private nothingReady(): ReadyMessages {
     return new ReadyMessages(this.shared.contentCache, this.shared.runs, this.durable);
@@ -403,55 +412,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (!consumer.noAck) return;
     this.acknowledged++;
     this.end(copy);
-  }
-
-  private expireLater(now: number): void {
-    const nextAt = this.dedupe?.tidy(now);
-    this.expiry =
-      nextAt === undefined
-        ? undefined
-        : this.shared.clock.after(Math.min(Math.max(nextAt - now, expiryMs.least), expiryMs.most), () => {
-            this.expireLater(this.shared.clock.now());
-          });
-  }
-
-  /**
-   * With dedupe a persistent message is delivered only when it is durable. Before that a crash could take it back; published again it
-   * would come as a new one, and the consumer would have it twice without a mark.
-   */
-  private mustBeDurable(copy: Copy): boolean {
-    return this.dedupe !== undefined && copy.durable && copy.offset >= this.durableBelow;
-  }
-
-  private isHeld(copy: Copy): boolean {
-    if (!this.mustBeDurable(copy)) return false;
-    if (this.waitsForDurable) return true;
-    this.waitsForDurable = true;
-    const below = this.nextOffset;
-    const goOn = (): void => {
-      this.waitsForDurable = false;
-      this.wake();
-    };
-    const then = (): void => {
-      this.durableBelow = below;
-      goOn();
-    };
-    // the journal keeps what it could not write, and tries again by itself
-    this.isDurable(this.lastDurablePosition, then, () => void this.shared.clock.after(durableRetryMs, goOn));
-    return this.mustBeDurable(copy);
-  }
-
-  /** `then`: once it is, at once if it is already. `otherwise`: a write of the journal failed. */
-  private isDurable(position: number, then: () => void, otherwise: () => void): boolean {
-    let durable = false;
-    const receipt = new Receipt((failure) => {
-      if (failure !== undefined) return otherwise();
-      durable = true;
-      then();
-    });
-    this.journal.joinPending(position, receipt);
-    receipt.seal();
-    return durable;
   }
 
   private takeFirst(): Copy {

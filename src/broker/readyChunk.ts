@@ -93,6 +93,16 @@ export class ReadyChunk {
     return at < end ? this.offsets[at] : undefined;
   }
 
+  /** Copies from the one to the other offset. */
+  countWithin(from: number, to: number): number {
+    const begin = Math.max(this.begin, this.placeOf(from));
+    const end = this.placeOf(to + 1);
+    if (begin === this.begin && end === this.end) return this.live;
+    let count = 0;
+    for (let at = begin; at < end; at++) if (this.positions[at] !== gone) count++;
+    return count;
+  }
+
   /** What lies behind `to`, in a chunk of its own. */
   splitBehind(to: number): ReadyChunk | undefined {
     const at = Math.max(this.begin, this.placeOf(to + 1));

@@ -222,19 +222,20 @@ export class ReadyIndex {
 
   /** From this offset on, in the chunk at `index`, and as far as no content is met. */
   private stretchFrom(run: KeptRun, from: number, index: number, least: number): void {
+    const { lastOffset } = run;
     let count = 0;
     let end = index;
     for (; end < this.blocks.length; end++) {
       const block = this.blocks[end] as Block;
-      if (!(block instanceof ReadyChunk) || block.live === 0 || block.firstOffset() > run.lastOffset) break;
-      const begin = block.firstWithoutContent(from, run.lastOffset);
+      if (!(block instanceof ReadyChunk) || block.live === 0 || block.firstOffset() > lastOffset) break;
+      const begin = block.firstWithoutContent(from, lastOffset);
       if (begin === undefined || (end > index && begin !== block.firstOffset())) break;
-      for (const { offset } of block) if (offset >= begin && offset <= run.lastOffset) count++;
+      count += block.countWithin(begin, lastOffset);
     }
     if (count < least) return;
     const last = this.blocks[end - 1] as ReadyChunk;
-    const to = Math.min(run.lastOffset, last.lastOffset);
-    const behind = last.splitBehind(run.lastOffset);
+    const to = Math.min(lastOffset, last.lastOffset);
+    const behind = last.splitBehind(lastOffset);
     const head = this.blocks[index] as ReadyChunk;
     head.cutFrom(from);
     const put: Block[] = [new RunPart(run, from, to, count)];

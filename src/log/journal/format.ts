@@ -137,3 +137,6 @@ export function corrupt(where: string, why: string): MillraceError {
     hint: "Restore the data directory from a backup; the disk may be failing.",
   });
 }
+
+/** Trying again will not help. */
+export const isDamage = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CORRUPT";

@@ -191,6 +191,12 @@ export class JournalFiles {
     return this.list.length + 1 >= this.filesMax ? oldest : undefined;
   }
 
+  /** The oldest file is damaged, and what could be saved was: what is left has pins that nobody may ever release. */
+  get toPutAside(): boolean {
+    const oldest = this.list[0];
+    return oldest?.damaged === true && oldest.moved;
+  }
+
   /** From the resolution on no file goes, until `letGo`. */
   async hold(): Promise<void> {
     this.held = true;
@@ -213,7 +219,7 @@ export class JournalFiles {
     this.roomChanged();
   }
 
-  /** While held: the oldest file has damage in it, and what could be saved was. It is put aside, for whoever wants to look. */
+  /** While held, of what is `toPutAside`: it keeps its content, for whoever wants to look. Again if it fails. */
   async putOldestAside(): Promise<void> {
     const oldest = this.list[0] as JournalFile;
     await this.hooks.beforeFree();

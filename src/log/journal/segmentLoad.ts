@@ -1,9 +1,8 @@
 import { crc32cRange } from "../../base/crc32c.ts";
-import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
 import { countBits, hasBit } from "./bits.ts";
-import { corrupt } from "./format.ts";
+import { corrupt, isDamage } from "./format.ts";
 import { type DirectoryEntry, directoryBytesMax, SegmentDirectory } from "./segmentDirectory.ts";
 import {
   decodeDead,
@@ -118,5 +117,3 @@ async function directoryOfVersion1(
   }
   return { directory: SegmentDirectory.of(entries, bits.transient), ids: bits.ids };
 }
-
-const isDamage = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CORRUPT";

@@ -1,13 +1,13 @@
 import { EntryWindow } from "./entryWindow.ts";
-import { EntryKind, isEntry } from "./format.ts";
+import { EntryKind, isDamage, isEntry } from "./format.ts";
 import type { Segment } from "./segment.ts";
-import { decodeId, SegmentEntryKind, type SegmentItem } from "./segmentFormat.ts";
+import { decodeId, itemAt, SegmentEntryKind, type SegmentItem } from "./segmentFormat.ts";
 import { itemsOf, type SegmentIndexes } from "./segmentIndexes.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
 import { nextTurn, Slice } from "./slice.ts";
 
-/** An entry of this segment is damaged. */
+/** An entry of this segment is damaged, or its index is and can't be made anew. */
 export interface Damage {
   readonly segment: Segment;
   readonly at: number;
@@ -58,9 +58,10 @@ export class SegmentMerge {
   private async items({ segment, number, entries }: Source, run: SegmentRun, ids: boolean): Promise<number | undefined> {
     const { begin, end } = ids ? run.idRange : run;
     for (let ordinal = begin; ordinal < end; ) {
-      const page = await this.indexes.page(segment, ordinal);
+      const page = await this.indexes.page(segment, ordinal).catch(undefinedIfDamaged);
+      if (page === undefined) return segment.header.indexAt + itemAt(ordinal, segment.header.version);
       for (const pageEnd = Math.min(end, page.end); ordinal < pageEnd; ordinal++) {
-        if (this.slice.isOver(segment.isAlive(ordinal) ? 1 : 1 / 64)) await nextTurn();
+        if (this.slice.isOver(segment.isAlive(ordinal) ? 2 : 1 / 64)) await nextTurn(); // checked and copied: twice the work of a look
         if (!segment.isAlive(ordinal)) continue;
         const item = itemsOf(page, ordinal);
         if (item.isId !== ids) continue;
@@ -78,6 +79,10 @@ export class SegmentMerge {
     }
     return undefined;
   }
+}
+
+function undefinedIfDamaged(error: unknown): undefined {
+  if (!isDamage(error)) throw error;
 }
 
 function isWhole(bytes: Buffer, at: number, { isId }: SegmentItem): boolean {

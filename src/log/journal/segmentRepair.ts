@@ -4,7 +4,7 @@ import { IndexBuilder } from "./indexBuilder.ts";
 import { destinationOf, messageAt } from "./journalMessages.ts";
 import { decodeItem, itemBytes, SegmentEntryKind, type SegmentItem, segmentHeaderBytes } from "./segmentFormat.ts";
 import { ChunkedWriter, finishSegment } from "./segmentWriter.ts";
-import { nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
 
 const kinds = new Set<number>([EntryKind.message, EntryKind.end, SegmentEntryKind.copies, SegmentEntryKind.rememberedId]);
 
@@ -82,7 +82,7 @@ async function walk(file: Buffer): Promise<Walked | undefined> {
       if (item !== undefined) alone.push(item);
     }
     here += length;
-    if (slice.isOver(1)) await nextTurn();
+    if (slice.isOver(1 + length / checkedBytesPerItem)) await nextTurn();
   }
 }
 

@@ -1,5 +1,6 @@
 import { lowerBound } from "../../base/lowerBound.ts";
 import type { KeptCopy, KeptRun, OffsetRange, QueueId } from "../contract/queueJournal.ts";
+import { isDamage } from "./format.ts";
 import type { IndexBuilder } from "./indexBuilder.ts";
 import type { Segment } from "./segment.ts";
 import type { SegmentItem } from "./segmentFormat.ts";
@@ -154,5 +155,3 @@ export class SegmentRun implements KeptRun {
     }
   }
 }
-
-const isDamage = (error: unknown): boolean => (error as { code?: unknown }).code === "JOURNAL_CORRUPT";

@@ -43,7 +43,9 @@ export class SegmentWriter {
   private readonly froms: Float64Array[] = [];
   /** Where messages with several destinations went, by what the caller calls them. */
   private readonly written = new Map<number, number>();
-  private readonly shared: SegmentItem[] = [];
+  /** Copies of messages with several destinations, as the entries will have them. */
+  private readonly shared: Buffer[] = [];
+  private sharedItems = 0;
 
   constructor(private readonly handle: File) {
     this.out = new ChunkedWriter(handle, segmentHeaderBytes);
@@ -87,11 +89,9 @@ export class SegmentWriter {
   /** Whole and synced. */
   async finish(): Promise<{ readonly header: SegmentHeader; readonly fileBytes: number }> {
     const { shared, out } = this;
-    for (let n = 0; n < shared.length; n += copiesPerEntryMax) {
-      const items = shared.slice(n, n + copiesPerEntryMax);
-      const body = Buffer.allocUnsafe(items.length * itemBytes);
-      for (const [place, item] of items.entries()) encodeItem(body, place * itemBytes, item);
-      await out.addWhole(entryOf(SegmentEntryKind.copies, body));
+    for (const [n, body] of shared.entries()) {
+      const items = Math.min(copiesPerEntryMax, this.sharedItems - n * copiesPerEntryMax);
+      await out.addWhole(entryOf(SegmentEntryKind.copies, body.subarray(0, items * itemBytes)));
     }
     await out.addWhole(entryOf(EntryKind.end, Buffer.alloc(endEntryBytes - entryHeadBytes)));
     return finishSegment(this.handle, out, this.index);
@@ -99,8 +99,14 @@ export class SegmentWriter {
 
   private addCopy({ queue, offset, bytes, transient, from }: LivingItem, at: number, isShared: boolean): void {
     const item = { queue, offset, at, bytes, isId: false, transient };
-    if (isShared) this.shared.push(item);
+    if (isShared) this.addShared(item);
     this.add(item, from);
+  }
+
+  private addShared(item: SegmentItem): void {
+    const place = this.sharedItems++ % copiesPerEntryMax;
+    if (place === 0) this.shared.push(Buffer.allocUnsafeSlow(copiesPerEntryMax * itemBytes));
+    encodeItem(this.shared.at(-1) as Buffer, place * itemBytes, item);
   }
 
   private add(item: SegmentItem, from: number): void {

@@ -314,9 +314,10 @@ export class Segments implements RunHost {
     const changed = this.list.filter(({ settled, deadCount, savedDeadCount }) => settled && deadCount > savedDeadCount);
     if (changed.length === 0) return;
     const making = path.join(this.directory, deadMakingName);
+    const saved: [Segment, number][] = [];
     for (const segment of changed) {
       if (segment.retired) continue;
-      const { deadCount } = segment;
+      saved.push([segment, segment.deadCount]);
       const bytes = encodeDead(segment.items, segment.alive);
       if ((await this.fileSystem.stat(making)) !== undefined) await this.fileSystem.removeFile(making);
       const handle = await this.fileSystem.open(making, "create");
@@ -327,9 +328,9 @@ export class Segments implements RunHost {
         await handle.close();
       }
       await this.fileSystem.rename(making, segment.deadPath);
-      segment.savedDeadCount = deadCount;
     }
     await this.fileSystem.syncDirectory(this.directory);
+    for (const [segment, deadCount] of saved) segment.savedDeadCount = deadCount; // only now: the names are durable
   }
 
   private repairIndex(segment: Segment): Promise<void> {

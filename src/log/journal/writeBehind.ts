@@ -12,7 +12,7 @@ import { type Damage, SegmentMerge } from "./segmentMerge.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { Created, Segments } from "./segments.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
-import { nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
 
 const retryAfterMs = 1000;
 const acknowledgedPerTurnMax = 4096;
@@ -64,7 +64,7 @@ export class WriteBehind {
 
   release(position: number): void {
     const segment = this.segments.release(position);
-    if (segment !== undefined && (segment.aliveCount === 0 || segment.aliveCount === segment.items >>> 1)) this.wake();
+    if (segment !== undefined && (segment.aliveCount === 0 || segment.aliveCount === (segment.items - 1) >>> 1)) this.wake();
   }
 
   /** Before a file of the journal goes: what it says of the segments is durable without it, and no segment that is gone comes back. */
@@ -106,8 +106,9 @@ export class WriteBehind {
   }
 
   private nextJob(): (() => Promise<void>) | undefined {
-    const { toMove } = this.files;
+    const { toMove, toPutAside } = this.files;
     if (toMove !== undefined) return () => this.move(toMove);
+    if (toPutAside) return () => this.files.putOldestAside();
     if (this.retired.length > 0) return () => this.removeRetired();
     const empty = this.segments.all.find((segment) => segment.aliveCount === 0);
     if (empty !== undefined) return () => this.replace([empty]);
@@ -166,7 +167,7 @@ export class WriteBehind {
       created.segment.settled = true;
     }
     file.moved = true;
-    if (damaged) await this.files.putOldestAside();
+    if (damaged) file.damaged = true; // it is put aside next
   }
 
   private async findLiving(file: JournalFile, bytes: Buffer, items: LivingItems): Promise<boolean> {
@@ -184,7 +185,7 @@ export class WriteBehind {
         if (this.tenants.holds(queue, offset, from)) items.add(queue, offset, at, contentBytes, transient, false);
         if (dedupeId !== undefined && this.tenants.remembers(queue, dedupeId, from)) items.add(queue, offset, at, 0, transient, true);
       }
-      if (slice.isOver(1 + message.destinations)) await nextTurn();
+      if (slice.isOver(1 + message.destinations + contentBytes / checkedBytesPerItem)) await nextTurn();
     }
     return damaged;
   }
@@ -213,8 +214,9 @@ export class WriteBehind {
         segment.reviveCopies(begin, end, undefined);
         return { begin, end };
       });
-      for (let ordinal = run.begin; ordinal < run.idRange.end; ordinal++) {
-        const range = whole.find(({ begin, end }) => ordinal >= begin && ordinal < end);
+      const { end } = run.idRange;
+      for (let ordinal = run.begin; ordinal < end; ordinal++) {
+        const range = whole.find((one) => ordinal >= one.begin && ordinal < one.end);
         if (range !== undefined) {
           ordinal = range.end - 1;
           continue;
@@ -273,7 +275,7 @@ export class WriteBehind {
     if (damage !== undefined) {
       const { segment, at } = damage;
       segment.damaged = true;
-      this.logger.error("an entry of a segment is damaged; the segment stays as it is", { file: segment.path, position: at });
+      this.logger.error("an entry or the index of a segment is damaged; the segment stays as it is", { file: segment.path, position: at });
       return;
     }
     if (created !== undefined) {
@@ -309,6 +311,7 @@ export class WriteBehind {
 
 /** What lives in a file of the journal, which is in memory and begins at this position. */
 async function write(items: LivingItems, file: Buffer, begin: number, writer: SegmentWriter): Promise<boolean> {
+  const slice = new Slice();
   for (const n of await items.inOrder()) {
     const [queue, offset, at] = [items.queue(n), items.offset(n), items.at(n)];
     const item = { queue, offset, bytes: items.bytes(n), transient: items.isTransient(n), from: begin + at };
@@ -317,6 +320,7 @@ async function write(items: LivingItems, file: Buffer, begin: number, writer: Se
       : { timestamp: 0, dedupeId: undefined };
     const written = dedupeId === undefined ? writer.copy(item, file, at, at) : writer.id(item, timestamp, dedupeId);
     if (written !== undefined) await written;
+    if (slice.isOver(2)) await nextTurn();
   }
   return true;
 }
