@@ -45,6 +45,6 @@ export interface Operation {
 /** An error that nothing explains is the simulation's to report. */
 export function unexpected(what: string, error: unknown): Violation {
   if (error instanceof Violation) return error;
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const text = error instanceof Error ? `${error.stack ?? error.message}\n  because ${String(error.cause)}` : String(error);
   return new Violation(`${what}: ${codeOf(error)}: ${text}`);
 }

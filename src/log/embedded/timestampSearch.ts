@@ -133,7 +133,7 @@ async function readBatch(file: Parameters<typeof scanSegment>[0], position: numb
   const length = Buffer.alloc(12);
   if ((await file.read(length, 0, 12, position)) < 12) return undefined;
   const bytes = batchBytesAt(length, 0);
-  if (bytes < length.length || position + bytes > limit) return undefined;
+  if (bytes < BATCH_HEADER_BYTES || position + bytes > limit) return undefined; // left by a write that failed
   const batch = Buffer.allocUnsafe(bytes);
   return (await file.read(batch, 0, bytes, position)) < bytes ? undefined : batch;
 }
