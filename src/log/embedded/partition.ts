@@ -278,6 +278,11 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.failWaiting(failure);
   }
 
+  /** See TroubledPartition. */
+  retrySoon(): void {
+    this.schedule();
+  }
+
   private get appendsTime(): boolean {
     return this.options.config.timestampType === "LogAppendTime";
   }
@@ -316,6 +321,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   }
 
   private nextStep(): (() => Promise<void>) | undefined {
+    if (this.trouble.retryIsDue) return () => this.trouble.retry();
+    if (this.files.broken) return undefined;
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();

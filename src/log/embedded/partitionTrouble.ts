@@ -22,6 +22,8 @@ export interface TroubledPartition {
   goOnFrom(end: ReadableEnd): void;
   /** What was not durable yet fails, and the offsets from the end of the files on are given again. */
   giveUp(failure: MillraceError): void;
+  /** Calls `retry` when nothing else is done to the files. */
+  retrySoon(): void;
 }
 
 /** What a partition does after a failure: it goes back to what is surely on the disk, and on from there as soon as the disk lets it. */
@@ -30,6 +32,7 @@ export class PartitionTrouble {
   private retryTimer: Timer | undefined;
   private retryMs = RETRY_MS;
   private over = false;
+  private timeIsUp = false;
 
   constructor(
     private readonly surroundings: PartitionSurroundings,
@@ -39,6 +42,10 @@ export class PartitionTrouble {
   /** Why nothing is taken until the disk works again. */
   get reason(): MillraceError | undefined {
     return this.current;
+  }
+
+  get retryIsDue(): boolean {
+    return this.timeIsUp;
   }
 
   async fail(cause: unknown): Promise<void> {
@@ -56,6 +63,16 @@ export class PartitionTrouble {
     partition.giveUp(isUnclear && failure.code === "LOG_DISK_FULL" ? failedError(partition.where, cause) : failure);
     if (partition.files.broken || failure.code === "LOG_DISK_FULL") this.retryLater();
     else this.current = undefined;
+  }
+
+  /** Never rejects. */
+  async retry(): Promise<void> {
+    this.timeIsUp = false;
+    if (this.over) return;
+    await this.repair();
+    if (this.partition.files.broken) return this.retryLater();
+    this.current = undefined;
+    this.retryMs = RETRY_MS;
   }
 
   /** Does not try again from now on. */
@@ -81,16 +98,11 @@ export class PartitionTrouble {
   }
 
   private retryLater(): void {
-    this.retryTimer = this.surroundings.clock.after(this.retryMs, () => void this.retry());
+    this.retryTimer = this.surroundings.clock.after(this.retryMs, () => {
+      this.timeIsUp = true;
+      this.partition.retrySoon();
+    });
     this.retryMs = Math.min(this.retryMs * 2, RETRY_MS_MAX);
-  }
-
-  private async retry(): Promise<void> {
-    if (this.over) return;
-    await this.repair();
-    if (this.partition.files.broken) return this.retryLater();
-    this.current = undefined;
-    this.retryMs = RETRY_MS;
   }
 }
 
