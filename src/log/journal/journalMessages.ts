@@ -103,10 +103,14 @@ export function entryAfter(file: Buffer, damaged: number, { sequence, journalId 
 
 const commitLength = Buffer.of(commitEntryBytes, 0, 0, 0);
 
-/** The first commit of this journal from `from` on, meant for the file with this sequence: a message may hold what only looks like one. */
-export function ownCommit(bytes: Buffer, from: number, sequence: number, journalId: Buffer): number | undefined {
+/**
+ * The first commit of this journal (of any, if undefined) from `from` on, meant for the file with this sequence: a message may hold what
+ * only looks like one.
+ */
+export function ownCommit(bytes: Buffer, from: number, sequence: number, journalId: Buffer | undefined): number | undefined {
   for (let at = bytes.indexOf(commitLength, from); at !== -1; at = bytes.indexOf(commitLength, at + 1)) {
-    if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length) || !journalIdAt(bytes, at).equals(journalId)) continue;
+    if (bytes[at + 12] !== EntryKind.commit || !isEntry(bytes, at, bytes.length)) continue;
+    if (journalId !== undefined && !journalIdAt(bytes, at).equals(journalId)) continue;
     if (bytes.readDoubleLE(at + entryHeadBytes) === sequence) return at;
   }
   return undefined;

@@ -82,7 +82,7 @@ export async function beginOf(file: JournalFile): Promise<{ cut: ReturnType<type
 }
 
 /** Does a `commit` behind the break say that the broken place had been synced? Then it is no torn write. */
-export async function wasSynced(file: JournalFile, fileBytes: number, brokenAt: number, journalId: Buffer): Promise<boolean> {
+export async function wasSynced(file: JournalFile, fileBytes: number, brokenAt: number, journalId: Buffer | undefined): Promise<boolean> {
   const window = new FileWindow(await file.ready, fileBytes);
   for (let here = brokenAt; await window.load(here, commitEntryBytes); here += window.loadedBytes - commitEntryBytes + 1) {
     const bytes = window.bytes.subarray(0, window.loadedBytes);

@@ -73,7 +73,8 @@ export class Replay {
     if (at < file.countsTo && file.countsTo < this.fileBytes) return true;
     for (const after of later) if (this.cuts.has(after) || (await this.hasEntries(after))) return true;
     const { journalId } = this.files;
-    return journalId !== undefined && wasSynced(file, this.fileBytes, at, journalId);
+    // whose journal it is may have stood in the damaged entry
+    return (journalId !== undefined || at === fileHeaderBytes) && wasSynced(file, this.fileBytes, at, journalId);
   }
 
   private async hasEntries(file: JournalFile): Promise<boolean> {

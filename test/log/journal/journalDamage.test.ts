@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { Random } from "../../../src/base/random.ts";
-import { cutEntryBytes, fileHeaderBytes } from "../../../src/log/journal/format.ts";
+import { commitEntryBytes, cutEntryBytes, fileHeaderBytes } from "../../../src/log/journal/format.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 import { append, fileBytes, type Opened, open, patch, settled } from "./opened.ts";
 
@@ -11,6 +11,13 @@ const nameOf = (position: number): string => `/journal/${String(Math.floor(posit
 async function flip(fs: FileSystem, file: string, at: number, bit: number): Promise<void> {
   const bytes = await fs.readFile(file);
   await patch(fs, file, at, Buffer.of((bytes[at] as number) ^ (1 << bit)));
+}
+
+async function copyFile(from: FileSystem, to: FileSystem, name: string): Promise<void> {
+  const bytes = await from.readFile(name);
+  const file = await to.open(name, "create");
+  await file.write(bytes, 0, bytes.length, 0);
+  await file.close();
 }
 
 const liveOf = ({ replayed }: Opened): number[] => [...replayed.live.keys()].map((key) => Number(key.slice(2)));
@@ -116,6 +123,27 @@ test("damage in the last file, in what was synced before later writes, is no tor
   const cut = await open(other);
   expect(liveOf(cut)).toEqual([0, 1, 2, 3]);
   expect(cut.errors).toEqual([]);
+});
+
+test("a flipped bit anywhere in the first entry of the only file, which says whose journal it is: every message is there", async () => {
+  const fs = new SimulatedFileSystem({ seed: 1 });
+  const { journal } = await open(fs);
+  for (let n = 0; n < 3; n++) {
+    append(journal, n, "x".repeat(100));
+    await journal.sync();
+  }
+  await journal.close();
+  const first = nameOf(fileBytes);
+  for (let at = fileHeaderBytes; at < fileHeaderBytes + commitEntryBytes; at++) {
+    const copy = new SimulatedFileSystem({ seed: 2 });
+    await copy.makeDirectory("/journal");
+    await copyFile(fs, copy, first);
+    await flip(copy, first, at, at % 8);
+    const opened = await open(copy);
+    expect(liveOf(opened), `byte ${at}`).toEqual([0, 1, 2]);
+    expect(opened.errors[0], `byte ${at}`).toMatchObject({ file: first, position: fileHeaderBytes });
+    await opened.journal.close();
+  }
 });
 
 test.each(["alone", "with others"])("a damaged file is put aside when it is empty (%s), not used again", async (how) => {
