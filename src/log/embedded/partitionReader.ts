@@ -212,7 +212,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (base === undefined) throw this.outOfRange(offset, mark);
     const segment = await this.enterSegment(base);
     const limit = await this.limitOf(segment, mark);
-    const { position, problem } = await seekOffset(this.fileSystem, this.folder, segment, offset, limit);
+    const { position, problem } = await seekOffset(this.fileSystem, this.folder, segment, offset, limit, !this.compacted);
     if (problem !== undefined) throw this.corrupt(position, problem);
     this.position = position;
     this.positionOffset = offset;

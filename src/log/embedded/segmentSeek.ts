@@ -1,7 +1,7 @@
 import path from "node:path";
-import type { MillraceError } from "../../base/errors.ts";
+import { MillraceError } from "../../base/errors.ts";
 import type { File, FileSystem } from "../../base/fileSystem.ts";
-import { BATCH_HEADER_BYTES, lastOffsetAt } from "../../record/batchHeader.ts";
+import { BATCH_HEADER_BYTES, baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { logFileName } from "./names.ts";
 import { findOffsetEntry, type OffsetEntry } from "./offsetIndex.ts";
 import { scanSegment } from "./segmentScan.ts";
@@ -25,6 +25,8 @@ interface Found {
 /**
  * Where the first batch begins that ends at or after `offset`, or `limit`. An index entry is followed only if the batch that it promises
  * is there; else the segment is read from its start.
+ *
+ * @param dense the segment has no gaps: no checksum covers a batch's offset, but each one begins where the one before it ended
  */
 export async function seekOffset(
   fileSystem: FileSystem,
@@ -32,17 +34,35 @@ export async function seekOffset(
   { baseOffset, file }: OpenSegment,
   offset: number,
   limit: number,
+  dense = false,
 ): Promise<Found> {
   const entry = await findOffsetEntry(fileSystem, folder, baseOffset, offset);
-  const found = entry && (await seekFromEntry(file, entry, offset, limit));
-  return found ?? seekFrom(file, 0, offset, limit);
+  const found = entry && (await seekFromEntry(file, entry, offset, limit, dense));
+  if (found !== undefined) return found;
+  const places = new Places(dense, baseOffset);
+  return seekFrom(file, 0, offset, limit, places);
+}
+
+/** Whether each batch has the offset that its place among the others gives it. */
+class Places {
+  constructor(
+    private readonly dense: boolean,
+    /** Of the next batch; undefined: not known. */
+    private expected: number | undefined,
+  ) {}
+
+  fits(bytes: Buffer, at: number): boolean {
+    const fits = !this.dense || this.expected === undefined || this.expected === baseOffsetAt(bytes, at);
+    this.expected = lastOffsetAt(bytes, at) + 1;
+    return fits;
+  }
 }
 
 /** Undefined: the batch of the entry is not there. */
-async function seekFromEntry(file: File, entry: OffsetEntry, offset: number, limit: number): Promise<Found | undefined> {
+async function seekFromEntry(file: File, entry: OffsetEntry, offset: number, limit: number, dense: boolean): Promise<Found | undefined> {
   if (entry.position < 0 || entry.position + BATCH_HEADER_BYTES > limit) return undefined;
   let isThere = false;
-  const found = await seekFrom(file, entry.position, offset, limit, (lastOffset) => {
+  const found = await seekFrom(file, entry.position, offset, limit, new Places(dense, undefined), (lastOffset) => {
     isThere ||= lastOffset === entry.offset;
     return isThere;
   });
@@ -55,11 +75,23 @@ async function seekFrom(
   from: number,
   offset: number,
   limit: number,
+  places: Places,
   goesOn: (lastOffset: number) => boolean = () => true,
 ): Promise<Found> {
-  const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at) => {
+  let misplaced: MillraceError | undefined;
+  const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at, position) => {
+    if (!places.fits(bytes, at)) {
+      misplaced = outOfPlace(position);
+      return "stop";
+    }
     const lastOffset = lastOffsetAt(bytes, at);
     return goesOn(lastOffset) && lastOffset < offset ? undefined : "stop";
   });
-  return { position: end, problem };
+  return { position: end, problem: problem ?? misplaced };
 }
+
+const outOfPlace = (position: number): MillraceError =>
+  new MillraceError("BATCH_CORRUPT", "A record batch does not go on where the one before it ended.", {
+    domain: "external",
+    where: `byte ${position}`,
+  });
