@@ -76,7 +76,7 @@ export class QueueLoad {
         this.node.host.publish({ ...message({ key: plainQueue, persistent: false }), content: contentOf(1e9) }, receipt);
       });
       for (const queue of fanoutQueues) this.say({ kind: "confirmed", queue, numbers });
-      if (turn % 20 === 0) this.say({ kind: "recognised", count: this.duplicates() });
+      if (turn % 5 === 0) this.say({ kind: "recognised", count: this.duplicates() });
       await sleep(this.random.below(3));
     }
   }
