@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
@@ -15,8 +14,6 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/systems/**"],
-    // all of them: many tests wait for a process or a disk
-    maxWorkers: availableParallelism(),
     // only what hangs comes to it: the slowest test takes some seconds, and a loaded machine may be ten times slower
     testTimeout: 120_000,
     hookTimeout: 120_000,
