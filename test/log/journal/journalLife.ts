@@ -130,6 +130,8 @@ export class JournalLife {
   private parts: Part[] = [];
   private opening = true;
   private clock = new TurnClock();
+  /** Of the process that runs: what one that has ended still does comes to nothing. */
+  private journal: QueueJournal | undefined;
   /** What settles after the end of a process is not heard. */
   private process = 0;
   readonly met: Record<Branch, number> = { ...noBranches };
@@ -221,6 +223,7 @@ export class JournalLife {
       return String(error);
     }
     if (this.damageSaid.length > 0) return `the start says: ${this.damageSaid[0]}`;
+    this.journal = journal;
     this.opening = false;
     await replayed.loadRuns(1 + this.random.below(20));
     const wrong = this.replayed(journal, replayed) ?? (await this.readAll(journal));
@@ -316,6 +319,7 @@ export class JournalLife {
     this.clock.stop();
     this.clock = new TurnClock();
     this.down = false;
+    this.journal = undefined;
     this.fs = how === "any" && this.random.below(3) === 0 ? this.fs.kill() : this.fs.crash();
   }
 
@@ -350,7 +354,7 @@ export class JournalLife {
     const key = this.random.pick([...message.live.keys()]);
     let found: Awaited<ReturnType<QueueJournal["read"]>> | undefined;
     while (found === undefined) {
-      const position = await this.place(message, key);
+      const position = await this.place(journal, message, key);
       if (position === undefined) return undefined;
       found = await journal.read(position).catch((error: unknown) => {
         if (message.live.get(key) === position) throw error;
@@ -376,12 +380,11 @@ export class JournalLife {
     this.parts.push({ run, from, to });
   }
 
-  /** Where a copy is; fetched from its run if it is not known. Undefined: the copy went away meanwhile. */
-  private async place(message: ModelMessage, key: string): Promise<number | undefined> {
+  /** Where a copy is; fetched from its run if it is not known. Undefined: the copy went away meanwhile, or the process did. */
+  private async place(journal: QueueJournal, message: ModelMessage, key: string): Promise<number | undefined> {
     const [queue, offset] = key.split("/").map(Number) as [number, number];
-    const process = this.process;
     for (;;) {
-      if (process !== this.process || !message.live.has(key)) return undefined;
+      if (journal !== this.journal || !message.live.has(key)) return undefined;
       const position = message.live.get(key);
       if (position !== undefined) return position;
       const part = this.parts.find(({ run, from, to }) => run.queue === queue && from <= offset && to >= offset);
@@ -390,7 +393,7 @@ export class JournalLife {
         if (this.parts.includes(part) && !this.options.faulty) throw error;
         return undefined; // it is in another segment by now, or the disk refused
       });
-      if (loaded === undefined || !this.parts.includes(part) || process !== this.process) continue;
+      if (loaded === undefined || !this.parts.includes(part) || journal !== this.journal) continue;
       if (loaded.length !== 1) throw new Error(`copy ${key} is not in its run`);
       this.parts.splice(this.parts.indexOf(part), 1);
       if (part.from < offset) this.parts.push({ ...part, to: offset - 1 });
@@ -439,7 +442,7 @@ export class JournalLife {
       if (message !== undefined) return this.read(journal, message);
     } else if (kind === 18) this.joinPending(journal);
     else if (kind === 19) {
-      if (this.random.below(3) === 0) while (this.someLive() !== undefined) await this.acknowledge(journal);
+      if (this.random.below(3) === 0) while (journal === this.journal && this.someLive() !== undefined) await this.acknowledge(journal);
     } else if (this.random.below(3) === 0) await this.releasePart(journal);
     await this.turns(this.random.below(4));
     return undefined;
@@ -498,9 +501,8 @@ export class JournalLife {
     const message = this.someLive();
     if (message === undefined) return;
     const key = this.random.pick([...message.live.keys()]);
-    const process = this.process;
-    const position = await this.place(message, key);
-    if (position === undefined || process !== this.process) return;
+    const position = await this.place(journal, message, key);
+    if (position === undefined || journal !== this.journal) return;
     message.live.delete(key);
     const [queue, offset] = key.split("/").map(Number) as [number, number];
     journal.acknowledge(queue, offset, position);
