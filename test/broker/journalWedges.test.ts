@@ -1,7 +1,7 @@
 /** One failure at the wrong moment must not keep a file of the journal, or the space of a segment, for good. */
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
-import { decodeSegmentHeader, indexBytes, parseSegmentFileName } from "../../src/log/journal/segmentFormat.ts";
+import { decodeSegmentHeader, indexBytes, parseSegmentFileName } from "../../src/log/journal/segments/segmentFormat.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { until } from "../support/until.ts";
 import { TestConsumer } from "./consumer.ts";

@@ -1,6 +1,6 @@
 import type { JournalPosition, JournalVisitor, QueueJournal } from "../../src/log/contract/queueJournal.ts";
-import { ordinalOf, serialOf } from "../../src/log/journal/segment.ts";
-import type { SegmentRun } from "../../src/log/journal/segmentRun.ts";
+import { ordinalOf, serialOf } from "../../src/log/journal/segments/segment.ts";
+import type { SegmentRun } from "../../src/log/journal/segments/segmentRun.ts";
 
 /** A journal that watches its pins: none is released twice, and what is read is pinned. `pinned` is how much is kept. */
 export class PinCheck implements QueueJournal {

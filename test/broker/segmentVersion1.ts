@@ -1,5 +1,5 @@
 import { crc32cRange } from "../../src/base/crc32c.ts";
-import { entryHeadBytes } from "../../src/log/journal/format.ts";
+import { entryHeadBytes } from "../../src/log/journal/files/format.ts";
 import {
   decodeId,
   decodeItem,
@@ -11,7 +11,7 @@ import {
   itemBytes,
   SegmentEntryKind,
   segmentHeaderBytes,
-} from "../../src/log/journal/segmentFormat.ts";
+} from "../../src/log/journal/segments/segmentFormat.ts";
 
 /** A segment of version 2 as version 1 would have written it, and its list of what is gone: a bit an item. */
 export function asVersion1(file: Buffer, dead: Uint8Array | undefined): { readonly segment: Buffer; readonly dead: Buffer | undefined } {

@@ -1,7 +1,7 @@
 /** A backlog in segments: what a purge reads, what damage costs, and segments of version 1. */
 import { expect, test } from "vitest";
 import { Random } from "../../src/base/random.ts";
-import { decodeDead, decodeSegmentHeader, indexBytes, itemBytes } from "../../src/log/journal/segmentFormat.ts";
+import { decodeDead, decodeSegmentHeader, indexBytes, itemBytes } from "../../src/log/journal/segments/segmentFormat.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";

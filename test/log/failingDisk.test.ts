@@ -93,7 +93,9 @@ describe("a partition whose disk fails", () => {
     expect(() => topic.append(0, record("x"), undefined)).toThrow(expect.objectContaining({ code: "LOG_DISK_FULL", retryable: true }));
     expect(await readAll(log)).toEqual(kept);
     await fire(timers);
-    await expect(log.append(producer, "t", 0, kept.length, [record(`still full ${"x".repeat(900)}`)])).rejects.toEqual(code("LOG_DISK_FULL"));
+    await expect(log.append(producer, "t", 0, kept.length, [record(`still full ${"x".repeat(900)}`)])).rejects.toEqual(
+      code("LOG_DISK_FULL"),
+    );
     await log.deleteRecords("t", 0, 50);
     await fire(timers);
     await log.append(producer, "t", 0, kept.length, [record("room again")]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Random } from "../../src/base/random.ts";
-import { KeyOffsets } from "../../src/log/embedded/keyOffsets.ts";
+import { KeyOffsets } from "../../src/log/embedded/compaction/keyOffsets.ts";
 
 const keyOf = (random: Random): Buffer => {
   const length = random.pick([0, 1, 2, 3, 8, 20, 47, 48, 49, 100, 1023, 1024, 1025, 3000]);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { ByteBudget } from "../../src/base/byteBudget.ts";
 import type { File } from "../../src/base/fileSystem.ts";
 import { Random } from "../../src/base/random.ts";
-import { NextPiece } from "../../src/log/embedded/nextPiece.ts";
+import { NextPiece } from "../../src/log/embedded/reading/nextPiece.ts";
 
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const FILE_BYTES = 5_000;

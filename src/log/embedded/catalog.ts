@@ -10,7 +10,7 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { Json, KeyedStore } from "../contract/keyedStore.ts";
 import { type SyncPolicy, type TopicConfig, topicConfigDefaults, UNLIMITED } from "../contract/partitionedLog.ts";
-import { type PartitionState, partitionEntries } from "./partitionState.ts";
+import { type PartitionState, partitionEntries } from "./partition/partitionState.ts";
 
 /** Of the keyed store that it is in. */
 export const catalogVersion = 1;

@@ -23,18 +23,18 @@ import {
 } from "../contract/partitionedLog.ts";
 import { Catalog, type CatalogEntry } from "./catalog.ts";
 import { DiskSpace } from "./diskSpace.ts";
-import { folderFor, partitionFolder } from "./names.ts";
-import { BatchBuffers } from "./openBatches.ts";
-import { OpenHandles } from "./openHandles.ts";
-import { Partition } from "./partition.ts";
-import { closedError } from "./partitionErrors.ts";
-import { checkFoldersThere, createPartitionFolder, removeDeletedFolders, setAside } from "./partitionFolder.ts";
-import { openPartitionReader } from "./partitionReader.ts";
-import { emptyState, type PartitionState, PartitionStates } from "./partitionState.ts";
-import type { PartitionSurroundings } from "./partitionSurroundings.ts";
-import { type Recovered, recoverPartition } from "./recovery.ts";
+import { BatchBuffers } from "./partition/openBatches.ts";
+import { Partition } from "./partition/partition.ts";
+import { closedError } from "./partition/partitionErrors.ts";
+import { checkFoldersThere, createPartitionFolder, removeDeletedFolders, setAside } from "./partition/partitionFolder.ts";
+import { emptyState, type PartitionState, PartitionStates } from "./partition/partitionState.ts";
+import type { PartitionSurroundings } from "./partition/partitionSurroundings.ts";
+import { type Recovered, recoverPartition } from "./partition/recovery.ts";
+import { checkSameConfig, checkTopicConfig, checkTopicName } from "./partition/topicConfig.ts";
+import { OpenHandles } from "./reading/openHandles.ts";
+import { openPartitionReader } from "./reading/partitionReader.ts";
+import { folderFor, partitionFolder } from "./segment/names.ts";
 import { type CutListeners, Topic } from "./topic.ts";
-import { checkSameConfig, checkTopicConfig, checkTopicName } from "./topicConfig.ts";
 
 export interface EmbeddedLogOptions {
   readonly fileSystem: FileSystem;

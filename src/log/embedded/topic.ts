@@ -3,9 +3,9 @@ import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { AbortedTransaction, AppendedBatch, EmbeddedTopic, OpenTransaction, TransactionEnd } from "../contract/embeddedLog.ts";
 import type { TopicConfig, TopicDescription } from "../contract/partitionedLog.ts";
-import type { Partition } from "./partition.ts";
-import type { PartitionAccess } from "./partitionReader.ts";
-import { compacts } from "./recordKeys.ts";
+import { compacts } from "./compaction/recordKeys.ts";
+import type { Partition } from "./partition/partition.ts";
+import type { PartitionAccess } from "./reading/partitionReader.ts";
 
 export type CutListeners = ((partition: number, offset: number) => void)[];
 

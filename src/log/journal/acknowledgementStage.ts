@@ -1,4 +1,4 @@
-import { destinationBytes } from "./format.ts";
+import { destinationBytes } from "./files/format.ts";
 
 /** So many acknowledgements make an entry of their own, if no commit came before. */
 const countMax = 4096;

@@ -1,13 +1,13 @@
 import { randomBytes } from "node:crypto";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
-import { journalIdBytes } from "./format.ts";
-import { JournalFiles } from "./journalFiles.ts";
-import { JournalReader } from "./journalReader.ts";
+import { journalIdBytes } from "./files/format.ts";
+import { JournalFiles } from "./files/journalFiles.ts";
+import { JournalReader } from "./files/journalReader.ts";
 import { FileQueueJournal, type JournalSettings } from "./queueJournal.ts";
-import { Replay } from "./replay.ts";
-import { Segments } from "./segments.ts";
-import { WriteBehind } from "./writeBehind.ts";
+import { Segments } from "./segments/segments.ts";
+import { WriteBehind } from "./segments/writeBehind.ts";
+import { Replay } from "./start/replay.ts";
 
 export interface JournalOptions extends JournalSettings {
   readonly fileSystem: FileSystem;

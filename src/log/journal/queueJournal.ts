@@ -16,16 +16,16 @@ import {
   entryHeadBytes,
   fileHeaderBytes,
   messageHeadBytes,
-} from "./format.ts";
+} from "./files/format.ts";
+import type { JournalFile, JournalTail } from "./files/journalFile.ts";
+import type { JournalFiles } from "./files/journalFiles.ts";
+import type { JournalReader } from "./files/journalReader.ts";
+import { heldBytesOf, Rescue, UnsyncedBytes } from "./files/rescue.ts";
+import { WriteBuffer, WriteChunk } from "./files/writeChunk.ts";
 import { journalClosed, journalFailed, messageTooLarge } from "./journalErrors.ts";
-import type { JournalFile, JournalTail } from "./journalFile.ts";
-import type { JournalFiles } from "./journalFiles.ts";
-import type { JournalReader } from "./journalReader.ts";
-import { heldBytesOf, Rescue, UnsyncedBytes } from "./rescue.ts";
 import { RetryPause } from "./retryPause.ts";
-import type { Segments } from "./segments.ts";
-import type { WriteBehind } from "./writeBehind.ts";
-import { WriteBuffer, WriteChunk } from "./writeChunk.ts";
+import type { Segments } from "./segments/segments.ts";
+import type { WriteBehind } from "./segments/writeBehind.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
 const acknowledgeDelayMs = 5;

@@ -11,8 +11,8 @@ import type {
   ReaderOptions,
   TopicConfig,
 } from "../contract/partitionedLog.ts";
-import { OpenHandles } from "../embedded/openHandles.ts";
-import { openPartitionReader } from "../embedded/partitionReader.ts";
+import { OpenHandles } from "../embedded/reading/openHandles.ts";
+import { openPartitionReader } from "../embedded/reading/partitionReader.ts";
 import { type Answer, type Call, type Calls, uncrossError } from "./protocol.ts";
 
 /** The log of another thread of this process, which serves it at the other end of `port`; this takes the port over. */

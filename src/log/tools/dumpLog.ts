@@ -14,8 +14,8 @@ import {
 } from "../../record/batchHeader.ts";
 import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBatch.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
-import { baseOffsetsOf, logFileName } from "../embedded/names.ts";
-import { scanSegment } from "../embedded/segmentScan.ts";
+import { baseOffsetsOf, logFileName } from "../embedded/segment/names.ts";
+import { scanSegment } from "../embedded/segment/segmentScan.ts";
 import { partitionFolders } from "./verifyLog.ts";
 
 const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];

@@ -1,11 +1,11 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
-import { replaceAbortedIndex } from "../embedded/abortedIndex.ts";
-import { abortedBelow, endOfSegment } from "../embedded/abortedRecovery.ts";
-import { rebuildIndexes } from "../embedded/indexCheck.ts";
-import { snapshotFileName, snapshotOffsetsOf } from "../embedded/names.ts";
-import { partitionEntries } from "../embedded/partitionState.ts";
+import { partitionEntries } from "../embedded/partition/partitionState.ts";
+import { rebuildIndexes } from "../embedded/segment/indexCheck.ts";
+import { snapshotFileName, snapshotOffsetsOf } from "../embedded/segment/names.ts";
+import { replaceAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
+import { abortedBelow, endOfSegment } from "../embedded/transactions/abortedRecovery.ts";
 import { type LogProblem, verifyLog } from "./verifyLog.ts";
 
 export interface Repaired {

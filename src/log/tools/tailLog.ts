@@ -5,8 +5,8 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import { attributesAt, BatchAttribute, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import type { StoredRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
-import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/names.ts";
-import { scanSegment } from "../embedded/segmentScan.ts";
+import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/segment/names.ts";
+import { scanSegment } from "../embedded/segment/segmentScan.ts";
 
 /** Where to begin in each partition. `last`: that many records before the end, or fewer. */
 export type TailStart =

@@ -1,6 +1,6 @@
 import { baseOffsetAt, producerIdAt } from "../../record/batchHeader.ts";
 import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBatch.ts";
-import type { AbortedEntry } from "../embedded/abortedIndex.ts";
+import type { AbortedEntry } from "../embedded/transactions/abortedIndex.ts";
 
 /**
  * Follows the batches of a partition from its first one on, and compares the segments' indexes of aborted transactions with them. What

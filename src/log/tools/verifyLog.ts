@@ -1,10 +1,10 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
-import { loadAbortedIndex } from "../embedded/abortedIndex.ts";
-import { indexesFit } from "../embedded/indexCheck.ts";
-import { baseOffsetsOf, isDeletedFolder, logFileName } from "../embedded/names.ts";
-import { scanSegment } from "../embedded/segmentScan.ts";
+import { indexesFit } from "../embedded/segment/indexCheck.ts";
+import { baseOffsetsOf, isDeletedFolder, logFileName } from "../embedded/segment/names.ts";
+import { scanSegment } from "../embedded/segment/segmentScan.ts";
+import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { TransactionCheck } from "./transactionCheck.ts";
 
 /**

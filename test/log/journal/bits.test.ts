@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { Random } from "../../../src/base/random.ts";
-import { clearBits, countBits, hasBit, nextBit, setBits } from "../../../src/log/journal/bits.ts";
+import { clearBits, countBits, hasBit, nextBit, setBits } from "../../../src/log/journal/segments/bits.ts";
 
 const seed = 7;
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { File, FileSystem } from "../../../src/base/fileSystem.ts";
 import { Random } from "../../../src/base/random.ts";
-import { HandleCache } from "../../../src/log/journal/handleCache.ts";
+import { HandleCache } from "../../../src/log/journal/segments/handleCache.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 
 /** Counts open handles; a closed one that is used fails by itself. */

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { crc32cRange } from "../../../src/base/crc32c.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
-import { commitEntryBytes, EntryKind, fileHeaderBytes } from "../../../src/log/journal/format.ts";
+import { commitEntryBytes, EntryKind, fileHeaderBytes } from "../../../src/log/journal/files/format.ts";
 import { bundleChild } from "../../support/bundleChild.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 import { append, fileBytes, type Opened, open, patch, settled } from "./opened.ts";

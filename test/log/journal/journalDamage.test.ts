@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { Random } from "../../../src/base/random.ts";
-import { commitEntryBytes, cutEntryBytes, fileHeaderBytes } from "../../../src/log/journal/format.ts";
+import { commitEntryBytes, cutEntryBytes, fileHeaderBytes } from "../../../src/log/journal/files/format.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 import { append, fileBytes, type Opened, open, patch, settled } from "./opened.ts";
 

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { silentLogger } from "../../../src/base/logger.ts";
-import { JournalReader } from "../../../src/log/journal/journalReader.ts";
-import { Segments } from "../../../src/log/journal/segments.ts";
-import type { SegmentWriter } from "../../../src/log/journal/segmentWriter.ts";
+import { JournalReader } from "../../../src/log/journal/files/journalReader.ts";
+import { Segments } from "../../../src/log/journal/segments/segments.ts";
+import type { SegmentWriter } from "../../../src/log/journal/segments/segmentWriter.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 
 test("a segment whose name may not have reached the disk is gone before a file of the journal goes: it would bring back what was consumed", async () => {

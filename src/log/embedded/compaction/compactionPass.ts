@@ -1,0 +1,163 @@
+/**
+ * Compaction by key, as Kafka's LogCleaner does it. A pass reads the part of the log that was not compacted yet into a map of each key's
+ * latest offset, then writes every segment from the log's start to there anew, without the records that a later one of their key replaces.
+ *
+ *   - a record at or above the end of the map stays; below it, the latest of its key
+ *   - a record without value (a tombstone) stays until delete.retention.ms after the first pass that went over it: that pass writes the
+ *     time into its batch, the delete horizon
+ *   - of a batch of which no record stays, an empty one does if it is its producer's last, or the last one of its segment: the producer's
+ *     sequence goes on from there, and a segment always reaches to the next one
+ *   - of an aborted transaction no record stays, and its records hide none; the marker that ends a transaction stays
+ *   - segments that together are no larger than one become one
+ */
+import path from "node:path";
+import type { FileSystem } from "../../../base/fileSystem.ts";
+import { attributesAt, BatchAttribute, BatchField, lastOffsetAt, readInt64 } from "../../../record/batchHeader.ts";
+import { type BatchFate, type BatchFilter, FilteredBatch } from "../../../record/filterBatch.ts";
+import type { RecordCursor } from "../../../record/recordCursor.ts";
+import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
+import type { TopicConfig } from "../../contract/partitionedLog.ts";
+import type { DiskSpace } from "../diskSpace.ts";
+import type { ProducerState } from "../producers/producerState.ts";
+import { isHidden } from "../reading/committedBatches.ts";
+import { abortedIndexFileName, CLEANED_SUFFIX } from "../segment/names.ts";
+import { SegmentBatches } from "../segment/segmentBatches.ts";
+import { type AbortedEntry, loadAbortedIndex, writeAbortedIndex } from "../transactions/abortedIndex.ts";
+import { abortedBelow } from "../transactions/abortedRecovery.ts";
+import { CleanedSegment } from "./cleanedSegment.ts";
+import type { RolledSegment } from "./compactionPlan.ts";
+import type { AbortedIn, DirtyKeys } from "./dirtyKeys.ts";
+import type { Slices } from "./slices.ts";
+
+/** Positions are int32 in the indexes; a batch may grow a little by its delete horizon. */
+const SEGMENT_BYTES_MAX = 2147483647;
+
+export interface CompactionSurroundings {
+  readonly fileSystem: FileSystem;
+  readonly folder: string;
+  readonly config: TopicConfig;
+  readonly space: DiskSpace;
+  readonly slices: Slices;
+  readonly now: number;
+  readonly abortedIn: AbortedIn;
+}
+
+/** What decides which records stay. */
+export interface CompactionRules {
+  readonly keys: DirtyKeys;
+  /** As of an offset up to which all is durable, at or above what is compacted. */
+  readonly producers: ProducerState;
+}
+
+/** Writes the cleaned form of segments that become one. False: there was nothing to take out, and no file is left. */
+export async function cleanSegments(
+  surroundings: CompactionSurroundings,
+  group: readonly RolledSegment[],
+  rules: CompactionRules,
+): Promise<boolean> {
+  const { fileSystem, folder, space, slices } = surroundings;
+  const base = (group[0] as RolledSegment).baseOffset;
+  const cleaned = await CleanedSegment.create(fileSystem, folder, base, space, slices);
+  try {
+    const cleaner = new Cleaner(surroundings, cleaned, rules, (group.at(-1) as RolledSegment).nextBase);
+    for (const segment of group) await cleaner.clean(segment);
+    if (group.length === 1 && !cleaner.changedAny) return false;
+    await cleaned.finish();
+    if (group.length > 1) await joinAborted(surroundings, group);
+    return true;
+  } finally {
+    await cleaned.close();
+  }
+}
+
+/** What the indexes of aborted transactions of several segments say, in one. */
+async function joinAborted({ fileSystem, folder, now }: CompactionSurroundings, group: readonly RolledSegment[]): Promise<void> {
+  const entries: AbortedEntry[] = [];
+  for (const { baseOffset, bytes, nextBase: offset } of group) {
+    const indexed = await loadAbortedIndex(fileSystem, folder, baseOffset);
+    entries.push(...(indexed ?? (await abortedBelow(fileSystem, folder, { offset, baseOffset, bytes }, now))));
+  }
+  if (entries.length === 0) return;
+  const name = abortedIndexFileName((group[0] as RolledSegment).baseOffset);
+  await writeAbortedIndex(fileSystem, path.join(folder, name + CLEANED_SUFFIX), entries);
+}
+
+class Cleaner implements BatchFilter {
+  changedAny = false;
+  emptyStays = false;
+  deleteHorizon: number | undefined;
+  private tombstonesGo = false;
+  private allGo = false;
+  private aborted: readonly AbortedTransaction[] = [];
+  private readonly filtered = new FilteredBatch();
+
+  constructor(
+    private readonly surroundings: CompactionSurroundings,
+    private readonly cleaned: CleanedSegment,
+    private readonly rules: CompactionRules,
+    private readonly groupEnd: number,
+  ) {}
+
+  async clean({ baseOffset, nextBase }: RolledSegment): Promise<void> {
+    const { fileSystem, folder, slices, abortedIn } = this.surroundings;
+    this.aborted = await abortedIn(baseOffset, nextBase);
+    const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
+    try {
+      for (;;) {
+        if (!batches.next()) {
+          const read = await batches.fill();
+          if (read === 0) return;
+          await slices.moved(read);
+          continue;
+        }
+        const { bytes, at, end } = batches;
+        const fate = await this.fateOf(bytes, at);
+        if (fate !== "same") this.changedAny = true;
+        if (fate === "same") await this.keep(bytes, at, end);
+        else if (fate !== "gone") await this.keep(this.filtered.bytes, 0, this.filtered.bytes.length);
+        if (slices.over) await slices.pause();
+      }
+    } finally {
+      await batches.close();
+    }
+  }
+
+  keeps({ offset, bytes, keyAt, keyBytes, valueBytes }: RecordCursor): boolean {
+    const { keys } = this.rules;
+    if (this.allGo) return false;
+    if (offset >= keys.end || keyBytes < 0) return true;
+    if (keys.offsets.get(bytes, keyAt, keyBytes) > offset) return false;
+    return valueBytes >= 0 || !this.tombstonesGo;
+  }
+
+  private async fateOf(bytes: Buffer, at: number): Promise<BatchFate> {
+    const { slices } = this.surroundings;
+    const attributes = attributesAt(bytes, at);
+    if ((attributes & BatchAttribute.control) !== 0) return "same";
+    this.prepare(bytes, at, attributes);
+    const turns = this.filtered.filter(bytes, at, this);
+    for (let turn = turns.next(); ; turn = turns.next()) {
+      if (turn.done === true) return turn.value;
+      if (slices.over) await slices.pause();
+    }
+  }
+
+  /** What holds for all records of a batch. */
+  private prepare(bytes: Buffer, at: number, attributes: number): void {
+    const { keys, producers } = this.rules;
+    const { now, config } = this.surroundings;
+    const { deleteRetentionMs } = config;
+    const next = lastOffsetAt(bytes, at) + 1;
+    this.allGo = isHidden(bytes, at, this.aborted);
+    this.emptyStays = next === this.groupEnd || producers.isLastBatch(bytes, at);
+    const horizon = (attributes & BatchAttribute.deleteHorizon) === 0 ? undefined : readInt64(bytes, at + BatchField.baseTimestamp);
+    this.tombstonesGo = horizon !== undefined && horizon <= now;
+    const mayGrow = this.cleaned.bytes + 2 * bytes.length < SEGMENT_BYTES_MAX;
+    this.deleteHorizon = next <= keys.end && mayGrow && Number.isSafeInteger(now + deleteRetentionMs) ? now + deleteRetentionMs : undefined;
+  }
+
+  private async keep(bytes: Buffer, at: number, end: number): Promise<void> {
+    if (!this.cleaned.fits(end - at)) await this.cleaned.write(end - at);
+    this.cleaned.add(bytes, at, end);
+  }
+}

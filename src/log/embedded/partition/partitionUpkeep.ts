@@ -1,0 +1,90 @@
+import type { Compaction } from "../compaction/compaction.ts";
+import { indexesFit, rebuildIndexes } from "../segment/indexCheck.ts";
+import { baseOffsetsOf } from "../segment/names.ts";
+import { removeSegmentFiles } from "../segment/segmentFiles.ts";
+import { endOfSegment, mendAbortedIndex } from "../transactions/abortedRecovery.ts";
+import type { LogPosition } from "./partitionState.ts";
+import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
+import { planRetention } from "./retention.ts";
+
+/** The partition as its upkeep sees it: what is not written any more is the upkeep's, the segment that is being written is not. */
+export interface KeptPartition {
+  readonly where: string;
+  /** Where readers may go; in the segment that is being written. */
+  readonly published: LogPosition;
+  readonly startOffset: number;
+  /** What is below is not kept any more: durable, and known to the readers, when it resolves. */
+  startFrom(offset: number): Promise<void>;
+  /** Begins the next segment; false if there was no need, or somebody else does it. */
+  roll(): Promise<boolean>;
+}
+
+/** What a partition needs now and then, in the background: old segments go, and damaged indexes are made again. One call at a time. */
+export class PartitionUpkeep {
+  /** What retention saw last, and when it has to look again although nothing changed: an idle partition's folder is left alone. */
+  private retainedBase = -1;
+  private retainedStart = -1;
+  private retainAgainAt = 0;
+  private indexesChecked = false;
+
+  constructor(
+    private readonly surroundings: PartitionSurroundings,
+    private readonly options: PartitionOptions,
+    private readonly partition: KeptPartition,
+    private readonly compaction: Compaction,
+  ) {}
+
+  async run(): Promise<void> {
+    await this.compaction.complete();
+    await this.retain();
+    if (!this.indexesChecked) await this.checkIndexes();
+    this.indexesChecked = true;
+    await this.compaction.run();
+  }
+
+  async deleteBelow(offset: number): Promise<void> {
+    await this.compaction.complete();
+    if (offset > this.partition.startOffset) await this.partition.startFrom(offset);
+    await this.retain();
+  }
+
+  private async retain(): Promise<void> {
+    const { partition, surroundings, options } = this;
+    const { published, startOffset } = partition;
+    const now = surroundings.clock.now();
+    const nothingNew = published.baseOffset === this.retainedBase && startOffset === this.retainedStart;
+    if (nothingNew && now < this.retainAgainAt) return;
+    const plan = await planRetention(surroundings.fileSystem, options.folder, options.config, published, startOffset, now);
+    if (plan.keepFrom > startOffset) await partition.startFrom(plan.keepFrom);
+    if (plan.remove.length > 0) await this.remove(plan.remove);
+    this.retainedBase = published.baseOffset;
+    this.retainedStart = partition.startOffset;
+    this.retainAgainAt = plan.againAt;
+    if (plan.rollActive && (await partition.roll())) await this.retain();
+  }
+
+  private async remove(segments: readonly number[]): Promise<void> {
+    const { fileSystem, logger } = this.surroundings;
+    const { folder } = this.options;
+    for (const base of segments) await removeSegmentFiles(fileSystem, folder, base);
+    await fileSystem.syncDirectory(folder);
+    const { where, startOffset } = this.partition;
+    logger.info("removed old segments", { partition: where, segments: segments.length, startOffset });
+  }
+
+  /** Of the segments that are not written any more: once, as only something from outside can spoil them. */
+  private async checkIndexes(): Promise<void> {
+    const { fileSystem, logger, clock } = this.surroundings;
+    const { folder } = this.options;
+    for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
+      if (base >= this.partition.published.baseOffset) continue;
+      const end = await endOfSegment(fileSystem, folder, base);
+      if (await mendAbortedIndex(fileSystem, folder, end, clock.now())) {
+        logger.warn("made the index of aborted transactions of a segment again", { folder, baseOffset: base });
+      }
+      if (await indexesFit(fileSystem, folder, base)) continue;
+      logger.warn("rebuilding the indexes of a segment", { folder, baseOffset: base });
+      await rebuildIndexes(fileSystem, folder, base);
+    }
+  }
+}

@@ -1,0 +1,53 @@
+import path from "node:path";
+import type { FileSystem } from "../../../base/fileSystem.ts";
+import { snapshotFileName, snapshotOffsetsOf } from "../segment/names.ts";
+import { ProducerState } from "./producerState.ts";
+
+/** The newest one and the one before it, in case a loss of power takes the newest. */
+const SNAPSHOTS_KEPT = 2;
+
+/**
+ * Everything below `offset` is synced. The snapshot itself says nothing that the batches don't; one that is synced, at the beginning of a
+ * segment, bounds what a start after a loss of power has to read: `synced`.
+ * @param segmentBase the newest one at or below is kept.
+ */
+export async function writeSnapshot(
+  fileSystem: FileSystem,
+  folder: string,
+  offset: number,
+  state: ProducerState,
+  segmentBase: number,
+  synced: boolean,
+): Promise<void> {
+  const name = path.join(folder, snapshotFileName(offset));
+  if ((await fileSystem.stat(name)) !== undefined) await fileSystem.removeFile(name);
+  const file = await fileSystem.open(name, "create");
+  try {
+    const bytes = state.encode();
+    await file.write(bytes, 0, bytes.length, 0);
+    if (synced) await file.sync();
+  } finally {
+    await file.close();
+  }
+  const offsets = snapshotOffsetsOf(await fileSystem.list(folder));
+  const ofSegment = offsets.findLast((other) => other <= segmentBase);
+  for (const old of offsets.slice(0, -SNAPSHOTS_KEPT)) {
+    if (old !== ofSegment) await fileSystem.removeFile(path.join(folder, snapshotFileName(old)));
+  }
+}
+
+/** The newest snapshot that is whole and not above `offsetMax`; offset 0 and nothing without one. */
+export async function readSnapshot(
+  fileSystem: FileSystem,
+  folder: string,
+  offsetMax: number,
+  now: number,
+): Promise<{ readonly offset: number; readonly state: ProducerState }> {
+  for (const offset of snapshotOffsetsOf(await fileSystem.list(folder)).toReversed()) {
+    if (offset > offsetMax) continue;
+    const file = path.join(folder, snapshotFileName(offset));
+    const state = ProducerState.decode(await fileSystem.readFile(file), file, now);
+    if (state !== undefined) return { offset, state };
+  }
+  return { offset: 0, state: new ProducerState() };
+}

@@ -1,0 +1,97 @@
+import path from "node:path";
+import { MillraceError } from "../../../base/errors.ts";
+import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { BATCH_HEADER_BYTES, baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
+import { logFileName } from "../segment/names.ts";
+import { findOffsetEntry, type OffsetEntry } from "../segment/offsetIndex.ts";
+import { scanSegment } from "../segment/segmentScan.ts";
+
+/** A segment file, opened by its reader. */
+export interface OpenSegment {
+  readonly baseOffset: number;
+  readonly file: File;
+}
+
+export async function openSegment(fileSystem: FileSystem, folder: string, baseOffset: number): Promise<OpenSegment> {
+  return { baseOffset, file: await fileSystem.open(path.join(folder, logFileName(baseOffset)), "read") };
+}
+
+/** Where in a segment's file. */
+interface Found {
+  readonly position: number;
+  readonly problem: MillraceError | undefined;
+}
+
+/**
+ * Where the first batch begins that ends at or after `offset`, or `limit`. An index entry is followed only if the batch that it promises
+ * is there; else the segment is read from its start.
+ *
+ * @param dense the segment has no gaps: no checksum covers a batch's offset, but each one begins where the one before it ended
+ */
+export async function seekOffset(
+  fileSystem: FileSystem,
+  folder: string,
+  { baseOffset, file }: OpenSegment,
+  offset: number,
+  limit: number,
+  dense = false,
+): Promise<Found> {
+  const entry = await findOffsetEntry(fileSystem, folder, baseOffset, offset);
+  const found = entry && (await seekFromEntry(file, entry, offset, limit, dense));
+  if (found !== undefined) return found;
+  const places = new Places(dense, baseOffset);
+  return seekFrom(file, 0, offset, limit, places);
+}
+
+/** Whether each batch has the offset that its place among the others gives it. */
+class Places {
+  constructor(
+    private readonly dense: boolean,
+    /** Of the next batch; undefined: not known. */
+    private expected: number | undefined,
+  ) {}
+
+  fits(bytes: Buffer, at: number): boolean {
+    const fits = !this.dense || this.expected === undefined || this.expected === baseOffsetAt(bytes, at);
+    this.expected = lastOffsetAt(bytes, at) + 1;
+    return fits;
+  }
+}
+
+/** Undefined: the batch of the entry is not there. */
+async function seekFromEntry(file: File, entry: OffsetEntry, offset: number, limit: number, dense: boolean): Promise<Found | undefined> {
+  if (entry.position < 0 || entry.position + BATCH_HEADER_BYTES > limit) return undefined;
+  let isThere = false;
+  const found = await seekFrom(file, entry.position, offset, limit, new Places(dense, undefined), (lastOffset) => {
+    isThere ||= lastOffset === entry.offset;
+    return isThere;
+  });
+  return isThere ? found : undefined;
+}
+
+/** @param goesOn is asked about each batch's last offset. */
+async function seekFrom(
+  file: File,
+  from: number,
+  offset: number,
+  limit: number,
+  places: Places,
+  goesOn: (lastOffset: number) => boolean = () => true,
+): Promise<Found> {
+  let misplaced: MillraceError | undefined;
+  const { end, problem } = await scanSegment(file, from, limit, false, (bytes, at, position) => {
+    if (!places.fits(bytes, at)) {
+      misplaced = outOfPlace(position);
+      return "stop";
+    }
+    const lastOffset = lastOffsetAt(bytes, at);
+    return goesOn(lastOffset) && lastOffset < offset ? undefined : "stop";
+  });
+  return { position: end, problem: problem ?? misplaced };
+}
+
+const outOfPlace = (position: number): MillraceError =>
+  new MillraceError("BATCH_CORRUPT", "A record batch does not go on where the one before it ended.", {
+    domain: "external",
+    where: `byte ${position}`,
+  });

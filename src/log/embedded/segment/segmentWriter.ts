@@ -1,0 +1,137 @@
+import type { FileSystem } from "../../../base/fileSystem.ts";
+import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
+import { isControlAt } from "../../../record/controlBatch.ts";
+import type { TopicConfig } from "../../contract/partitionedLog.ts";
+import type { LogPosition } from "../partition/partitionState.ts";
+import type { ProducerState } from "../producers/producerState.ts";
+import { writeSnapshot } from "../producers/snapshotFile.ts";
+import { Segment } from "./segment.ts";
+
+/** Relative offsets are int32 in the indexes. */
+const SEGMENT_OFFSETS_MAX = 2147483647;
+
+/** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
+export class SegmentWriter {
+  private syncedEnd: LogPosition;
+
+  private constructor(
+    private readonly fileSystem: FileSystem,
+    private readonly folder: string,
+    private readonly config: TopicConfig,
+    private active: Segment,
+    private nextOffset: number,
+    /** The producers of what is written; those of what is only appended would be wrong in a snapshot. */
+    readonly producers: ProducerState,
+  ) {
+    this.syncedEnd = this.end;
+  }
+
+  /** At the partition's end, all of which is synced. */
+  static async open(
+    fileSystem: FileSystem,
+    folder: string,
+    config: TopicConfig,
+    end: LogPosition,
+    indexesWhole: boolean,
+    producers: ProducerState,
+  ): Promise<SegmentWriter> {
+    const active = await Segment.open(fileSystem, folder, end.baseOffset, end.bytes, indexesWhole);
+    return new SegmentWriter(fileSystem, folder, config, active, end.offset, producers);
+  }
+
+  /** Of what is written. */
+  get end(): LogPosition {
+    return { offset: this.nextOffset, baseOffset: this.active.baseOffset, bytes: this.active.bytes };
+  }
+
+  /** Of what is surely on the disk. */
+  get synced(): LogPosition {
+    return this.syncedEnd;
+  }
+
+  /** The latest timestamp in the segment that is being written. */
+  get latestTimestamp(): number {
+    return this.active.latestTimestamp;
+  }
+
+  /** Batches that lie back to back in `bytes`, and came at `now`. */
+  async write(bytes: Buffer, now: number): Promise<void> {
+    let from = 0;
+    for (let at = 0; at < bytes.length; ) {
+      const baseOffset = baseOffsetAt(bytes, at);
+      const lastOffset = lastOffsetAt(bytes, at);
+      const timestamp = maxTimestampAt(bytes, at);
+      const batchBytes = batchBytesAt(bytes, at);
+      const position = this.active.bytes + at - from;
+      // a marker is of now, and the records may be of long ago: its time is no reason for another segment
+      const age = isControlAt(bytes, at) ? Number.NEGATIVE_INFINITY : timestamp;
+      if (position > 0 && this.isFull(position + batchBytes, lastOffset, age)) {
+        await this.writeToActive(bytes.subarray(from, at));
+        from = at;
+        await this.roll(baseOffset);
+      }
+      this.active.noteBatch(lastOffset, this.active.bytes + at - from, timestamp);
+      const aborted = this.producers.applyBatch(bytes, at, now);
+      if (aborted !== undefined) this.active.noteAborted(aborted);
+      this.nextOffset = lastOffset + 1;
+      at += batchBytes;
+    }
+    await this.writeToActive(bytes.subarray(from));
+  }
+
+  async sync(): Promise<void> {
+    const { end } = this;
+    if (end.offset === this.syncedEnd.offset) return;
+    await this.active.sync();
+    this.syncedEnd = end;
+  }
+
+  /** What is written so far, with the producers that go with it: recovery reads on from here. */
+  async checkpoint(): Promise<void> {
+    await this.sync();
+    await writeSnapshot(this.fileSystem, this.folder, this.nextOffset, this.producers, this.active.baseOffset, false);
+  }
+
+  /** What recovery relies on, beside the batches, where it goes on from what is synced. */
+  syncAborted(): Promise<void> {
+    return this.active.syncAborted();
+  }
+
+  /** For a clean end: everything on the disk, with what the next start relies on. */
+  async seal(): Promise<void> {
+    await this.checkpoint();
+    await this.active.syncIndexes();
+  }
+
+  /** Begins the next segment, unless this one is empty. */
+  async rollNow(): Promise<void> {
+    if (this.active.bytes > 0) await this.roll(this.nextOffset);
+  }
+
+  close(): Promise<void> {
+    return this.active.close();
+  }
+
+  private isFull(bytes: number, lastOffset: number, timestamp: number): boolean {
+    const { active, config } = this;
+    if (bytes > config.segmentBytes || lastOffset - active.baseOffset > SEGMENT_OFFSETS_MAX) return true;
+    const { firstTimestamp } = active;
+    return firstTimestamp !== undefined && timestamp - firstTimestamp > config.segmentMs;
+  }
+
+  private async writeToActive(bytes: Buffer): Promise<void> {
+    if (bytes.length > 0) await this.active.write(bytes);
+  }
+
+  /** The order is what recovery relies on: a segment that is not the last one is whole on the disk, and so are its indexes. */
+  private async roll(baseOffset: number): Promise<void> {
+    await this.sync();
+    await this.active.syncIndexes();
+    await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers, baseOffset, true);
+    const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
+    await this.fileSystem.syncDirectory(this.folder);
+    await this.active.close();
+    this.active = next;
+    this.syncedEnd = { offset: baseOffset, baseOffset, bytes: 0 };
+  }
+}
