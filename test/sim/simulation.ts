@@ -4,13 +4,16 @@
  */
 
 import { Random } from "../../src/base/random.ts";
+import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { Appending } from "./appending.ts";
 import { type BitFlip, checkDamaged, flipSomeBit } from "./bitFlips.ts";
+import { CompactionWatch } from "./compactionWatch.ts";
 import { Faults } from "./faults.ts";
-import type { Ending, Moment, PartitionModel } from "./partitionModel.ts";
+import { Keying } from "./keying.ts";
+import type { Ended, Ending, Moment, PartitionModel } from "./partitionModel.ts";
 import { Queueing } from "./queueing.ts";
 import { Reading } from "./reading.ts";
 import { LogLines, type NodeSettings, SimulatedNode, textOf, topicsDirectory } from "./simulatedNode.ts";
@@ -56,7 +59,8 @@ const textWithStack = (error: unknown): string => (error instanceof Error ? (err
 class Simulation implements World {
   readonly random: Random;
   readonly counters = new Map<string, number>();
-  log = new LogLines((line) => this.trace(line));
+  private readonly compaction = new CompactionWatch((what) => this.note(what));
+  log = this.nextLog();
   life = 0;
   done = 0;
   current = "start";
@@ -89,6 +93,7 @@ class Simulation implements World {
   private readonly reading: Reading;
   private readonly queueing: Queueing;
   private readonly transacting = new Transacting(this);
+  private readonly keying = new Keying(this);
   private readonly faults: Faults;
   private readonly table: readonly Operation[];
   private readonly weights: number;
@@ -120,7 +125,7 @@ class Simulation implements World {
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
       { name: "a flipped bit", weight: 1, run: () => this.flipBit() },
     ];
-    const parts = [this.appending, this.reading, lives, this.queueing, this.transacting, this.faults];
+    const parts = [this.appending, this.reading, lives, this.queueing, this.transacting, this.keying, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
@@ -225,6 +230,7 @@ class Simulation implements World {
       this.reading.watch(topic);
     }
     await this.mustEnd(this.transacting.create(), "creating the topics with transactions");
+    await this.mustEnd(this.keying.create(), "creating the compacted topics");
     await this.mustEnd(this.queueing.declare(), "declaring the queues");
     for (const stream of this.queueing.streams) this.reading.watch(stream);
     this.isSetUp = true;
@@ -306,8 +312,8 @@ class Simulation implements World {
   }
 
   private surroundings() {
-    const { fileSystem, clock } = this;
-    return { fileSystem, clock, processes: this.processes(this.pid), pause: () => this.turns(3) };
+    const { clock } = this;
+    return { fileSystem: this.compaction.around(this.fileSystem), clock, processes: this.processes(this.pid), pause: () => this.turns(3) };
   }
 
   private async restart(how: Ending = this.random.pick<Ending>(["clean", "kill", "kill", "power", "power", "power"])): Promise<void> {
@@ -329,6 +335,7 @@ class Simulation implements World {
     if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
     if (!this.everTroubled) await this.verify();
     for (const topic of this.topics.values()) for (const model of topic.partitions) model.stopped();
+    this.keying.stopped();
     this.queueing.stopped();
   }
 
@@ -342,13 +349,21 @@ class Simulation implements World {
       this.everTroubled ||= this.troubled;
     }
     this.running = undefined;
+    this.compaction.died(how);
     this.clock = this.clock.next();
     if (how === "power") this.powerLost = true;
     this.fileSystem = how === "power" ? this.fileSystem.crash() : this.fileSystem.kill();
     this.faults.heal();
     this.troubled = false;
     this.restartIn = Number.POSITIVE_INFINITY;
-    this.log = new LogLines((line) => this.trace(line));
+    this.log = this.nextLog();
+  }
+
+  private nextLog(): LogLines {
+    return new LogLines(
+      (line) => this.trace(line),
+      (message) => this.compaction.informed(message),
+    );
   }
 
   /** Starts until one comes to its end: some are killed on their way, and on some the disk fails. */
@@ -362,8 +377,10 @@ class Simulation implements World {
       const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
       starting.catch(() => undefined);
       const outcome = await this.until(starting, disturbed && !this.troubled ? this.random.below(60) : endTurnsMax);
-      if (outcome?.value !== undefined) this.running = outcome.value;
-      else {
+      if (outcome?.value !== undefined) {
+        this.running = outcome.value;
+        this.compaction.started();
+      } else {
         if (outcome === undefined) demand(disturbed && !this.troubled, () => "a start does not come to an end");
         else if (this.flip !== undefined && textOf(outcome.error).includes(this.flip.file)) this.refusedForFlip(this.flip);
         else if (!this.troubled) throw unexpected("a start", outcome.error);
@@ -383,7 +400,9 @@ class Simulation implements World {
       verifyLog(this.fileSystem, topicsDirectory, () => undefined),
       "verifying the log",
     );
-    demand(problems.length === 0, () => `verify finds ${problems.map((problem) => textOf(problem)).join("; ")}`);
+    // an index that was lost while compaction put a segment in the place of another is made again by upkeep
+    const found = problems.filter(({ kind, file }) => kind !== "index" || this.keying.topicOf(file) === undefined);
+    demand(found.length === 0, () => `verify finds ${found.map((problem) => textOf(problem)).join("; ")}`);
     this.note("the log is verified");
   }
 
@@ -397,7 +416,8 @@ class Simulation implements World {
   private async look(): Promise<void> {
     this.reading.started();
     const names = new Set(this.node.log.topicNames());
-    for (const { name } of this.transacting.ledgers) demand(names.delete(name), () => `topic ${name} is not there`);
+    for (const { name } of [...this.transacting.ledgers, ...this.keying.topics])
+      demand(names.delete(name), () => `topic ${name} is not there`);
     for (const topic of this.topics.values()) {
       const isThere = names.delete(topic.name);
       demand(
@@ -410,6 +430,7 @@ class Simulation implements World {
     }
     demand(names.size === 0, () => `there are topics that nobody created: ${[...names].join(", ")}`);
     await this.mustEnd(this.transacting.started(this.powerLost || this.diedInTrouble), "looking at the transactions");
+    await this.mustEnd(this.lookAtKeys(), "looking at the compacted topics");
     const missing = await this.queueing.started(this.stopped, this.flip ?? this.forgive, this.flip !== undefined);
     this.followFlip();
     demand(
@@ -433,9 +454,7 @@ class Simulation implements World {
       found.filter(({ offset }) => offset >= start), // retention goes on meanwhile
       start,
       log.endOffset(partition),
-      this.powerLost || (this.diedInTrouble && model.sync.kind !== "always"),
-      this.diedAt,
-      () => this.isForgiven(topic, partition),
+      this.endedFor(`${topic.name}-${partition}`, model.sync.kind),
     );
     await this.reading.searchSome(topic.name, partition, model);
     if (topic.isStream) return;
@@ -454,8 +473,22 @@ class Simulation implements World {
     if (this.random.below(4) === 0) await this.appending.checkRecognised(topic, partition);
   }
 
-  private isForgiven(topic: TopicModel, partition: number): boolean {
-    return this.forgive?.file.includes(`/${topic.name}-${partition}/`) === true;
+  private async lookAtKeys(): Promise<void> {
+    const damaged = this.flip?.kind === ".log" ? this.flip.file : undefined;
+    const refusals = await this.keying.started(damaged, ({ name, config }) => this.endedFor(`${name}-0`, config.sync.kind));
+    this.followFlip();
+    demand(
+      damaged === undefined || refusals.every((refusal) => refusal.includes(damaged)),
+      () => `${refusals.join("; ")}: a bit was flipped in ${damaged}`,
+    );
+  }
+
+  private endedFor(folder: string, sync: SyncPolicy["kind"]): Ended {
+    return {
+      powerLost: this.powerLost || (this.diedInTrouble && sync !== "always"),
+      at: this.diedAt,
+      saidCut: () => this.forgive?.file.includes(`/${folder}/`) === true,
+    };
   }
 
   private async lookAtDamaged(topic: TopicModel, partition: number, model: PartitionModel, flip: BitFlip): Promise<void> {
