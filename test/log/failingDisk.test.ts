@@ -1,9 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { systemClock, type Timer } from "../../src/base/clock.ts";
+import type { TopicConfig } from "../../src/log/contract/partitionedLog.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
-import { records } from "../../src/record/batch.ts";
+import { batchPositions, records } from "../../src/record/batch.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
+import { appendOneByOne, code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
 
 /** Time comes to the timers that are set, and what they begin has ended when this resolves. */
 async function fire(timers: (() => void)[]): Promise<void> {
@@ -103,5 +105,84 @@ describe("a partition whose disk fails", () => {
     expect(valuesOf(await readFrom(reader, 50))).toEqual([...kept.slice(50), "room again"]);
     await reader.close();
     await log.close();
+  });
+
+  test("does not try its disk again while its files are put away for those of another", async () => {
+    // whenever the time comes: from before the files begin to rest until they are at rest
+    for (let turns = 0; turns < 60; turns += 2) {
+      let now = 0;
+      const timers: (() => void)[] = [];
+      const clock = {
+        now: () => 5000,
+        monotonicMs: () => (now += 2000),
+        after: (_ms: number, then: () => void): Timer => (timers.push(then), { cancel: () => undefined }),
+      };
+      const fileSystem = new SimulatedFileSystem({ seed: 3, turnsMax: 4 });
+      const defaults: TopicConfig = { ...smallDefaults, partitions: 2, sync: { kind: "never" } };
+      const { log } = await openWithTopic({ fileSystem, directory: "/data", clock, defaults, openMax: 1, diskReserveBytes: 1000 });
+      await log.append(producer, "t", 1, 0, [record("elsewhere")]);
+      await appendOneByOne(log, ["a", "b"]);
+      timers.length = 0;
+      fileSystem.limitDisk(fileSystem.usedBytes() + 500);
+      await expect(log.append(producer, "t", 0, 2, [record("no room")])).rejects.toEqual(code("LOG_DISK_FULL"));
+      fileSystem.limitDisk(undefined);
+      const other = log.append(producer, "t", 1, 1, [record("elsewhere too")]);
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      await fire(timers);
+      await other;
+      expect(await readAll(log)).toEqual(["a", "b"]);
+      await log.append(producer, "t", 0, 2, [record("c")]);
+      expect(await readAll(log)).toEqual(["a", "b", "c"]);
+      await log.close();
+      expect((await verifyLog(fileSystem, "/data", () => undefined)).problems).toEqual([]);
+    }
+  });
+});
+
+describe("what a disk left where nothing should be", () => {
+  const first = "/data/t-0/00000000000000000000.log";
+
+  test("a search by time passes over the rest of a write that failed, in a segment that was gone on from in another", async () => {
+    const fileSystem = new SimulatedFileSystem({ seed: 3 });
+    const { log, topic, options } = await openWithTopic({ fileSystem, directory: "/data" });
+    await log.append(producer, "t", 0, 0, [record("before", { timestamp: 1000 })]);
+    fileSystem.failNext({ op: "write", code: "EIO", path: first });
+    await expect(log.append(producer, "t", 0, 1, [record("lost")])).rejects.toEqual(code("LOG_FAILED"));
+    await log.append(producer, "t", 0, 1, [record("after", { timestamp: 3000 })]);
+    await log.close();
+    // the cut was taken back by a loss of power, and of the write there are zeros
+    const bytes = (fileSystem.peek(first) as Buffer).length;
+    const file = await fileSystem.open(first, "write");
+    await file.write(Buffer.alloc(300), 0, 300, bytes);
+    await file.close();
+    for (const name of ["index", "timeindex"]) await fileSystem.removeFile(first.replace(/log$/, name));
+    const again = await openEmbeddedLog(options);
+    const reader = await again.openReader(topic.description.partitions[0] as never);
+    expect(await reader.offsetForTimestamp(1000)).toEqual({ offset: 0, timestamp: 1000 });
+    expect(await reader.offsetForTimestamp(2000)).toEqual({ offset: 1, timestamp: 3000 });
+    expect(await reader.offsetForTimestamp(4000)).toBeUndefined();
+    await reader.close();
+    await again.close();
+  });
+
+  test("a reader that seeks past a batch whose offset a flipped bit has changed says where it is, and serves what is before it", async () => {
+    const fileSystem = new SimulatedFileSystem({ seed: 3 });
+    const { log, topic, options } = await openWithTopic({ fileSystem, directory: "/data" });
+    await appendOneByOne(log, ["a", "b", "c", "d"]);
+    await log.close();
+    const [, second] = [...batchPositions(fileSystem.peek(first) as Buffer)] as [number, number];
+    fileSystem.flip(first, second + 7, 8); // offset 1 says that it is 9
+    const again = await openEmbeddedLog(options);
+    for (const offset of [2, 3]) {
+      const reader = await again.openReader(topic.description.partitions[0] as never);
+      const reading = reader.read(offset, 1000);
+      await expect(reading).rejects.toEqual(code("LOG_CORRUPT"));
+      await expect(reading).rejects.toThrow(expect.objectContaining({ where: expect.stringContaining(`${first} at byte ${second}`) }));
+      await reader.close();
+    }
+    const reader = await again.openReader(topic.description.partitions[0] as never);
+    expect(valuesOf([...records(await reader.read(0, 1))])).toEqual(["a"]);
+    await reader.close();
+    await again.close();
   });
 });

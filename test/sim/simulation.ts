@@ -28,6 +28,8 @@ export interface SimulationResult {
   readonly counters: Readonly<Record<string, number>>;
   /** What went wrong, if anything. */
   readonly failure: string | undefined;
+  /** A promise was not kept; else it was something that nobody expected, maybe a mistake of the simulation. */
+  readonly isViolation: boolean;
 }
 
 /** 2026-01-01 */
@@ -42,16 +44,18 @@ const slowTurns = 300;
 export async function simulate(seed: number, operations: number, trace?: (line: string) => void): Promise<SimulationResult> {
   const simulation = new Simulation(seed, (line) => trace?.(line()));
   let failure: string | undefined;
+  let isViolation = false;
   try {
     await simulation.run(operations);
   } catch (error) {
-    failure = error instanceof Violation ? error.message : textWithStack(error);
+    isViolation = error instanceof Violation;
+    failure = isViolation ? (error as Violation).message : textWithStack(error);
     failure += `\n  at operation ${simulation.done} (${simulation.current}), in process ${simulation.life}`;
     const lines = simulation.log.lines.slice(-6);
     failure += lines.map((line) => `\n  log: ${line.replaceAll("\n", " ").slice(0, 400)}`).join("");
   }
   simulation.abandon();
-  return { counters: Object.fromEntries([...simulation.counters].sort(([a], [b]) => (a < b ? -1 : 1))), failure };
+  return { counters: Object.fromEntries([...simulation.counters].sort(([a], [b]) => (a < b ? -1 : 1))), failure, isViolation };
 }
 
 const textWithStack = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
