@@ -223,7 +223,11 @@ class Simulation implements World {
 
   private checkReported(): void {
     if (this.reported !== undefined) throw this.reported;
-    if (this.log.lines.some((line) => line.startsWith("keyed store failed"))) this.restartSoon("a store takes nothing more");
+    if (this.storeFailed) this.restartSoon("a store takes nothing more");
+  }
+
+  private get storeFailed(): boolean {
+    return this.log.lines.some((line) => line.startsWith("keyed store failed"));
   }
 
   private async setUp(): Promise<void> {
@@ -277,9 +281,10 @@ class Simulation implements World {
   private async flipBit(): Promise<void> {
     this.flip = flipSomeBit(this.fileSystem, this.random);
     if (this.flip === undefined) return;
-    const { kind, file, position } = this.flip;
+    const { kind, file, position, extent } = this.flip;
     this.note(`fault: a flipped bit in ${kind}`);
-    this.trace(() => `a bit is flipped in ${file} at byte ${position}`);
+    this.note(`fault: damage of ${extent}`);
+    this.trace(() => `${extent} is damaged in ${file} at byte ${position}`);
     this.troubled = true;
     await this.restart();
     this.followFlip();
@@ -381,7 +386,10 @@ class Simulation implements World {
       const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
       starting.catch(() => undefined);
       const outcome = await this.until(starting, disturbed && !this.troubled ? this.random.below(60) : endTurnsMax);
-      if (outcome?.value !== undefined) {
+      if (outcome?.value !== undefined && this.storeFailed) {
+        this.note("a start ends with a store that takes nothing more");
+        this.die("kill");
+      } else if (outcome?.value !== undefined) {
         this.running = outcome.value;
         this.compaction.started();
       } else {
