@@ -1,37 +1,16 @@
 /** Compacted topics: what is appended to them by key, alone, by idempotent producers and in transactions, and who reads it meanwhile. */
-import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
-import type { Isolation, PartitionReader } from "../../src/log/contract/partitionedLog.ts";
 import { BatchBuilder, noProducer } from "../../src/record/batchBuilder.ts";
 import { BatchAttribute } from "../../src/record/batchHeader.ts";
 import { Receipt } from "../../src/record/receipt.ts";
 import type { NewRecord } from "../../src/record/record.ts";
-import { type KeyedAppend, type KeyedConfig, KeyedModel, type KeyedRecord, type KeyedTransaction, markHeader } from "./keyedModel.ts";
-import { batchesOf, type KeyedBatch, readBatches } from "./keyedReading.ts";
-import type { Ended } from "./partitionModel.ts";
-import { valueOf } from "./partitionModel.ts";
-import { demand } from "./violation.ts";
+import { type KeyedAppend, type KeyedRecord, type KeyedTransaction, markHeader } from "./keyedModel.ts";
+import { KeyedReaders } from "./keyedReaders.ts";
+import { KeyedStart } from "./keyedStart.ts";
+import { type KeyedProducer, KeyedTopic } from "./keyedTopic.ts";
+import { type Ended, valueOf } from "./partitionModel.ts";
 import { codeOf, type Operation, unexpected, type World } from "./world.ts";
 
-interface Producer {
-  readonly id: number;
-  readonly isTransactional: boolean;
-  epoch: number;
-  sequence: number;
-  /** What it has appended in this epoch, in order; sent again until it is kept. */
-  history: KeyedAppend[];
-  busy: boolean;
-  current: KeyedTransaction | undefined;
-}
-
-interface OpenReader {
-  readonly topic: KeyedTopic;
-  readonly reader: PartitionReader;
-  readonly isolation: Isolation;
-  next: number;
-}
-
 const hourMs = 3_600_000;
-const readersMax = 4;
 /** What an append may fail with, and whether it is then surely not there. */
 const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_FAILED: "unknown",
@@ -40,32 +19,10 @@ const failures: Readonly<Record<string, "refused" | "unknown">> = {
   KEYED_STORE_FAILED: "unknown",
 };
 
-class KeyedTopic {
-  readonly model: KeyedModel;
-  readonly producers: Producer[] = [11, 12, 13].map((id, i) => ({
-    id,
-    isTransactional: i > 0,
-    epoch: 0,
-    sequence: 0,
-    history: [],
-    busy: false,
-    current: undefined,
-  }));
-  /** Counted up when the partition is cut: what was read meanwhile says nothing. */
-  cuts = 0;
-
-  constructor(
-    readonly name: string,
-    readonly config: KeyedConfig,
-    note: (what: string) => void,
-  ) {
-    this.model = new KeyedModel(`${name}-0`, config, note);
-  }
-}
-
 export class Keying {
   readonly topics: readonly KeyedTopic[];
-  private open: OpenReader[] = [];
+  private readonly readers: KeyedReaders;
+  private readonly start: KeyedStart;
 
   constructor(private readonly world: World) {
     const note = (what: string): void => world.note(what);
@@ -82,6 +39,8 @@ export class Keying {
       new KeyedTopic("table", table, note),
       new KeyedTopic("aged-table", { ...table, ...aged, deleteRetentionMs: hourMs, minCompactionLagMs: 500 }, note),
     ];
+    this.readers = new KeyedReaders(world, this.topics);
+    this.start = new KeyedStart(world);
   }
 
   get operations(): readonly Operation[] {
@@ -91,9 +50,8 @@ export class Keying {
       { name: "append keys again", weight: 1, run: () => this.again() },
       { name: "append keys in a transaction", weight: 4, run: () => this.asProducer(true) },
       { name: "end a transaction of keys", weight: 3, run: () => this.end() },
-      { name: "read on in a compacted topic", weight: 5, run: () => this.read() },
       { name: "compact", weight: 3, run: () => this.compact() },
-      { name: "search a compacted topic by time", weight: 1, run: () => this.search() },
+      ...this.readers.operations,
     ];
   }
 
@@ -123,7 +81,7 @@ export class Keying {
         if (life === this.world.life) this.checked(() => this.settled(topic, append, failure));
       });
       try {
-        append.base = this.log(topic).append(0, asNewRecord(append.records[0] as KeyedRecord), receipt);
+        append.base = topic.log(this.world).append(0, asNewRecord(append.records[0] as KeyedRecord), receipt);
       } catch (error) {
         this.settled(topic, append, error);
         continue; // what throws joins nothing
@@ -159,13 +117,13 @@ export class Keying {
   /** The last one, that is there, maybe without its records. */
   private async again(): Promise<void> {
     const topic = this.world.random.pick(this.topics);
-    const [producer] = topic.producers as [Producer, ...Producer[]];
+    const [producer] = topic.producers as [KeyedProducer, ...KeyedProducer[]];
     const last = producer.history.at(-1);
     if (producer.busy || last?.fate !== "kept" || producer.history.some(({ fate }) => fate !== "kept")) return;
     await this.wait(this.send(topic, producer, last));
   }
 
-  private send(topic: KeyedTopic, producer: Producer, append: KeyedAppend): Promise<void> {
+  private send(topic: KeyedTopic, producer: KeyedProducer, append: KeyedAppend): Promise<void> {
     const { life } = this.world;
     const { model } = topic;
     producer.busy = true;
@@ -176,7 +134,8 @@ export class Keying {
       this.checked(check);
     };
     this.world.trace(() => `append ${append.id} of ${append.records.length} records to ${model.where} ${JSON.stringify(append.sequenced)}`);
-    return this.log(topic)
+    return topic
+      .log(this.world)
       .appendBatch(0, encoded(append))
       .then(
         ({ baseOffset }) => settle(() => model.kept(append, baseOffset, this.world.now())),
@@ -223,7 +182,8 @@ export class Keying {
       producer.busy = cuts !== topic.cuts;
       return true;
     };
-    const ended = this.log(topic)
+    const ended = topic
+      .log(this.world)
       .endTransaction(0, { producerId: BigInt(producer.id), epoch: producer.epoch, coordinatorEpoch: 1, outcome })
       .then(
         () => {
@@ -271,87 +231,22 @@ export class Keying {
   private async compact(): Promise<void> {
     const outcome = await this.world.until(this.world.node.log.maintain());
     if (outcome?.error !== undefined) throw unexpected("compacting", outcome.error);
-    this.followStarts();
-  }
-
-  // ---- readers
-
-  private async reader(): Promise<OpenReader | undefined> {
-    const { random, node } = this.world;
-    if (this.open.length > 0 && (this.open.length >= readersMax || random.below(3) > 0)) {
-      if (random.below(12) > 0) return random.pick(this.open);
-      const [closed] = this.open.splice(random.below(this.open.length), 1);
-      await this.world.until((closed as OpenReader).reader.close());
-      return undefined;
-    }
-    const topic = random.pick(this.topics);
-    const isolation = random.pick<Isolation>(["read_uncommitted", "read_committed"]);
-    const [descriptor] = this.log(topic).description.partitions;
-    const reader = await node.log.openReader(descriptor as NonNullable<typeof descriptor>, { isolation });
-    const opened = { topic, reader, isolation, next: reader.startOffset() };
-    this.open.push(opened);
-    return opened;
-  }
-
-  private async read(): Promise<void> {
-    const one = await this.reader();
-    if (one === undefined) return;
-    const { random } = this.world;
-    const { reader, topic, isolation } = one;
-    const [start, end] = [reader.startOffset(), reader.highWatermark()];
-    if (one.next < start || one.next >= end) one.next = start + random.below(Math.max(1, end - start));
-    const from = one.next;
-    const { cuts } = topic;
-    const began = this.world.now();
-    const outcome = await this.world.until(reader.read(from, 1 + random.below(3000)));
-    if (outcome === undefined || cuts !== topic.cuts) return;
-    if (outcome.error !== undefined) return this.checkFailure(one, from, outcome.error);
-    const batches = batchesOf(outcome.value);
-    demand(batches.length > 0 || from >= end, () => `${topic.model.where}: nothing is read at ${from}, below the end at ${end}`);
-    const to = batches.at(-1)?.next ?? from;
-    this.followStarts();
-    const found = batches.flatMap(({ records }) => records).filter(({ offset }) => offset >= topic.model.startOffset);
-    const now = this.world.now();
-    const covered = Math.max(from, topic.model.startOffset);
-    if (isolation === "read_committed") topic.model.readCommitted(found, covered, to, began, now);
-    else topic.model.read(found, covered, to, began, now);
-    one.next = to;
-  }
-
-  private async search(): Promise<void> {
-    const one = await this.reader();
-    if (one === undefined || one.isolation === "read_committed") return;
-    const { reader, topic } = one;
-    const timestamp = this.world.now().ms - this.world.random.below(this.world.random.pick([2000, 10 * hourMs]));
-    const [from, to, { cuts }] = [reader.startOffset(), reader.highWatermark(), topic];
-    const outcome = await this.world.until(reader.offsetForTimestamp(timestamp));
-    if (outcome === undefined || cuts !== topic.cuts) return;
-    if (outcome.error !== undefined) return this.checkFailure(one, undefined, outcome.error);
-    if (this.world.troubled && topic.config.sync.kind !== "always") return; // it may be cut, and nobody told yet
-    this.followStarts();
-    topic.model.foundTimestamp(timestamp, outcome.value, Math.max(from, topic.model.startOffset), to, this.world.now());
-  }
-
-  private checkFailure({ reader, topic }: OpenReader, from: number | undefined, error: unknown): void {
-    const code = codeOf(error);
-    const { cleanupPolicy, sync } = topic.config;
-    const isOut = from === undefined || from < reader.startOffset() || from > reader.highWatermark();
-    if (code === "OFFSET_OUT_OF_RANGE" && cleanupPolicy === "compact,delete" && isOut) return;
-    if (code === "LOG_CORRUPT" && this.world.troubled && sync.kind !== "always") return; // cut, and nobody was told yet
-    if (code === "LOG_READ_FAILED" && this.world.troubled) return this.world.note("a read of a compacted topic fails and says so");
-    throw unexpected(`reading ${topic.model.where} at ${from}`, error);
+    for (const topic of this.topics) topic.followStart(this.world);
   }
 
   // ---- after a start
 
-  /** The process that had them open is dead. @param damaged a bit is flipped in this log */
+  /**
+   * @param damaged the file in which something is damaged
+   * @returns what the reads said that failed
+   */
   async started(damaged: string | undefined, endedOf: (topic: KeyedTopic) => Ended): Promise<readonly string[]> {
-    this.open = [];
+    this.readers.started();
     this.watch();
     const refusals: string[] = [];
     for (const topic of this.topics) {
-      if (damaged !== undefined && this.topicOf(damaged) === topic) await this.lookAtDamaged(topic, refusals);
-      else await this.look(topic, endedOf(topic));
+      if (damaged !== undefined && this.topicOf(damaged) === topic) await this.start.lookAtDamaged(topic, refusals);
+      else await this.start.look(topic, endedOf(topic));
     }
     return refusals;
   }
@@ -359,7 +254,7 @@ export class Keying {
   private watch(): void {
     const { life } = this.world;
     for (const topic of this.topics) {
-      this.log(topic).onCut((_, offset) => {
+      topic.log(this.world).onCut((_, offset) => {
         if (life !== this.world.life) return;
         topic.cuts++;
         this.world.note("a compacted partition is cut back after a failure");
@@ -370,111 +265,7 @@ export class Keying {
     }
   }
 
-  private async look(topic: KeyedTopic, ended: Ended): Promise<void> {
-    const log = this.log(topic);
-    const began = log.startOffset(0);
-    const batches = await this.readAll(topic);
-    const start = log.startOffset(0);
-    if (start !== began) return this.look(topic, ended); // retention goes on meanwhile
-    topic.model.started(batches, start, log.endOffset(0), ended, this.world.now());
-    const open = this.checkEnds(topic, batches, ended);
-    await this.checkOpen(topic, open, start);
-    for (const producer of topic.producers) this.takeUp(topic, producer, batches, open.get(producer.id));
-  }
-
-  /** The log says the same of what is open. One whose batches all went with their age is aborted like the others. */
-  private async checkOpen(topic: KeyedTopic, open: Map<number, KeyedTransaction>, start: number): Promise<void> {
-    const asked = await this.log(topic).openTransactions(0);
-    for (const { producerId, firstOffset } of asked) {
-      if (firstOffset >= start || open.has(Number(producerId))) continue;
-      open.set(Number(producerId), { outcome: "abort", ended: false, appends: [] });
-    }
-    const ids = asked.map(({ producerId }) => Number(producerId)).sort();
-    const expected = [...open.keys()].sort();
-    demand(ids.join() === expected.join(), () => `${topic.name} has open transactions of ${ids.join()}, and not of ${expected.join()}`);
-  }
-
-  /** Each transaction ended as it was asked to. @returns the open ones, by their producers */
-  private checkEnds(topic: KeyedTopic, batches: readonly KeyedBatch[], ended: Ended): Map<number, KeyedTransaction> {
-    const open = new Map<number, KeyedTransaction>();
-    for (const { producer, isMarker, isTransactional, outcome, records } of batches) {
-      const transaction = open.get(Number(producer));
-      if (isMarker) {
-        demand(
-          transaction === undefined || transaction.outcome === outcome,
-          () => `${topic.name} has a marker to ${outcome} of ${producer}, where ${transaction?.outcome} was asked for`,
-        );
-        open.delete(Number(producer));
-      } else if (isTransactional && records.length > 0) {
-        const found = topic.model.recognised(records[0] as (typeof records)[number]).append.transaction;
-        if (found !== undefined) open.set(Number(producer), found);
-      }
-    }
-    const mayLose = ended.saidCut() || (ended.powerLost && topic.config.sync.kind !== "always");
-    for (const [producer, { ended: wasEnded }] of open) {
-      demand(!wasEnded || mayLose, () => `the end of a transaction of ${producer} in ${topic.name} is lost`);
-    }
-    return open;
-  }
-
-  private takeUp(topic: KeyedTopic, producer: Producer, batches: readonly KeyedBatch[], open: KeyedTransaction | undefined): void {
-    producer.busy = false;
-    producer.history = [];
-    if (producer.isTransactional) {
-      producer.epoch++;
-      producer.sequence = 0;
-      producer.current = open;
-      if (open === undefined) return;
-      this.world.note("a transaction of keys is open after a start");
-      open.ended = false; // with a policy that may lose the end of the log
-      open.outcome ??= "abort";
-      return;
-    }
-    const kept = topic.model.ofProducer(String(producer.id));
-    const last = kept.at(-1);
-    if (last === undefined) {
-      producer.epoch++;
-      producer.sequence = 0;
-      return;
-    }
-    demand(
-      batches.some(({ base }) => base === last.base),
-      () => `${topic.name} does not hold the last batch of producer ${producer.id}, at offset ${last.base}`,
-    );
-    producer.epoch = last.sequenced?.epoch as number;
-    producer.sequence = (last.sequenced?.firstSequence as number) + last.records.length;
-    producer.history = kept.filter(({ sequenced }) => sequenced?.epoch === producer.epoch);
-  }
-
-  /** What is served is right. */
-  private async lookAtDamaged(topic: KeyedTopic, refusals: string[]): Promise<void> {
-    const batches = await this.readAll(topic, (error) => {
-      if (codeOf(error) !== "LOG_CORRUPT") return false;
-      refusals.push(String((error as { toText?(): string }).toText?.() ?? error));
-      return true;
-    });
-    for (const { records } of batches) for (const record of records) topic.model.recognised(record);
-  }
-
-  private async readAll(topic: KeyedTopic, tolerated?: (error: unknown) => boolean): Promise<KeyedBatch[]> {
-    const [descriptor] = this.log(topic).description.partitions;
-    const reader = await this.world.node.log.openReader(descriptor as NonNullable<typeof descriptor>);
-    const batches = await readBatches(reader, reader.startOffset(), tolerated);
-    await reader.close();
-    return batches;
-  }
-
   // ---- within
-
-  private followStarts(): void {
-    for (const topic of this.topics) topic.model.startMoved(this.log(topic).startOffset(0), this.world.now().ms);
-  }
-
-  private log({ name }: KeyedTopic): EmbeddedTopic {
-    const log = this.world.node.log.topic(name);
-    demand(log !== undefined, () => `topic ${name} is not there`);
-    return log;
-  }
 
   /** Waits for it, or goes on while it is under way. */
   private async wait(sent: Promise<void>): Promise<void> {
