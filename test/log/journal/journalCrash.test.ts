@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { type Branch, type FaultBranch, type IgnoreSync, JournalLife, noBranches, noFaultBranches } from "./journalLife.ts";
+import { type Branch, type FaultBranch, noBranches, noFaultBranches } from "./life/branches.ts";
+import { type IgnoreSync, JournalLife } from "./life/journalLife.ts";
 
 const processes = 6;
 /** Against a hang, not for speed: another machine is several times as slow. */
@@ -11,7 +12,7 @@ describe("the journal beside a model, through losses of power, kills and restart
     for (let seed = 0; seed < 150; seed++) {
       const life = new JournalLife(seed);
       expect(await life.run(processes)).toBeUndefined();
-      for (const branch of Object.keys(met) as Branch[]) met[branch] += life.met[branch];
+      for (const branch of Object.keys(met) as Branch[]) met[branch] += life.branches.met[branch];
     }
     for (const [branch, count] of Object.entries(met)) expect(count, branch).toBeGreaterThan(0);
   });
@@ -21,7 +22,7 @@ describe("the journal beside a model, through losses of power, kills and restart
     for (let seed = 0; seed < 250; seed++) {
       const life = new JournalLife(seed, { faulty: true });
       expect(await life.run(processes)).toBeUndefined();
-      for (const branch of Object.keys(met) as FaultBranch[]) met[branch] += life.metFaults[branch];
+      for (const branch of Object.keys(met) as FaultBranch[]) met[branch] += life.branches.metFaults[branch];
     }
     for (const [branch, count] of Object.entries(met)) expect(count, branch).toBeGreaterThan(0);
   });
