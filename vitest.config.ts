@@ -1,3 +1,4 @@
+import os from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { ProgressReporter } from "./test/support/progressReporter.ts";
@@ -19,6 +20,7 @@ export default defineConfig({
     // only what hangs comes to it: the slowest test takes some seconds, and a loaded machine may be ten times slower
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    maxWorkers: os.availableParallelism(),
     sequence: { sequencer: SlowestFirst },
     // .ci/run reads the report
     reporters: process.env.TEST_REPORT === undefined ? ["default"] : ["default", new ProgressReporter(process.env.TEST_REPORT)],
