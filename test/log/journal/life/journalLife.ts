@@ -1,3 +1,4 @@
+import path from "node:path";
 import type { QueueJournal } from "../../../../src/log/contract/queueJournal.ts";
 import { SimulatedFileSystem, type SyncKind } from "../../../support/simulatedFileSystem.ts";
 import { judge, Replayed } from "../journalModel.ts";
@@ -17,8 +18,8 @@ export interface LifeOptions {
   readonly ignoreSync?: IgnoreSync;
   /** The disk refuses now and then. */
   readonly faulty?: boolean;
-  /** Every process dies with power when a file is about to be used again, best after a list of what is gone. */
-  readonly diesAtRename?: boolean;
+  /** Every process dies with power right after the last of these changes of names, which come in this order: "rename a b", "remove a". */
+  readonly diesAfter?: readonly RegExp[];
 }
 
 const never = new Promise<never>(() => undefined);
@@ -86,8 +87,9 @@ export class JournalLife {
     const steps = new Steps(this.model, process, journal);
     const wrong = this.takeOver(journal, replayed) ?? (await steps.readAll());
     if (wrong !== undefined) return wrong;
-    const death = this.options.diesAtRename || random.below(3) === 0 ? this.deathAtRename(process) : never;
-    for (let left = random.below(this.options.diesAtRename ? 200 : 60); left > 0; left--) {
+    const { diesAfter } = this.options;
+    const death = this.death(process);
+    for (let left = random.below(diesAfter === undefined ? 60 : 200); left > 0; left--) {
       const failure = await Promise.race([steps.step(), death]);
       if (failure === "dead") return this.end("power");
       if (failure !== undefined) return failure;
@@ -108,22 +110,25 @@ export class JournalLife {
     for (const message of this.model.messages) this.model.durable(message, new Set(message.live.keys()));
   }
 
-  /** The power goes between the renaming of a file that is to be reused and the sync of that, best after a list of what is gone. */
-  private deathAtRename(process: JournalProcess): Promise<"dead"> {
-    const { fileSystem } = process;
+  /** Resolves when the power goes at a moment that random steps hardly ever hit. */
+  private death(process: JournalProcess): Promise<"dead"> {
     const { random } = this.model;
-    const rename = fileSystem.rename.bind(fileSystem);
-    let listed = false;
-    return new Promise((resolve) => {
-      fileSystem.rename = async (from, to) => {
-        await rename(from, to);
-        if (process.isOver) return;
-        if (from.endsWith(".dead-making")) listed = true;
-        if (!from.endsWith(".journal") || random.below(listed ? 1 : this.options.diesAtRename ? 1000 : 6) > 0) return;
-        resolve("dead");
-        await never;
-      };
+    const { diesAfter } = this.options;
+    if (diesAfter === undefined) return random.below(3) === 0 ? diesAtChange(process, this.reuse()) : never;
+    let seen = 0;
+    return diesAtChange(process, (change) => {
+      if (diesAfter[seen]?.test(change) === true) seen++;
+      return seen === diesAfter.length;
     });
+  }
+
+  /** Between the renaming of a file that is to be used again and the sync of that, best after a list of what is gone. */
+  private reuse(): (change: string) => boolean {
+    let listed = false;
+    return (change) => {
+      if (/^rename .*\.dead-making /.test(change)) listed = true;
+      return /^rename .*\.journal /.test(change) && this.model.random.below(listed ? 1 : 6) === 0;
+    };
   }
 
   /** The model goes on with what a start has found, if that is as it must be. */
@@ -145,4 +150,26 @@ export class JournalLife {
     for (const [queue, offset] of replayed.nextOffset) model.nextOffset.set(queue, offset);
     return undefined;
   }
+}
+
+/** The operation never returns to the journal. */
+function diesAtChange(process: JournalProcess, isDue: (change: string) => boolean): Promise<"dead"> {
+  const { fileSystem } = process;
+  const rename = fileSystem.rename.bind(fileSystem);
+  const removeFile = fileSystem.removeFile.bind(fileSystem);
+  return new Promise((resolve) => {
+    const changed = async (change: string): Promise<void> => {
+      if (process.isOver || !isDue(change)) return;
+      resolve("dead");
+      await never;
+    };
+    fileSystem.rename = async (from, to) => {
+      await rename(from, to);
+      await changed(`rename ${path.basename(from)} ${path.basename(to)}`);
+    };
+    fileSystem.removeFile = async (file) => {
+      await removeFile(file);
+      await changed(`remove ${path.basename(file)}`);
+    };
+  });
 }
