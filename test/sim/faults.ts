@@ -20,8 +20,8 @@ const kinds: readonly Kind[] = [
   { op: "syncDirectory", code: "EIO", paths: ["topics", "table-0", "journal"] },
   { op: "open", code: "EIO", paths: [".log", ".cleaned", ".snapshot", "-making", ".spare", ".segment"] },
   { op: "truncate", code: "EIO", paths: [".log", ".index"] },
-  { op: "rename", code: "EIO", paths: [".spare", ".journal", "-making", "catalog", ".cleaned"] },
-  { op: "removeFile", code: "EIO", paths: [".log", "table-0", ".snapshot", ".segment", ".dead", ".journal"] },
+  { op: "rename", code: "EIO", paths: [".spare", ".journal", "-making", "catalog", ".cleaned", ".cleaned"] },
+  { op: "removeFile", code: "EIO", paths: [".log", "table-0", "table-0", ".snapshot", ".segment", ".dead", ".journal"] },
 ];
 
 /** The disk fails, is full, and works again. */

@@ -295,6 +295,6 @@ function encoded({ records, sequenced, transaction }: KeyedAppend): Buffer {
     sequenced === undefined
       ? noProducer
       : { id: BigInt(sequenced.producer), epoch: sequenced.epoch, baseSequence: sequenced.firstSequence };
-  builder.endBatch(producer, 0, transaction === undefined ? 0 : BatchAttribute.transactional);
+  builder.endBatch(producer, transaction === undefined ? 0 : BatchAttribute.transactional);
   return Buffer.from(builder.bytes());
 }
