@@ -15,7 +15,6 @@ export class CompactionWatch {
 
   /** The file system for the next process. */
   around(fileSystem: FileSystem): FileSystem {
-    this.hasStarted = false;
     return changed(fileSystem, {
       open: async (file, mode) => {
         const opened = await fileSystem.open(file, mode);
@@ -44,6 +43,7 @@ export class CompactionWatch {
   died(how: string): void {
     for (const _ of this.passes) this.note(`compaction: a pass is interrupted by ${how}`);
     this.passes.clear();
+    this.hasStarted = false;
   }
 
   private writes(file: string): void {
