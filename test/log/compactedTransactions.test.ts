@@ -153,7 +153,7 @@ class CompactedTransactions {
         i,
       );
     }
-    builder.endBatch({ id: BigInt(id), epoch, baseSequence: sequence }, 0, transactional ? BatchAttribute.transactional : 0);
+    builder.endBatch({ id: BigInt(id), epoch, baseSequence: sequence }, transactional ? BatchAttribute.transactional : 0);
     return Buffer.from(builder.bytes());
   }
 

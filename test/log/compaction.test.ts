@@ -67,7 +67,7 @@ async function within(run: Run, producerId: bigint, baseSequence: number, key: s
   const builder = new BatchBuilder();
   const bytes = { key: Buffer.from(key), value: value === null ? null : Buffer.from(value) };
   builder.append({ ...record(""), ...bytes, timestamp: run.time.now }, 0);
-  builder.endBatch({ id: producerId, epoch, baseSequence }, 0, BatchAttribute.transactional);
+  builder.endBatch({ id: producerId, epoch, baseSequence }, BatchAttribute.transactional);
   return (await run.topic.appendBatch(0, Buffer.from(builder.bytes()))).baseOffset;
 }
 

@@ -2,6 +2,7 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { MillraceError } from "../../src/base/errors.ts";
+import { Random } from "../../src/base/random.ts";
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { batchPositions, encodeBatch } from "../../src/record/batch.ts";
@@ -90,15 +91,16 @@ describe("a search by time", () => {
     const { log, topic, times, folder } = await timed();
     const logs = (await readdir(folder)).filter((name) => name.endsWith(".log")).toSorted();
     expect(logs.length).toBeGreaterThan(2);
+    const random = new Random(7);
     let refused = 0;
     for (const name of logs.slice(0, 2)) {
       const file = path.join(folder, name);
       const bytes = await readFile(file);
       for (const batch of batchPositions(bytes)) {
         const flipped = Buffer.from(bytes);
-        // its latest timestamp, its offset, its records: by turns
-        const at = batch + ([BatchField.maxTimestamp + 6, 6, 100][((batch / 7) % 3) | 0] as number);
-        flipped[at] = (flipped[at] as number) ^ 0x10;
+        // its latest timestamp, which seems to be earlier then; its offset; its records: by turns
+        const at = batch + random.pick([BatchField.maxTimestamp + 6, BatchField.maxTimestamp + 7, 6, 100]);
+        flipped[at] = (flipped[at] as number) ^ ((flipped[at] as number) & -(flipped[at] as number) || 1);
         await writeFile(file, flipped);
         const reader = await log.openReader(topic.description.partitions[0] as never);
         for (let wanted = 0; wanted < 900; wanted += 23) {

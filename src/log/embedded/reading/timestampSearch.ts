@@ -125,31 +125,43 @@ export class TimestampSearch {
     const segment = await openSegment(fileSystem, folder, base);
     try {
       const limit = base === mark.activeBaseOffset ? mark.position : await segment.file.bytes();
-      let position = await this.tooEarlyUpTo(segment, timestamp, limit, mark);
-      for (let nextOffset = base; nextOffset < beforeOffset; ) {
-        let passed = false;
-        let batch: Buffer | undefined;
-        const { end, problem } = await scanSegment(segment.file, position, limit, true, (bytes, at) => {
-          passed = baseOffsetAt(bytes, at) >= beforeOffset;
-          if (passed) return "stop";
-          nextOffset = lastOffsetAt(bytes, at) + 1;
-          if (maxTimestampAt(bytes, at) < timestamp) return nextOffset < beforeOffset ? undefined : "stop";
-          batch = Buffer.from(bytes.subarray(at, at + batchBytesAt(bytes, at)));
-          return "stop";
-        });
-        if (problem !== undefined) throw this.corrupt(base, end, problem);
-        if (batch === undefined) {
-          if (passed || nextOffset >= beforeOffset) return undefined;
-          throw this.corrupt(base, end, `offset ${nextOffset} is missing`);
-        }
-        const found = (await hides(batch)) ? undefined : firstRecordFrom(batch, timestamp, mark.startOffset);
+      const position = await this.tooEarlyUpTo(segment, timestamp, limit, mark);
+      const span = { position, limit, beforeOffset };
+      for (
+        let late = await this.nextLate(segment, timestamp, span);
+        late !== undefined;
+        late = await this.nextLate(segment, timestamp, span)
+      ) {
+        const found = (await hides(late.batch)) ? undefined : firstRecordFrom(late.batch, timestamp, mark.startOffset);
         if (found !== undefined) return found;
-        position = end + batch.length;
+        if (lastOffsetAt(late.batch, 0) + 1 >= beforeOffset) return undefined;
+        span.position = late.position + late.batch.length;
       }
       return undefined;
     } finally {
       await segment.file.close();
     }
+  }
+
+  /** The first batch with a record that is late enough. */
+  private async nextLate(
+    { baseOffset, file }: OpenSegment,
+    timestamp: number,
+    { position, limit, beforeOffset }: { readonly position: number; readonly limit: number; readonly beforeOffset: number },
+  ): Promise<{ readonly batch: Buffer; readonly position: number } | undefined> {
+    let nextOffset = -1;
+    let batch: Buffer | undefined;
+    const { end, problem } = await scanSegment(file, position, limit, true, (bytes, at) => {
+      if (nextOffset >= beforeOffset) return "stop";
+      nextOffset = baseOffsetAt(bytes, at);
+      if (nextOffset >= beforeOffset) return "stop"; // no part of the segment, or not decided yet
+      nextOffset = lastOffsetAt(bytes, at) + 1;
+      if (maxTimestampAt(bytes, at) >= timestamp) batch = Buffer.from(bytes.subarray(at, at + batchBytesAt(bytes, at)));
+      return batch && "stop";
+    });
+    if (batch !== undefined) return { batch, position: end };
+    if (nextOffset >= beforeOffset) return undefined;
+    throw this.corrupt(baseOffset, end, problem ?? `the segment ends before offset ${beforeOffset}`);
   }
 }
 
