@@ -62,7 +62,9 @@ describe("results", () => {
     await expectResults(folder, "counting", 700);
   });
 
-  test("killed at every step of a checkpoint, one after the other: after the last start each reading counts once", async () => {
+  test("killed at every step of a checkpoint, one after the other: after the last start each reading counts once", {
+    timeout: 300_000,
+  }, async () => {
     const folder = temporaryFolder();
     writePipeline(folder, "counting.ts", counting("counting"));
     const args = [...fast, "--pipelines", "counting.ts"];
