@@ -113,8 +113,8 @@ function restoreTopology(topology: Topology): void {
 
 async function afterReplay(queues: ReadonlyMap<QueueId, Queue>, store: KeyedStore, journal: QueueJournal): Promise<void> {
   const deliveredBelow = store.entries.get(cleanStop) as Readonly<Record<string, number>> | undefined;
-  // before anything waits: the pins must be there when the journal looks which files are free
-  for (const queue of queues.values()) queue.recovered(deliveredBelow?.[queue.id]);
+  // before anything is written: the pins must be there when the journal looks which files are free
+  for (const queue of queues.values()) await queue.recovered(deliveredBelow?.[queue.id]);
   if (deliveredBelow === undefined) return;
   try {
     await store.change(new Map([[cleanStop, null]]));

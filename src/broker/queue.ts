@@ -355,12 +355,11 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.ready.dropBelow(belowOffset);
   }
 
-  /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
-  recovered(deliveredBelow: number | undefined): void {
-    this.ready.recount();
+  /** In slices. @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
+  async recovered(deliveredBelow: number | undefined): Promise<void> {
     this.gate?.recovered(this.nextOffset);
     this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
-    for (const copy of this.ready) this.journal.pin(copy.position);
+    await this.ready.recovered((position) => this.journal.pin(position));
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
     this.expiry?.start(this.shared.clock.now());
   }

@@ -21,7 +21,7 @@ export interface JournalOptions extends JournalSettings {
 
 /**
  * Replays what is there, calling the visitor in the order in which it happened, and goes on behind it. Files are reused from the
- * first commit on: the caller pins what it keeps before it appends, acknowledges or waits for anything.
+ * first commit on: the caller pins what it keeps before it appends or acknowledges anything, or drops a queue.
  */
 export async function openJournal(options: JournalOptions, visitor: JournalVisitor): Promise<QueueJournal> {
   const { fileSystem, directory, logger, clock } = options;
