@@ -9,6 +9,7 @@ import { authSchema, brokerLimitsSchema } from "../../src/broker/config.ts";
 import type { Broker, Consumer, Delivery, QueueHandle, VirtualHost } from "../../src/broker/contract.ts";
 import { Users } from "../../src/broker/users.ts";
 import { journalOptions, logConfig, topicDefaults } from "../../src/log/config.ts";
+import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
 import type { QueueJournal } from "../../src/log/contract/queueJournal.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { openJournal } from "../../src/log/journal/openJournal.ts";
@@ -20,6 +21,7 @@ export interface BenchBroker {
   readonly broker: Broker;
   readonly host: VirtualHost;
   readonly journal: QueueJournal;
+  readonly log: EmbeddedLog;
   close(): Promise<void>;
 }
 
@@ -50,7 +52,7 @@ export async function openBenchBroker(folder: string, config: object = {}): Prom
     await log.close();
     await catalog.close();
   };
-  return { broker, host: broker.virtualHost("/") as VirtualHost, journal: journal as QueueJournal, close };
+  return { broker, host: broker.virtualHost("/") as VirtualHost, journal: journal as QueueJournal, log, close };
 }
 
 export async function declareQueues(host: VirtualHost, count: number, owner: object): Promise<Address[]> {

@@ -12,7 +12,7 @@ export interface Row {
   /** The target is the least that is good, or the most. */
   readonly bound: "least" | "most";
   /** How `reached` and `target` are said. */
-  readonly unit: "ratio" | "MB/s" | "records/s" | "messages/s" | "ms";
+  readonly unit: "ratio" | "MB/s" | "records/s" | "messages/s" | "ms" | "bytes";
 }
 
 export interface TableOptions {

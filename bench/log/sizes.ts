@@ -2,12 +2,8 @@
  * What must not grow with what is kept: finding a place, and a start after kill -9. Logs of several sizes lie side by side and take turns; the
  * peer of the largest is the smallest.
  */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { Random } from "../../src/base/random.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import type { PartitionReader } from "../../src/log/contract/partitionedLog.ts";
@@ -18,6 +14,7 @@ import { forgetPages } from "./pageCache.ts";
 import { publishAll } from "./publishing.ts";
 import { median, percentile, timed } from "./rounds.ts";
 import { milliseconds, type Row, type TableOptions } from "./row.ts";
+import { Victim } from "./victim.ts";
 
 const BATCH_BYTES = 16 * KiB;
 /** From batch to batch. */
@@ -31,7 +28,6 @@ const RESTART_MS_MOST = 1000;
 /** The same, up to what a busy machine makes of it. */
 const RESTART_RATIO_MOST = 1.5;
 const SEED = 1;
-const childProgram = fileURLToPath(new URL("./restartChild.js", import.meta.url));
 
 interface Size {
   readonly gb: number;
@@ -100,35 +96,6 @@ function tellSizes(
   }
 }
 
-/** A process of its own that writes when it is killed, and says how long it took from opening to the first read and append. */
-class Victim {
-  private constructor(
-    private readonly child: ChildProcess,
-    readonly readyMs: number,
-    /** With Node's own start, and the modules'. */
-    readonly processMs: number,
-  ) {}
-
-  static async start(kind: "topic" | "queue", folder: string): Promise<Victim> {
-    const child = spawn(process.execPath, [childProgram, kind, folder], { stdio: ["ignore", "pipe", "inherit"] });
-    const [line] = (await Promise.race([
-      once(createInterface(child.stdout as NodeJS.ReadableStream), "line"),
-      once(child, "exit").then(([code]) => {
-        throw new Error(`the process that was to be killed ended with ${code}`);
-      }),
-    ])) as [string];
-    const [readyMs, processMs] = line.split(" ").map(Number) as [number, number];
-    return new Victim(child, readyMs, processMs);
-  }
-
-  /** In the midst of writing. */
-  async kill(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    this.child.kill("SIGKILL");
-    await once(this.child, "exit");
-  }
-}
-
 async function tellRestarts(kind: "topic" | "queue", sizes: readonly Size[], effort: number, tell: (row: Row) => void): Promise<void> {
   const times = new Map<Size, number[]>(sizes.map((size) => [size, []]));
   const processMs: number[] = [];
@@ -137,8 +104,8 @@ async function tellRestarts(kind: "topic" | "queue", sizes: readonly Size[], eff
       const victim = await Victim.start(kind, folder);
       await victim.kill();
       if (round === 0) continue; // it came after a clean stop
-      all.push(victim.readyMs);
-      processMs.push(victim.processMs - victim.readyMs);
+      all.push(victim.report.readyMs);
+      processMs.push(victim.report.processMs - victim.report.readyMs);
     }
   }
   const what = kind === "topic" ? "in a topic" : "parked in a queue";

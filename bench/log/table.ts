@@ -5,6 +5,7 @@
 import type { Segment } from "../measure.ts";
 import { appends } from "./appends.ts";
 import { compression } from "./compression.ts";
+import { many } from "./many.ts";
 import { callers, queues } from "./queues.ts";
 import { reads } from "./reads.ts";
 import { printHead, printRow, type Row, type TableOptions } from "./row.ts";
@@ -13,7 +14,7 @@ import { syncedAppends } from "./syncedAppends.ts";
 
 /** Tells its rows as they come. */
 type Part = (options: TableOptions, tell: (row: Row) => void) => Promise<void>;
-const parts: Readonly<Record<string, Part>> = { appends, syncedAppends, queues, callers, reads, sizes, parked, compression };
+const parts: Readonly<Record<string, Part>> = { appends, syncedAppends, queues, callers, reads, sizes, parked, many, compression };
 
 const moderate: TableOptions = { sizesGb: [0.1, 1], effort: 1 };
 const large: TableOptions = { sizesGb: [1, 10, 30], effort: 2 };

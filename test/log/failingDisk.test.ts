@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { systemClock, type Timer } from "../../src/base/clock.ts";
+import { silentLogger } from "../../src/base/logger.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
-import { records } from "../../src/record/batch.ts";
+import { encodeBatch, records } from "../../src/record/batch.ts";
+import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
 
@@ -102,6 +105,107 @@ describe("a partition whose disk fails", () => {
     const reader = await log.openReader(topic.description.partitions[0] as never);
     expect(valuesOf(await readFrom(reader, 50))).toEqual([...kept.slice(50), "room again"]);
     await reader.close();
+    await log.close();
+  });
+
+  for (const retention of [{ retentionBytes: 40_000 }, { retentionMs: 30_000 }]) {
+    test(`retention (${Object.keys(retention)}) makes room by itself under publishers that never stop trying`, async () => {
+      const fileSystem = new SimulatedFileSystem({ seed: 4 });
+      const clock = new SimulatedClock(1_000_000);
+      const defaults = { ...smallDefaults, segmentBytes: 5000, ...retention };
+      const { log, topic } = await openWithTopic({ fileSystem, directory: "/data", clock, defaults, diskReserveBytes: 10_000 });
+      fileSystem.limitDisk(100_000);
+      const kept = new Map<number, string>();
+      let refused = 0;
+      for (let sent = 0; kept.size < 300; sent++) {
+        expect(sent, `${kept.size} were taken`).toBeLessThan(10_000);
+        const value = `${sent} ${"x".repeat(900)}`;
+        const batch = encodeBatch([record(value, { timestamp: clock.now() })]);
+        await topic.appendBatch(0, batch).then(
+          ({ baseOffset }) => void kept.set(baseOffset, value),
+          (error: Error) => {
+            expect(error).toEqual(code("LOG_DISK_FULL"));
+            refused++;
+          },
+        );
+        clock.advance(100);
+        for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+        expect(await fileSystem.freeBytes()).toBeGreaterThanOrEqual(5000);
+      }
+      expect(refused).toBeGreaterThan(0);
+      const reader = await log.openReader(topic.description.partitions[0] as never);
+      for (const { offset, value } of await readFrom(reader, reader.startOffset())) expect(String(value)).toBe(kept.get(offset));
+      expect(reader.startOffset()).toBeGreaterThan(0);
+      await reader.close();
+      await log.close();
+    });
+  }
+
+  test("syncs what it has taken while the disk is full: for who asks at the moment of the refusal, and when the interval is over", async () => {
+    let fileSystem = new SimulatedFileSystem({ seed: 5 });
+    const clock = new SimulatedClock(1_000_000);
+    const defaults = { ...smallDefaults, sync: { kind: "interval", ms: 5000 } } as const;
+    const { log, options } = await openWithTopic({ fileSystem, directory: "/data", clock, defaults, diskReserveBytes: 10_000 });
+    fileSystem.limitDisk(20_000);
+    const large = record("x".repeat(15_000));
+    await log.append(producer, "t", 0, 0, [record("first")]);
+    const synced = log.append(producer, "t", 0, 1, [large]).catch((error: Error) => {
+      expect(error).toEqual(code("LOG_DISK_FULL"));
+      return log.sync("t");
+    });
+    await synced;
+    clock.advance(500);
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    await log.append(producer, "t", 0, 1, [record("second")]);
+    await expect(log.append(producer, "t", 0, 2, [large])).rejects.toEqual(code("LOG_DISK_FULL"));
+    clock.advance(6000);
+    for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
+    fileSystem = fileSystem.crash();
+    const again = await openEmbeddedLog({ ...options, fileSystem });
+    expect(await readAll(again)).toEqual(["first", "second"]);
+    await again.close();
+  });
+
+  test("says once that the disk is full, and once that it has room again", async () => {
+    const said: string[] = [];
+    const logger = {
+      ...silentLogger,
+      error: (message: string) => void said.push(message),
+      info: (message: string) => void said.push(message),
+    };
+    const fileSystem = new SimulatedFileSystem({ seed: 5 });
+    const clock = new SimulatedClock(1_000_000);
+    const { log } = await openWithTopic({ fileSystem, directory: "/data", clock, logger, diskReserveBytes: 10_000 });
+    fileSystem.limitDisk(10_000);
+    for (let i = 0; i < 20; i++) {
+      await expect(log.append(producer, "t", 0, 0, [record("x")])).rejects.toEqual(code("LOG_DISK_FULL"));
+      clock.advance(500);
+      for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(said).toEqual(["a partition takes nothing for now"]);
+    fileSystem.limitDisk(undefined);
+    for (let i = 0; i < 3; i++) await log.append(producer, "t", 0, i, [record("x")]);
+    expect(said).toEqual(["a partition takes nothing for now", "there is room on the disk again: a partition takes records"]);
+    await log.close();
+  });
+
+  test("does not compact into the reserve, and compacts when there is room", async () => {
+    const warned: string[] = [];
+    const logger = { ...silentLogger, warn: (message: string) => void warned.push(message) };
+    const fileSystem = new SimulatedFileSystem({ seed: 6 });
+    const clock = new SimulatedClock(1_000_000);
+    const defaults = { ...smallDefaults, segmentBytes: 5000, cleanupPolicy: "compact" } as const;
+    const { log } = await openWithTopic({ fileSystem, directory: "/data", clock, logger, defaults, diskReserveBytes: 10_000 });
+    for (let i = 0; i < 30; i++) await log.append(producer, "t", 0, i, [record("x".repeat(900), { key: Buffer.from("one") })]);
+    const used = fileSystem.usedBytes();
+    fileSystem.limitDisk(used + 9_999);
+    clock.advance(2000);
+    await log.maintain();
+    expect(fileSystem.usedBytes()).toBe(used);
+    expect(warned).toEqual([]);
+    fileSystem.limitDisk(used + 40_000);
+    await log.maintain();
+    expect(fileSystem.usedBytes()).toBeLessThan(used / 2);
     await log.close();
   });
 });

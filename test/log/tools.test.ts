@@ -159,7 +159,7 @@ describe("tail", () => {
     const { options, first } = await written();
     await expect(topicFolders(nodeFileSystem, options.directory, "u")).rejects.toMatchObject({
       code: "TOPIC_NOT_FOUND",
-      hint: "There are t.",
+      hint: "The topics here are: t.",
     });
     await flip(first, 80);
     await expect(offsetsFrom(options.directory, { at: "beginning" })).rejects.toMatchObject({

@@ -23,10 +23,23 @@ export class DiskSpace {
 
   /** Throws LOG_DISK_FULL if these bytes would go into the reserve. Costs a system call a second, and one each time there is no room. */
   async take(bytes: number): Promise<void> {
-    const known = this.clock.monotonicMs() - this.askedAtMs < ASK_EVERY_MS;
-    if (!known || this.freeBytes - bytes < this.reserveBytes) await this.ask();
-    if (this.freeBytes - bytes < this.reserveBytes) throw diskFull(this.directory, this.freeBytes, this.reserveBytes);
+    if (this.mustAsk(bytes)) await this.ask();
+    if (!this.fits(bytes)) throw diskFull(this.directory, this.freeBytes, this.reserveBytes);
     this.freeBytes -= bytes;
+  }
+
+  /** Is the reserve untouched? */
+  async hasRoom(): Promise<boolean> {
+    if (this.mustAsk(0)) await this.ask();
+    return this.fits(0);
+  }
+
+  private mustAsk(bytes: number): boolean {
+    return this.clock.monotonicMs() - this.askedAtMs >= ASK_EVERY_MS || !this.fits(bytes);
+  }
+
+  private fits(bytes: number): boolean {
+    return this.freeBytes - bytes >= this.reserveBytes;
   }
 
   private ask(): Promise<void> {

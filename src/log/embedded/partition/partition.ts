@@ -156,8 +156,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
   sync(): Promise<void> {
-    const refusal = this.refusal ?? this.trouble.reason;
-    return refusal !== undefined ? Promise.reject(refusal) : this.syncs.untilSynced(this.nextOffset);
+    const { standstill } = this;
+    return standstill !== undefined ? Promise.reject(standstill) : this.syncs.untilSynced(this.nextOffset);
   }
 
   /** See EmbeddedLog. */
@@ -175,7 +175,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
 
   /** What is done in the background now and then. One call at a time. */
   async maintain(): Promise<void> {
-    if (this.refusal !== undefined || this.trouble.reason !== undefined) return;
+    if (this.standstill !== undefined) return;
     if (!this.files.askUsed() && this.files.areOpen) this.releaseFiles();
     await this.upkeepTurns.take(async () => {
       if (!this.isLeaving) await this.upkeep.run();
@@ -186,7 +186,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
 
   /** See CompactedPartition. */
   get isLeaving(): boolean {
-    return this.refusal !== undefined || this.trouble.reason !== undefined || this.upkeepTurns.inAHurry;
+    return this.standstill !== undefined || this.upkeepTurns.inAHurry;
   }
 
   /** See ReplacementListener. */
@@ -225,8 +225,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
 
   /** Appends are refused from the first moment on; what was taken is kept. */
   async close(): Promise<void> {
-    const takesRecords = this.refusal === undefined && this.trouble.reason === undefined;
-    const unsynced = takesRecords && (this.pending.gathered || this.busy || this.files.areOpen);
+    const works = this.standstill === undefined;
+    const unsynced = works && (this.pending.gathered || this.busy || this.files.areOpen);
     const synced = unsynced ? this.sync() : Promise.resolve();
     this.refusal ??= closedError(this.where);
     this.trouble.end();
@@ -234,7 +234,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
       await synced;
       await this.upkeepTurns.over();
       await this.running;
-      if (takesRecords) await this.rest();
+      if (works) await this.rest();
     } finally {
       this.syncs.cancelTimer();
       await this.files.drop();
@@ -259,7 +259,6 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   stop(failure: MillraceError, damaged: boolean): void {
     if (damaged) this.refusal ??= failure;
     this.producers.forget();
-    this.syncs.cancelTimer();
   }
 
   /** See TroubledPartition. */
@@ -281,6 +280,11 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   /** See TroubledPartition. */
   retrySoon(): void {
     this.schedule();
+  }
+
+  /** Why nothing is done to the files, now or ever. With a full disk only appends are refused: what makes room goes on. */
+  private get standstill(): MillraceError | undefined {
+    return this.refusal ?? this.trouble.standstill;
   }
 
   private get appendsTime(): boolean {
@@ -310,12 +314,14 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     });
   }
 
-  /** Never rejects. */
+  /** Never rejects. Ends when there is nothing left to do, also of what was asked for while it dealt with a failure. */
   private async run(): Promise<void> {
-    try {
-      for (let step = this.nextStep(); step !== undefined; step = this.nextStep()) await step();
-    } catch (error) {
-      await this.trouble.fail(error);
+    for (let step = this.nextStep(); step !== undefined; step = this.nextStep()) {
+      try {
+        await step();
+      } catch (error) {
+        await this.trouble.fail(error);
+      }
     }
     this.busy = false;
   }
@@ -342,6 +348,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (sync.kind === "interval") this.syncs.within(sync.ms);
     this.publish(end);
     this.pending.landed();
+    this.trouble.appended();
   }
 
   private async force(): Promise<void> {

@@ -29,6 +29,10 @@ export interface TroubledPartition {
 /** What a partition does after a failure: it goes back to what is surely on the disk, and on from there as soon as the disk lets it. */
 export class PartitionTrouble {
   private current: MillraceError | undefined;
+  /** What was in the files is not gone back from yet. */
+  private halted = false;
+  /** It was said that the disk is full, and nothing was appended since. */
+  private saidFull = false;
   private retryTimer: Timer | undefined;
   private retryMs = RETRY_MS;
   private over = false;
@@ -39,9 +43,14 @@ export class PartitionTrouble {
     private readonly partition: TroubledPartition,
   ) {}
 
-  /** Why nothing is taken until the disk works again. */
+  /** Why nothing is taken until the disk works again, or has room. */
   get reason(): MillraceError | undefined {
     return this.current;
+  }
+
+  /** Why nothing is done to the files until then: not because of a full disk, which only retention and deleting records make room on. */
+  get standstill(): MillraceError | undefined {
+    return this.halted ? this.current : undefined;
   }
 
   get retryIsDue(): boolean {
@@ -52,16 +61,22 @@ export class PartitionTrouble {
     const { partition } = this;
     const failure = namedFailure(cause, partition.where);
     this.current = failure;
+    this.halted = true;
     const damaged = failure.code === "LOG_CORRUPT";
     this.over ||= damaged;
     partition.stop(failure, damaged);
-    this.surroundings.logger.error("a partition takes nothing for now", { partition: partition.where, error: failure.toText() });
+    const isFull = failure.code === "LOG_DISK_FULL";
+    if (!(isFull && this.saidFull)) {
+      this.surroundings.logger.error("a partition takes nothing for now", { partition: partition.where, error: failure.toText() });
+    }
+    this.saidFull = isFull;
     const published = partition.published.offset;
     await this.repair();
+    this.halted = partition.files.broken;
     // a full disk may let a part through: what could not be cut again, or was synced before a roll that failed, is not refused for sure
     const isUnclear = partition.files.broken || partition.files.end.offset > published;
-    partition.giveUp(isUnclear && failure.code === "LOG_DISK_FULL" ? failedError(partition.where, cause) : failure);
-    if (partition.files.broken || failure.code === "LOG_DISK_FULL") this.retryLater();
+    partition.giveUp(isUnclear && isFull ? failedError(partition.where, cause) : failure);
+    if (this.halted || isFull) this.retryLater();
     else this.current = undefined;
   }
 
@@ -70,9 +85,17 @@ export class PartitionTrouble {
     this.timeIsUp = false;
     if (this.over) return;
     await this.repair();
-    if (this.partition.files.broken) return this.retryLater();
+    this.halted = this.partition.files.broken;
+    if (this.halted) return this.retryLater();
     this.current = undefined;
     this.retryMs = RETRY_MS;
+  }
+
+  /** Something was: the disk has room. */
+  appended(): void {
+    if (!this.saidFull) return;
+    this.saidFull = false;
+    this.surroundings.logger.info("there is room on the disk again: a partition takes records", { partition: this.partition.where });
   }
 
   /** Does not try again from now on. */
@@ -98,7 +121,9 @@ export class PartitionTrouble {
   }
 
   private retryLater(): void {
+    if (this.retryTimer !== undefined) return;
     this.retryTimer = this.surroundings.clock.after(this.retryMs, () => {
+      this.retryTimer = undefined;
       this.timeIsUp = true;
       this.partition.retrySoon();
     });

@@ -37,6 +37,8 @@ export class PartitionUpkeep {
   async run(): Promise<void> {
     await this.compaction.complete();
     await this.retain();
+    // what makes room may use the reserve of the disk, what follows writes more than it frees at first
+    if (!(await this.surroundings.space.hasRoom())) return;
     if (!this.indexesChecked) await this.checkIndexes();
     this.indexesChecked = true;
     await this.compaction.run();

@@ -50,8 +50,8 @@ export class SyncRequests {
     while (this.waiters[0] !== undefined && this.waiters[0].upTo <= offset) this.waiters.shift()?.settle(undefined);
   }
 
+  /** Those who wait. What is written and not synced still has to be when its time is up. */
   fail(failure: MillraceError): void {
-    this.timeIsUp = false;
     for (const waiter of this.waiters.splice(0)) waiter.settle(failure);
   }
 
