@@ -19,6 +19,11 @@ export function crc32cGoingOn(crc: number, bytes: Uint8Array, start: number, end
   return slicingBy8(crc, bytes, start, end);
 }
 
+/** The same with all of `bytes`, many or few: no view has to be made of them. */
+export function crc32cFollowedBy(crc: number, bytes: Uint8Array): number {
+  return bytes.length < nativeBytesMin ? slicingBy8(crc, bytes, 0, bytes.length) : native(bytes as Buffer, crc);
+}
+
 /** Eight bytes a step through eight tables; `| 0` and signed numbers keep it in small integers. */
 function slicingBy8(before: number, bytes: Uint8Array, start: number, end: number): number {
   const table = tables;

@@ -1,6 +1,6 @@
 import { crc32c as native } from "@node-rs/crc32";
 import { expect, test } from "vitest";
-import { crc32c, crc32cGoingOn, crc32cRange } from "../../src/base/crc32c.ts";
+import { crc32c, crc32cFollowedBy, crc32cGoingOn, crc32cRange } from "../../src/base/crc32c.ts";
 import { crc32cJoined } from "../../src/base/crc32cJoin.ts";
 import { Random } from "../../src/base/random.ts";
 
@@ -29,5 +29,6 @@ test("two parts together have the checksum that is joined of theirs, or goes on 
     const first = native(bytes.subarray(0, middle));
     expect(crc32cJoined(first, native(bytes.subarray(middle, end)), end - middle), `${middle} and ${end - middle}`).toBe(whole);
     expect(crc32cGoingOn(first, bytes, middle, end), `${middle} and ${end - middle}`).toBe(whole);
+    expect(crc32cFollowedBy(first, bytes.subarray(middle, end)), `${middle} and ${end - middle}`).toBe(whole);
   }
 });
