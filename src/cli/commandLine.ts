@@ -144,9 +144,10 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
   log
     .command("repair <dir>")
     .description("cut the damaged end of a partition's last segment, make indexes again; leaves damage in the middle alone")
+    .option("--cut-damage", "also cut at damage in the middle: the partition loses all that lies behind it")
     .exitOverride()
-    .action(async (directory: string) => {
-      exitWith(await (await import("./log.ts")).logRepair(directory));
+    .action(async (directory: string, { cutDamage }: { cutDamage?: boolean }) => {
+      exitWith(await (await import("./log.ts")).logRepair(directory, cutDamage === true));
     });
   return program;
 }

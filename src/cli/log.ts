@@ -64,14 +64,14 @@ export const logVerify = (directory: string): Promise<number> =>
   });
 
 /** Only of a node's data directory, and only while no node uses it. */
-export const logRepair = (directory: string): Promise<number> =>
+export const logRepair = (directory: string, cutDamage: boolean): Promise<number> =>
   reading(directory, async () => {
     const data = await dataDirectoryOf(directory);
     const lock = await lockDirectory({ fileSystem: nodeFileSystem, directory: data.root });
-    return repair(data).finally(() => lock.release());
+    return repair(data, cutDamage).finally(() => lock.release());
   });
 
-async function repair(data: DataDirectory): Promise<number> {
+async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> {
   const catalog = await openKeyedStore({
     fileSystem: nodeFileSystem,
     logger: silentLogger,
@@ -80,12 +80,22 @@ async function repair(data: DataDirectory): Promise<number> {
     formatVersion: catalogVersion,
   });
   const bar = progressBar();
-  const { done, left } = await repairLog(nodeFileSystem, data.topics, catalog, bar.show).finally(() => catalog.close());
+  const { done, left } = await repairLog({
+    fileSystem: nodeFileSystem,
+    directory: data.topics,
+    catalog,
+    progress: bar.show,
+    cutDamage,
+  }).finally(() => catalog.close());
   bar.end();
   for (const line of done) printData(line);
   for (const problem of left) printData(`left alone: ${lineOf(problem)}`);
   if (done.length + left.length === 0) printData("nothing to repair");
-  return left.length === 0 ? ExitCode.done : ExitCode.failed;
+  if (left.length === 0) return ExitCode.done;
+  if (left.some(({ kind }) => kind === "batch")) {
+    say("Bring the partition's folder back from a backup, or repair with --cut-damage: the partition then ends before the bad batch.");
+  }
+  return ExitCode.failed;
 }
 
 const lineOf = ({ kind, file, position, what }: LogProblem): string => `${kind}: ${file} at byte ${position}: ${what}`;
