@@ -3,7 +3,8 @@ import { ContentFormat, type Message } from "../record/message.ts";
 import type { Receipt } from "../record/receipt.ts";
 import type { Consumer } from "./contract.ts";
 import { type KeptContent, keptContentOf } from "./copy.ts";
-import type { Queue, QueueSurroundings } from "./queue.ts";
+import type { Queue } from "./queue.ts";
+import type { QueueSurroundings } from "./queueSurroundings.ts";
 import type { Route } from "./route.ts";
 
 /**
