@@ -1,5 +1,8 @@
+import os from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { ProgressReporter } from "./test/support/progressReporter.ts";
+import { SlowestFirst } from "./test/support/slowestFirst.ts";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
@@ -17,6 +20,9 @@ export default defineConfig({
     // only what hangs comes to it: the slowest test takes some seconds, and a loaded machine may be ten times slower
     testTimeout: 120_000,
     hookTimeout: 120_000,
-    reporters: process.env.TEST_REPORT === undefined ? ["default"] : ["default", ["json", { outputFile: process.env.TEST_REPORT }]],
+    maxWorkers: os.availableParallelism(),
+    sequence: { sequencer: SlowestFirst },
+    // .ci/run reads the report
+    reporters: process.env.TEST_REPORT === undefined ? ["default"] : ["default", new ProgressReporter(process.env.TEST_REPORT)],
   },
 });

@@ -12,7 +12,7 @@ export class RepeatedTrouble {
     return isNews;
   }
 
-  /** True if there was any. */
+  /** It worked: what comes next is news again. True the first time, when that is worth a line. */
   over(): boolean {
     const wasThere = this.last !== undefined;
     this.last = undefined;

@@ -53,9 +53,10 @@ function wholeNumber(text: string): number {
   throw new InvalidArgumentError("It must be a whole number.");
 }
 
-/** Milliseconds since 1970, or a date. */
+/** Milliseconds since 1970, or a date; without a zone it is UTC. */
 function pointInTime(text: string): number {
-  const time = /^\d+$/.test(text) ? Number(text) : Date.parse(text);
+  const isLocal = /T[\d:.]+$/.test(text);
+  const time = /^\d+$/.test(text) ? Number(text) : Date.parse(isLocal ? `${text}Z` : text);
   if (Number.isFinite(time)) return time;
   throw new InvalidArgumentError("It must be a date, as 2001-01-01T00:00:00Z, or milliseconds since 1970.");
 }
@@ -143,9 +144,10 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
   log
     .command("repair <dir>")
     .description("cut the damaged end of a partition's last segment, make indexes again; leaves damage in the middle alone")
+    .option("--cut-damage", "also cut at damage in the middle: the partition loses all that lies behind it")
     .exitOverride()
-    .action(async (directory: string) => {
-      exitWith(await (await import("./log.ts")).logRepair(directory));
+    .action(async (directory: string, { cutDamage }: { cutDamage?: boolean }) => {
+      exitWith(await (await import("./log.ts")).logRepair(directory, cutDamage === true));
     });
   return program;
 }

@@ -1,10 +1,10 @@
 import type { Flag } from "../config/settings.ts";
-import type { ErrorParts } from "../server/errorTransfer.ts";
 import type { NodeStatus } from "../server/status.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ask } from "./controlClient.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { runningNode } from "./runningNode.ts";
+import { statusText } from "./statusText.ts";
 import { printData } from "./terminal.ts";
 
 export interface StatusOptions {
@@ -17,58 +17,6 @@ export async function status({ file, flags, json }: StatusOptions): Promise<numb
   const { data } = readConfiguration({ file, flags });
   const { socket } = await runningNode(data);
   const found = (await ask(socket, { command: "status" })) as NodeStatus;
-  printData(json ? JSON.stringify(found) : textOf(found));
+  printData(json ? JSON.stringify(found) : statusText(found));
   return ExitCode.done;
-}
-
-function textOf(node: NodeStatus): string {
-  const { broker } = node;
-  const sections = [
-    `millrace ${node.version}, process ${node.pid}, ${node.state}\n${node.addresses.amqp}, ${node.connections} connections\n${node.data}`,
-    table(
-      ["queue", "ready", "unacked", "consumers", "published", "duplicates"],
-      broker.queues.map((q) => [q.name, q.ready, q.unacknowledged, q.consumers, q.published, q.duplicates]),
-    ),
-    table(
-      ["topic", "partitions", "end offsets", "published", "duplicates"],
-      [
-        ...broker.topics.map((t) => [t.name, t.partitions.length, ends(t.partitions), t.published, t.duplicates]),
-        ...node.pipelineTopics.map((t) => [t.name, t.partitions.length, ends(t.partitions), undefined, undefined]),
-      ],
-    ),
-    table(
-      ["pipeline", "state", "epoch", "records", "late", "dead", "rows out"],
-      node.pipelines.map((p) => [p.name, p.state, p.task?.epoch, p.task?.recordsIn, p.task?.late, p.task?.dead, rowsOut(p.task?.rowsOut)]),
-    ),
-    ...node.pipelines.flatMap((p) => (p.error === undefined ? [] : [failure(p.name, p.error)])),
-    ...node.pipelines.flatMap(({ name, state, task }) =>
-      state !== "running" || task?.trouble === undefined
-        ? []
-        : [`${name}: tries again after ${task.trouble.code}: ${task.trouble.message}`],
-    ),
-  ];
-  return sections.filter((section) => section !== "").join("\n\n");
-}
-
-const ends = (partitions: readonly { readonly endOffset: number }[]): string => partitions.map(({ endOffset }) => endOffset).join(" ");
-
-const failure = (name: string, { code, message, hint }: ErrorParts): string =>
-  `${name}: ${code}: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;
-
-const rowsOut = (rows: Readonly<Record<string, number>> = {}): number => Object.values(rows).reduce((sum, count) => sum + count, 0);
-
-/** Empty without rows. Numbers stand at the right. */
-function table(head: readonly string[], rows: readonly (readonly (string | number | undefined)[])[]): string {
-  if (rows.length === 0) return "";
-  const texts = [head, ...rows.map((row) => row.map((cell) => String(cell ?? "-")))];
-  const widths = head.map((_, column) => Math.max(...texts.map((row) => (row[column] as string).length)));
-  const isNumber = head.map((_, column) => rows.every((row) => typeof row[column] !== "string"));
-  return texts
-    .map((row) =>
-      row
-        .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column] as number) : cell.padEnd(widths[column] as number)))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
 }

@@ -8,6 +8,7 @@ import type { StoredRecord } from "../record/record.ts";
 import { layoutOf } from "../server/dataDirectory.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
+import { noTopics } from "./noTopics.ts";
 import { printData } from "./terminal.ts";
 
 export interface TailOptions {
@@ -28,7 +29,8 @@ const followEveryMs = 200;
 /** A line of JSON for each record, partition after partition. */
 export async function tail({ topic, file, flags, partition, start, count, follow }: TailOptions): Promise<number> {
   const { topics } = layoutOf(readConfiguration({ file, flags }).data);
-  if ((await nodeFileSystem.stat(topics)) === undefined) throw noData(topics);
+  if ((await nodeFileSystem.stat(topics)) === undefined)
+    throw noTopics(topics, "Name the node's data directory with --data, or its file with --config.");
   const folders = await topicFolders(nodeFileSystem, topics, topic);
   const wanted = [...folders].filter(([number]) => partition === undefined || number === partition);
   if (wanted.length === 0) throw noPartition(topic, folders.size);
@@ -65,13 +67,6 @@ function shown(bytes: Uint8Array | null): string | { readonly base64: string } |
   const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return isUtf8(whole) ? whole.toString("utf8") : { base64: whole.toString("base64") };
 }
-
-const noData = (where: string): MillraceError =>
-  new MillraceError("DATA_UNREADABLE", "there are no topics here", {
-    domain: "user",
-    where,
-    hint: "Name the node's data directory with --data, or its file with --config.",
-  });
 
 const noPartition = (topic: string, count: number): MillraceError =>
   new MillraceError("PARTITION_NOT_FOUND", `The topic '${topic}' has ${count} partitions, from 0 on.`, {

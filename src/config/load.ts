@@ -36,8 +36,7 @@ export function loadConfig<S extends z.ZodObject>(schema: S, sources: ConfigSour
   const inOptions = knownTree(schema, sources.options ?? {}, { nameOf: (key) => key, whereIsKey: () => "the options" }, problems);
   const inFile =
     file === undefined ? {} : knownTree(schema, file.tree, { nameOf: keyName, whereIsKey: (at) => file.whereIsKey(at) }, problems);
-  if (file !== undefined && !isTree(file.tree)) problems.push(noMapping(file));
-  throwIfAny(problems);
+  if (file !== undefined && !isTree(file.tree)) throwIfAny([...problems, noMapping(file)]);
 
   const tree = merged(inOptions, inFile) as Tree;
   for (const setting of settings) put(tree, setting.path, setting.value);
@@ -46,11 +45,14 @@ export function loadConfig<S extends z.ZodObject>(schema: S, sources: ConfigSour
     readSecrets(schema, tree, {
       directoryOf: (at) => places.directoryOf(at, sources.workingDirectory),
       whereIs: (at) => places.whereIs(at),
+      problems,
     }),
     "",
   );
   const result = schema.safeParse(given);
-  if (!result.success) throwIfAny(result.error.issues.map((issue) => invalid(issue, schema, places)));
+  // what is missing may be there under the unknown key
+  const issues = (result.error?.issues ?? []).filter((issue) => problems.length === 0 || !isMissing(issue));
+  throwIfAny([...problems, ...issues.map((issue) => invalid(issue, schema, places))]);
   return deepFreeze(absolutePaths(schema, result.data, [], (at) => places.directoryOf(at, sources.workingDirectory))) as z.output<S>;
 }
 
@@ -87,8 +89,9 @@ function invalid(issue: z.core.$ZodIssue, root: Schema, places: Places): Problem
   };
 }
 
-const inWords = (issue: z.core.$ZodIssue): string =>
-  issue.code === "invalid_type" && issue.message.endsWith("received undefined") ? "it is missing" : issue.message;
+const inWords = (issue: z.core.$ZodIssue): string => (isMissing(issue) ? "it is missing" : issue.message);
+
+const isMissing = ({ code, message }: z.core.$ZodIssue): boolean => code === "invalid_type" && message.endsWith("received undefined");
 
 const noMapping = (file: ConfigFile): Problem => ({
   code: "CONFIG_INVALID",

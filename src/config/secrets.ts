@@ -1,24 +1,24 @@
 import fs from "node:fs";
 import path from "node:path";
 import { dotted } from "./names.ts";
-import { type Problem, throwIfAny } from "./problem.ts";
+import type { Problem } from "./problem.ts";
 import { elementOf, metaOf, type Schema, shapeOf } from "./schemaTree.ts";
 
 /** Replaces `<key>File` by the content of that file, without the line end, for every key that is a secret. */
 export function readSecrets(
   schema: Schema,
   tree: unknown,
-  { directoryOf, whereIs }: { readonly directoryOf: Place; readonly whereIs: Place },
+  { directoryOf, whereIs, problems }: { readonly directoryOf: Place; readonly whereIs: Place; readonly problems: Problem[] },
 ): unknown {
-  const problems: Problem[] = [];
   const read: Read = (file, at, said) => {
     if (said) problems.push(saidTwice(at, whereIs(at)));
-    return said ? "" : readSecret(path.resolve(directoryOf(at), file), at, problems);
+    return said ? notRead : readSecret(path.resolve(directoryOf(at), file), at, problems);
   };
-  const result = replaced(schema, tree, [], read);
-  throwIfAny(problems);
-  return result;
+  return replaced(schema, tree, [], read);
 }
+
+/** In place of a secret that is a problem already: a text, so that its schema has nothing to add. */
+const notRead = "not read";
 
 type Place = (at: readonly PropertyKey[]) => string;
 /** @param said the secret itself is there too */
@@ -65,6 +65,6 @@ function readSecret(file: string, at: readonly PropertyKey[], problems: Problem[
       where: file,
       hint: "Name a file that the node's user may read.",
     });
-    return "";
+    return notRead;
   }
 }

@@ -1,5 +1,6 @@
 /** The `log` section of the configuration. */
 import { z } from "zod";
+import { cleanupPolicies, timestampTypes } from "./contract/partitionedLog.ts";
 import { type TopicProperty, topicProperties } from "./contract/topicProperties.ts";
 
 const KiB = 1024;
@@ -19,7 +20,7 @@ const ofTopics = ({ check, default: fallback, description }: TopicProperty, own:
         .default(fallback as number)
         .meta({ description });
 
-const oneOf = <T extends string>({ description }: TopicProperty, values: readonly [T, ...T[]], fallback: T) =>
+const oneOf = <const T extends readonly string[]>(values: T, { default: fallback, description }: TopicProperty) =>
   z
     .enum(values)
     .default(fallback as never)
@@ -34,11 +35,11 @@ export const logConfig = z.strictObject({
   segmentBytes: ofTopics(topicProperties.segmentBytes, { min: 4 * KiB, default: 256 * MiB }),
   retentionMs: ofTopics(topicProperties.retentionMs),
   retentionBytes: ofTopics(topicProperties.retentionBytes),
-  cleanupPolicy: oneOf(topicProperties.cleanupPolicy, ["delete", "compact", "compact,delete"], "delete"),
+  cleanupPolicy: oneOf(cleanupPolicies, topicProperties.cleanupPolicy),
   deleteRetentionMs: ofTopics(topicProperties.deleteRetentionMs),
   minCompactionLagMs: ofTopics(topicProperties.minCompactionLagMs),
   minCleanableDirtyRatio: ofTopics(topicProperties.minCleanableDirtyRatio),
-  messageTimestampType: oneOf(topicProperties.timestampType, ["CreateTime", "LogAppendTime"], "CreateTime"),
+  messageTimestampType: oneOf(timestampTypes, topicProperties.timestampType),
   diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics take nothing while the disk has less than this left"),
   producerIdExpirationMs: whole(
     1000,

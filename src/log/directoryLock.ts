@@ -180,6 +180,6 @@ function locked(directory: string, pid: number | undefined): MillraceError {
     domain: "user",
     retryable: true,
     where: directory,
-    hint: "Stop that process (millrace stop), or start this one with another data directory.",
+    hint: "Stop that process (millrace stop --data <directory>), or use another data directory.",
   });
 }

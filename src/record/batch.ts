@@ -10,7 +10,6 @@ export interface BatchOptions {
   readonly producerId?: bigint;
   readonly producerEpoch?: number;
   readonly baseSequence?: number;
-  readonly partitionLeaderEpoch?: number;
 }
 
 /** One batch, uncompressed. At least one record. */
@@ -18,14 +17,11 @@ export function encodeBatch(records: readonly NewRecord[], options: BatchOptions
   const builder = new BatchBuilder(records.reduce((bytes, record) => bytes + BatchBuilder.boundOf(record), 61));
   const baseOffset = options.baseOffset ?? 0;
   records.forEach((record, index) => builder.append(record, baseOffset + index));
-  builder.endBatch(
-    {
-      id: options.producerId ?? noProducer.id,
-      epoch: options.producerEpoch ?? noProducer.epoch,
-      baseSequence: options.baseSequence ?? noProducer.baseSequence,
-    },
-    options.partitionLeaderEpoch ?? 0,
-  );
+  builder.endBatch({
+    id: options.producerId ?? noProducer.id,
+    epoch: options.producerEpoch ?? noProducer.epoch,
+    baseSequence: options.baseSequence ?? noProducer.baseSequence,
+  });
   return builder.bytes();
 }
 

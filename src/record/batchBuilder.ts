@@ -90,12 +90,12 @@ export class BatchBuilder {
   }
 
   /** Closes the open batch. Returns where it begins in `bytes()`. */
-  endBatch(producer: BatchProducer = noProducer, partitionLeaderEpoch = 0, attributes = 0): number {
+  endBatch(producer: BatchProducer = noProducer, attributes = 0): number {
     const { buffer, batchAt: at } = this;
     assert(this.recordCount > 0, "a batch is open");
     writeInt64(buffer, at, this.baseOffset);
     buffer.writeInt32BE(this.at - at - BATCH_LENGTH_END, at + BatchField.length);
-    buffer.writeInt32BE(partitionLeaderEpoch, at + BatchField.partitionLeaderEpoch);
+    buffer.writeInt32BE(0, at + BatchField.partitionLeaderEpoch);
     buffer[at + BatchField.magic] = BATCH_MAGIC;
     buffer.writeInt16BE(attributes, at + BatchField.attributes);
     buffer.writeInt32BE(this.recordCount - 1, at + BatchField.lastOffsetDelta);

@@ -31,7 +31,7 @@ export function encodeMarker(marker: TransactionMarker, producerId: bigint, epoc
   value.writeInt32BE(marker.coordinatorEpoch, 2);
   const builder = new BatchBuilder(128);
   builder.append({ key, value, headers: [], timestamp }, 0);
-  builder.endBatch({ id: producerId, epoch, baseSequence: -1 }, 0, BatchAttribute.control | BatchAttribute.transactional);
+  builder.endBatch({ id: producerId, epoch, baseSequence: -1 }, BatchAttribute.control | BatchAttribute.transactional);
   return Buffer.from(builder.bytes());
 }
 

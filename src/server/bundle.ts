@@ -76,9 +76,15 @@ function buildError(error: BuildFailure, source: string, workingDirectory: strin
   const location = first?.location;
   const where = location ? `${path.resolve(workingDirectory, location.file)}:${location.line}:${location.column + 1}` : source;
   const more = messages.length > 1 ? ` (and ${messages.length - 1} more)` : "";
-  return new MillraceError("PIPELINE_INVALID", `the pipeline file cannot be read: ${first?.text ?? error.message}${more}`, {
+  return new MillraceError("PIPELINE_INVALID", `the pipeline cannot be built: ${first?.text ?? error.message}${more}`, {
     domain: "user",
     where,
-    hint: location?.lineText ? `The line is: ${location.lineText.trim()}` : "Check the path and that the file may be read.",
+    hint: hintFor(location),
   });
+}
+
+/** At the end of a file that ends too early there is no line to show. */
+function hintFor(location: Message["location"] | undefined): string {
+  if (!location) return "Check the path and that the file may be read.";
+  return location.lineText.trim() === "" ? "Correct the file there." : `The line is: ${location.lineText.trim()}`;
 }

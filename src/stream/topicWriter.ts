@@ -28,20 +28,20 @@ type RecordJson = readonly [
   headers: readonly (readonly [string, string | null])[],
 ];
 
-interface BatchHandle {
+type BatchHandle = {
   readonly kind: "topic-batch";
   readonly topic: string;
   readonly partition: number;
   readonly epoch: number;
   readonly sequence: number;
   readonly records: readonly RecordJson[];
-}
+};
 
-interface Resume {
+type Resume = {
   readonly epoch: number;
   /** By partition. */
   readonly nextSequences: readonly number[];
-}
+};
 
 interface Waiting {
   readonly record: NewRecord;
@@ -98,7 +98,7 @@ export class TopicWriter implements SinkWriter {
   }
 
   async snapshot(): Promise<{ pending: readonly Handle[]; resume: Json }> {
-    if (this.waiting.length === 0) return { pending: [], resume: (this.resume ?? null) as unknown as Json };
+    if (this.waiting.length === 0) return { pending: [], resume: this.resume ?? null };
     const { partitions } = (await this.log.describeTopic(this.topic)) ?? (await this.log.createTopic(this.topic, written));
     const epoch = this.resume?.epoch ?? (await this.freshEpoch(partitions.length));
     const nextSequences = partitions.map((_, partition) => this.resume?.nextSequences[partition] ?? 0);
@@ -106,20 +106,20 @@ export class TopicWriter implements SinkWriter {
     for (const [partition, records] of this.byPartition(partitions.length)) {
       for (const batch of cut(records)) {
         const sequence = nextSequences[partition] as number;
-        const handle = { kind: "topic-batch", topic: this.topic, partition, epoch, sequence, records: batch.map(toJson) } as const;
-        this.fresh.set(handle as unknown as Handle, batch);
-        pending.push(handle as unknown as Handle);
+        const handle: BatchHandle = { kind: "topic-batch", topic: this.topic, partition, epoch, sequence, records: batch.map(toJson) };
+        this.fresh.set(handle, batch);
+        pending.push(handle);
         nextSequences[partition] = sequence + batch.length;
       }
     }
     this.waiting = [];
     this.waitingBytes = 0;
     this.resume = { epoch, nextSequences };
-    return { pending, resume: this.resume as unknown as Json };
+    return { pending, resume: this.resume };
   }
 
   async commit(handle: Handle): Promise<void> {
-    const { topic, partition, epoch, sequence, records } = handle as unknown as BatchHandle;
+    const { topic, partition, epoch, sequence, records } = handle as BatchHandle;
     const producer: ProducerIdentity = { name: this.producerName, epoch };
     const fresh = this.fresh.get(handle);
     if (fresh === undefined) {

@@ -9,15 +9,19 @@ import { QueueLife } from "./queueModel.ts";
 
 const met = { runsFound: 0, stretches: 0, runsMoved: 0 };
 
-for (let seed = 1; seed <= 24; seed++) {
-  test(`publishing, consuming, settling, purging, restarting and crashing at random, beside a list (seed ${seed})`, async () => {
-    const life = new QueueLife(seed);
-    await life.live(80);
-    for (const what of Object.keys(met) as (keyof typeof met)[]) met[what] += life.met[what];
-  });
+async function live(seed: number): Promise<void> {
+  const life = new QueueLife(seed);
+  await life.live(80);
+  for (const what of Object.keys(met) as (keyof typeof met)[]) met[what] += life.met[what];
 }
 
-test("in those lives copies went from the journal into runs, from run to run, and were found in runs by a start", () => {
+for (let seed = 1; seed <= 24; seed++) {
+  test(`publishing, consuming, settling, purging, restarting and crashing at random, beside a list (seed ${seed})`, () => live(seed));
+}
+
+test("in those lives copies went from the journal into runs, from run to run, and were found in runs by a start", async () => {
+  // how often depends on the machine: some more lives where it was never
+  for (let seed = 25; seed < 200 && Object.values(met).includes(0); seed++) await live(seed);
   for (const [what, times] of Object.entries(met)) expect(times, what).toBeGreaterThan(0);
 });
 

@@ -145,7 +145,8 @@ class Life {
   }
 
   private async take(): Promise<void> {
-    while (this.ready.length > 0 && this.ready.first() === undefined) {
+    for (let fetches = 0; this.ready.length > 0 && this.ready.first() === undefined; fetches++) {
+      expect(fetches).toBeLessThan(1000);
       const parts = [...this.ready.runParts()];
       await this.ready.fetch();
       this.met[this.ready.first() === undefined && parts.length > 0 ? "staleFetches" : "fetched"]++;

@@ -139,3 +139,25 @@ test("status of something that is no data directory says so, without a stack", a
   expect(result.err).toMatch(/^DATA_UNREADABLE: .*\n {2}at .*data\n/);
   expect(result.err).not.toMatch(/^ {4}at /m);
 });
+
+describe("log", () => {
+  test.each(["dump", "verify", "repair"])("%s of what is no data directory says so, and leaves nothing there", async (command) => {
+    const folder = temporaryFolder();
+    for (const directory of [".", "nowhere"]) {
+      const result = await run(folder, ["log", command, directory]);
+      expect(result).toMatchObject({ code: 1, out: "" });
+      expect(result.err).toMatch(/^DATA_UNREADABLE: there are no topics here\n {2}at .*\n {2}Name a node's data directory/);
+      expect(result.err).not.toMatch(/^ {4}at /m);
+    }
+    expect(fs.readdirSync(folder)).toEqual([]);
+  });
+
+  test("verify of a file that is no directory", async () => {
+    const folder = temporaryFolder();
+    fs.writeFileSync(path.join(folder, "file"), "");
+    expect(await run(folder, ["log", "verify", "file"])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^DATA_UNREADABLE/) as string,
+    });
+  });
+});

@@ -201,6 +201,12 @@ describe("what is refused", () => {
     expect(error.toText()).toMatch(/segment-bytes[^]*flush-ms/);
   });
 
+  test("an unknown key does not hide a bad value, and what is only misspelled is not missing as well", () => {
+    const error = refusal({ file: file("log: { segment-bytes: x }\nusers:\n  - { name: ann, pasword: p }\n") });
+    expect(error.others).toHaveLength(1);
+    expect(error.toText()).toMatch(/did you mean 'password'[^]*'log.segment-bytes': .*expected number/);
+  });
+
   test("what the key means and which units it may have is said with it", () => {
     expect(refusal({ file: file("log: { segment-bytes: x }") }).hint).toBe(
       "It means: a segment rolls before it passes this size. Write a number, or one with a unit: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB.",

@@ -42,7 +42,9 @@ export class LogLoad {
         const start = reader.startOffset();
         let next = start;
         while (next < reader.highWatermark()) {
-          for (const { offset, value, timestamp } of records(await reader.read(next, 1 << 20))) {
+          const bytes = await reader.read(next, 1 << 20);
+          if (bytes.length === 0) throw new Error(`${name}-${descriptor.partition}: nothing at ${next}, below the high watermark`);
+          for (const { offset, value, timestamp } of records(bytes)) {
             if (offset < next) continue;
             if (offset !== next || timestamp !== offset || !contentOf(offset).equals(value ?? nothing))
               throw new Error(`${name}-${descriptor.partition}: ${next} is expected, and there is ${offset}: ${value}`);

@@ -4,6 +4,7 @@ import type { QueueHandle } from "../../src/broker/contract.ts";
 import { TestConsumer } from "../broker/consumer.ts";
 import { message } from "../broker/message.ts";
 import type { BrokerNode } from "../broker/node.ts";
+import { until } from "../support/until.ts";
 import { mustThrow, settled } from "./logLoad.ts";
 import { contentOf, type Found, fanoutQueues, numberIn, plainQueue, type Said } from "./messages.ts";
 
@@ -49,7 +50,7 @@ export class QueueLoad {
       };
       const { messageCount } = host.checkQueue(name, this.node);
       host.consume(name, consumer);
-      while (all.length < messageCount) await sleep(1);
+      await until(`${messageCount} messages of ${name} are there`, () => all.length >= messageCount);
       if (all.some(({ redelivered }) => !redelivered)) throw new Error(`${name}: after a kill a message is not marked redelivered`);
       found[name] = all.map(({ number }) => number);
       await host.cancel(name, consumer);

@@ -178,7 +178,7 @@ describe("a compacted topic", () => {
       builder.append({ ...record(""), ...bytes, timestamp: run.time.now }, 0);
       const baseSequence = sequences.get(producerId) ?? 0;
       sequences.set(producerId, baseSequence + 1);
-      builder.endBatch({ id: producerId, epoch: 0, baseSequence }, 0, BatchAttribute.transactional);
+      builder.endBatch({ id: producerId, epoch: 0, baseSequence }, BatchAttribute.transactional);
       return (await run.topic.appendBatch(0, Buffer.from(builder.bytes()))).baseOffset;
     };
     const end = (producerId: bigint, outcome: "commit" | "abort"): Promise<number> =>

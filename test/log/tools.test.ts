@@ -2,12 +2,13 @@ import { readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promis
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
-import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { dumpLog } from "../../src/log/tools/dumpLog.ts";
 import { repairLog } from "../../src/log/tools/repairLog.ts";
 import { PartitionTail, type TailStart, topicFolders } from "../../src/log/tools/tailLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { batchPositions } from "../../src/record/batch.ts";
+import { batchBytesAt } from "../../src/record/batchHeader.ts";
 import { logOptions, readFrom, record, smallDefaults, temporaryFolder } from "./support.ts";
 
 const nothing = (): void => undefined;
@@ -71,13 +72,16 @@ describe("verify", () => {
   });
 });
 
+const repair = ({ directory, catalog }: EmbeddedLogOptions, cutDamage = false) =>
+  repairLog({ fileSystem: nodeFileSystem, directory, catalog, progress: nothing, cutDamage });
+
 describe("repair", () => {
   test("cuts a synced end that is damaged, makes indexes again, and the partition goes on", async () => {
     const { options, last, first } = await written();
     const positions = [...batchPositions(await readFile(last))];
     await truncate(last, ((await stat(last)).size as number) - 3);
     await writeFile(first.replace(".log", ".timeindex"), "bad");
-    const { done, left } = await repairLog(nodeFileSystem, options.directory, options.catalog, nothing);
+    const { done, left } = await repair(options);
     expect([done.length, left]).toEqual([2, []]);
     expect((await stat(last)).size).toBe(positions.at(-1));
     expect(await problemsOf(options.directory)).toEqual([]);
@@ -95,12 +99,54 @@ describe("repair", () => {
     for (const file of [first, last]) {
       const bytes = await readFile(file);
       await flip(file, 80);
-      const { done, left } = await repairLog(nodeFileSystem, options.directory, options.catalog, nothing);
+      const { done, left } = await repair(options);
       expect(done).toEqual([]);
       expect(left.map(({ kind }) => kind)).toContain("batch");
       expect((await stat(file)).size).toBe(bytes.length);
       await writeFile(file, bytes);
     }
+  });
+});
+
+describe("repair that was told to cut at damage", () => {
+  test("ends the partition there, without the segments behind it, and it goes on", async () => {
+    const { options, first, segments } = await written();
+    const positions = [...batchPositions(await readFile(first))];
+    await flip(first, (positions[3] as number) + 70);
+    const { done, left } = await repair(options, true);
+    expect(left).toEqual([]);
+    expect(done).toHaveLength(segments.length);
+    expect(await problemsOf(options.directory)).toEqual([]);
+    const log = await openEmbeddedLog(options);
+    expect(await log.producerState("p", "t", 0)).toEqual({ epoch: 0, nextSequence: 3 });
+    await log.append({ name: "p", epoch: 0 }, "t", 0, 3, [record("again")]);
+    const reader = await log.openReader((await log.describeTopic("t"))?.partitions[0] as never);
+    expect((await readFrom(reader, 0)).map(({ offset }) => offset)).toEqual([0, 1, 2, 3]);
+    await reader.close();
+    await log.close();
+  });
+
+  test("leaves what the next segment has as well: it counts nowhere", async () => {
+    const { options, folder, first, segments } = await written();
+    const bytes = await readFile(first);
+    const next = await readFile(path.join(folder, segments[1] as string));
+    await writeFile(first, Buffer.concat([bytes, next.subarray(0, batchBytesAt(next, 0))]));
+    expect(await problemsOf(options.directory)).toEqual([["surplus", first, bytes.length]]);
+    expect((await repair(options, true)).done).toEqual([]);
+  });
+
+  test.each([false, true])("does not bring deleted records back (cutDamage: %s)", async (cutDamage) => {
+    const { options, last } = await written();
+    const before = await openEmbeddedLog(options);
+    const kept = await before.deleteRecords("t", 0, 93);
+    await before.close();
+    await truncate(last, (await stat(last)).size - 3);
+    expect((await repair(options, cutDamage)).done).toHaveLength(1);
+    const log = await openEmbeddedLog(options);
+    const reader = await log.openReader((await log.describeTopic("t"))?.partitions[0] as never);
+    expect([kept, reader.startOffset(), reader.highWatermark()]).toEqual([93, 93, 94]);
+    await reader.close();
+    await log.close();
   });
 });
 
@@ -159,7 +205,7 @@ describe("tail", () => {
     const { options, first } = await written();
     await expect(topicFolders(nodeFileSystem, options.directory, "u")).rejects.toMatchObject({
       code: "TOPIC_NOT_FOUND",
-      hint: "There are t.",
+      hint: "The topics here are: t.",
     });
     await flip(first, 80);
     await expect(offsetsFrom(options.directory, { at: "beginning" })).rejects.toMatchObject({

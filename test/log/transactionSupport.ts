@@ -26,7 +26,7 @@ export interface FromProducer {
 export function producerBatch(values: readonly string[], { id, epoch, sequence }: FromProducer, transactional: boolean): Buffer {
   const builder = new BatchBuilder();
   values.forEach((value, i) => builder.append(record(value), i));
-  builder.endBatch({ id: BigInt(id), epoch, baseSequence: sequence }, 0, transactional ? BatchAttribute.transactional : 0);
+  builder.endBatch({ id: BigInt(id), epoch, baseSequence: sequence }, transactional ? BatchAttribute.transactional : 0);
   return Buffer.from(builder.bytes());
 }
 

@@ -347,11 +347,11 @@ describe("an index of aborted transactions that is spoiled", () => {
       } else expect(found, `bit ${bit}`).toEqual(["index"]);
     }
     expect(harmless).toBeLessThan(good.length / 10);
-    await repairLog(nodeFileSystem, run.options.directory, run.options.catalog, () => undefined);
+    await repairLog({ ...run.options, progress: () => undefined });
     expect(await readFile(file)).toEqual(good);
     await rm(file);
     expect(await problems(run)).toEqual(["index"]);
-    await repairLog(nodeFileSystem, run.options.directory, run.options.catalog, () => undefined);
+    await repairLog({ ...run.options, progress: () => undefined });
     expect(await problems(run)).toEqual([]);
     expect(await committed(await open(run.options))).toEqual(expected);
   });

@@ -80,11 +80,10 @@ describe("a record batch", () => {
     const value = Buffer.from("v");
     const batch = encodeBatch([{ key: null, value, headers: [], timestamp: 2 ** 40 + 1 }], {
       baseOffset: 2 ** 33 + 5,
-      partitionLeaderEpoch: 6,
     });
     expect(batch.readBigInt64BE(0)).toBe(2n ** 33n + 5n);
     expect(batch.readInt32BE(8)).toBe(batch.length - 12);
-    expect(batch.readInt32BE(12)).toBe(6);
+    expect(batch.readInt32BE(12)).toBe(0);
     expect(batch[16]).toBe(2);
     expect(batch.readInt16BE(21)).toBe(0);
     expect(batch.readInt32BE(23)).toBe(0);

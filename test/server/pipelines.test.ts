@@ -2,10 +2,11 @@
 import fs from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { untilTrue } from "../support/until.ts";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
 import { counting, writePipeline } from "./fixtures.ts";
 import { rowsOf } from "./parquet.ts";
-import { millrace, startNode, statusOf, temporaryFolder, until } from "./support.ts";
+import { millrace, startNode, statusOf, temporaryFolder } from "./support.ts";
 
 const fast = ["--checkpoints.interval-ms", "200"];
 
@@ -52,7 +53,7 @@ describe("results", () => {
     const args = [...fast, "--pipelines", "counting.ts"];
     const node = await startNode(folder, args);
     await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(300));
-    await until(async () => ((await pipelineOf(folder)).task?.recordsIn ?? 0) > 0);
+    await untilTrue(async () => ((await pipelineOf(folder)).task?.recordsIn ?? 0) > 0);
     node.child.kill("SIGTERM");
     expect((await node.ended).code).toBe(0);
     await startNode(folder, args);
@@ -96,11 +97,11 @@ describe("a pipeline that does not behave", () => {
     await startNode(folder, [...fast, "--pipelines", "spinning.ts"]);
     const channel = await channelTo((await statusOf(folder)).addresses.amqp);
     await publishReadings(channel, [0]);
-    await until(() => fs.existsSync(`${folder}/spins`));
+    await untilTrue(() => fs.existsSync(`${folder}/spins`));
     for (let id = 1; id < 50; id++) await publishReadings(channel, [id]); // each of them waits for its confirm
     expect((await pipelineOf(folder)).task?.recordsIn ?? 0).toBe(0); // it span all the while
     fs.writeFileSync(`${folder}/ends`, "");
-    await until(async () => (await pipelineOf(folder)).task?.recordsIn === 50);
+    await untilTrue(async () => (await pipelineOf(folder)).task?.recordsIn === 50);
   });
 
   test("one that fails says why, and the node and the other pipeline go on", async () => {
@@ -116,7 +117,7 @@ describe("a pipeline that does not behave", () => {
     expect(pipelines[2]?.error).toMatchObject({ where: `${folder}/text.ts`, hint: expect.stringContaining("export default") as string });
     expect(pipelines[3]?.error?.where).toBe(`${folder}/gone.ts`);
     await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));
-    await until(async () => (await pipelineOf(folder)).task?.recordsIn === 100);
+    await untilTrue(async () => (await pipelineOf(folder)).task?.recordsIn === 100);
     node.child.kill("SIGTERM");
     expect((await node.ended).code).toBe(0);
   });
@@ -135,11 +136,11 @@ describe("a pipeline that does not behave", () => {
     const folder = temporaryFolder();
     writePipeline(folder, "counting.ts", counting("counting"));
     await startNode(folder, [...fast, "--pipelines", "counting.ts"]);
-    await until(async () => (await pipelineOf(folder)).task?.trouble?.code === "TOPIC_NOT_FOUND");
+    await untilTrue(async () => (await pipelineOf(folder)).task?.trouble?.code === "TOPIC_NOT_FOUND");
     const { out } = await millrace(["status", "--data", "data"], folder).ended;
     expect(out).toContain("counting: tries again after TOPIC_NOT_FOUND: The topic 'readings' does not exist.");
     await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));
-    await until(async () => (await pipelineOf(folder)).task?.trouble === undefined);
+    await untilTrue(async () => (await pipelineOf(folder)).task?.trouble === undefined);
     expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
     await expectResults(folder, "counting", 100);
   });
@@ -153,9 +154,9 @@ describe("a pipeline that does not behave", () => {
     for (let n = 0; n < 12; n++) channel.sendToQueue("readings", Buffer.from("no JSON"), { persistent: true });
     await channel.waitForConfirms();
     // they are in the topic with the next checkpoint
-    await until(async () => (await statusOf(folder)).pipelineTopics[0]?.partitions[0]?.endOffset === 12);
+    await untilTrue(async () => (await statusOf(folder)).pipelineTopics[0]?.partitions[0]?.endOffset === 12);
     const linesSaid = (): string[] => node.err.split("\n").filter((line) => line.includes("A record went to the dead topic"));
-    await until(() => linesSaid().length >= 2);
+    await untilTrue(() => linesSaid().length >= 2);
     const said = linesSaid();
     expect(said).toHaveLength(2); // the first and the tenth
     expect(said[0]).toMatch(/"record":"readings-\d+@\d+"/);
@@ -183,7 +184,7 @@ describe("a pipeline that does not behave", () => {
     writePipeline(folder, "exiting.ts", `import fs from "node:fs";\n${counting("exiting", exitOnce)}`);
     await startNode(folder, [...fast, "--pipelines", "exiting.ts"]);
     await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));
-    await until(async () => (await pipelineOf(folder)).restarts === 1 && (await pipelineOf(folder)).state === "running");
+    await untilTrue(async () => (await pipelineOf(folder)).restarts === 1 && (await pipelineOf(folder)).state === "running");
     expect((await pipelineOf(folder)).error?.code).toBe("PIPELINE_EXITED");
     expect(await millrace(["stop", "--drain", "--data", "data"], folder).ended).toMatchObject({ code: 0 });
     await expectResults(folder, "exiting", 100);

@@ -3,11 +3,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach } from "vitest";
 import { ask } from "../../src/cli/controlClient.ts";
 import { runningNode } from "../../src/cli/runningNode.ts";
 import type { NodeStatus } from "../../src/server/status.ts";
+import { untilTrue } from "../support/until.ts";
 
 const root = path.resolve(import.meta.dirname, "../..");
 const entry = path.join(root, "dist/src/millrace.cjs");
@@ -60,7 +60,7 @@ export class Command {
 
   /** Resolves when `text` was printed on stderr; fails when the process ends without. */
   async says(text: string): Promise<void> {
-    await until(() => {
+    await untilTrue(() => {
       if (this.err.includes(text)) return true;
       if (this.child.exitCode !== null || this.child.signalCode !== null)
         throw new Error(`it ended with ${this.child.exitCode} and without saying ${text}:\n${this.err}`);
@@ -83,9 +83,4 @@ export async function startNode(cwd: string, args: readonly string[] = [], envir
 export async function statusOf(cwd: string): Promise<NodeStatus> {
   const { socket } = await runningNode(path.join(cwd, "data"));
   return (await ask(socket, { command: "status" })) as NodeStatus;
-}
-
-/** Asks again until it holds; the test's own time limit ends it. */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await sleep(20);
 }

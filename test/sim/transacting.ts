@@ -274,11 +274,7 @@ export class Transacting {
     }
     if (producer === undefined) builder.endBatch();
     else
-      builder.endBatch(
-        { id: BigInt(producer.id), epoch: producer.epoch, baseSequence: producer.sequence },
-        0,
-        BatchAttribute.transactional,
-      );
+      builder.endBatch({ id: BigInt(producer.id), epoch: producer.epoch, baseSequence: producer.sequence }, BatchAttribute.transactional);
     return Buffer.from(builder.bytes());
   }
 

@@ -8,7 +8,8 @@ import { type Logger, silentLogger } from "../../src/base/logger.ts";
 import { fileCheckpointStore } from "../../src/stream/checkpoint/fileCheckpointStore.ts";
 import { runTask } from "../../src/stream/runTask.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { until, World } from "./support.ts";
+import { untilTrue } from "../support/until.ts";
+import { World } from "./support.ts";
 
 const Order = z.object({ shop: z.string(), at: z.date(), amount: z.number() });
 type Order = z.infer<typeof Order>;
@@ -29,13 +30,13 @@ describe("a task", () => {
     const world = new World();
     await world.send(orders, [order("a", 1), order("a", 2)]);
     const first = runTask(perShop(world), world.host());
-    await until(() => first.status().recordsIn === 2);
+    await untilTrue(() => first.status().recordsIn === 2);
     await first.stop();
     expect(await first.done).toBe("stopped");
     expect(world.rows("rows")).toEqual([]);
     await world.send(orders, [order("a", 3), order("a", 11)]);
     const second = runTask(perShop(world), world.host());
-    await until(() => world.rows("rows").length === 1);
+    await untilTrue(() => world.rows("rows").length === 1);
     expect(world.rows("rows")).toMatchObject([{ shop: "a", n: 3, average: 1 }]);
     await second.stop();
     expect(second.status()).toMatchObject({ recordsIn: 4, offsets: { "orders-0": 4 }, rowsOut: { rows: 1 } });
@@ -60,7 +61,7 @@ describe("a task", () => {
     const world = new World();
     const waiting = runTask(perShop(world), world.host());
     await world.send(orders, [order("a", 1), order("a", 11)]);
-    await until(() => world.rows("rows").length === 1);
+    await untilTrue(() => world.rows("rows").length === 1);
     await waiting.stop();
     const nothing = new World();
     await runTask(perShop(nothing), nothing.host()).drain();
@@ -97,7 +98,7 @@ const twoPartitions = async (
   });
   await world.send(orders, [order("a", 1), order("a", 11)], 0);
   const task = runTask(built, world.host({ clock }));
-  await until(() => task.status().recordsIn === 2);
+  await untilTrue(() => task.status().recordsIn === 2);
   return {
     world,
     task,
@@ -112,23 +113,23 @@ describe("a silent partition", () => {
     const { world, task, pass } = await twoPartitions("1 min");
     pass(59_000);
     await world.send(orders, [order("a", 12)], 0); // a turn of the loop at that time
-    await until(() => task.status().recordsIn === 3);
+    await untilTrue(() => task.status().recordsIn === 3);
     expect(task.status().watermark).toBeUndefined();
     pass(2_000);
-    await until(() => task.status().watermark !== undefined);
+    await untilTrue(() => task.status().watermark !== undefined);
     pass(10);
-    await until(() => world.rows("rows").length === 1);
+    await untilTrue(() => world.rows("rows").length === 1);
     await world.send(orders, [order("a", 2)], 1); // it speaks again: too late for that window
-    await until(() => task.status().late === 1);
+    await untilTrue(() => task.status().late === 1);
     await task.stop();
   });
 
   test("among silent partitions holds nothing back: what is complete is shown", async () => {
     const { world, task, pass } = await twoPartitions("1 min");
     pass(61_000);
-    await until(() => task.status().watermark !== undefined);
+    await untilTrue(() => task.status().watermark !== undefined);
     pass(10);
-    await until(() => world.rows("rows").length === 1);
+    await untilTrue(() => world.rows("rows").length === 1);
     await task.stop();
   });
 
@@ -136,7 +137,7 @@ describe("a silent partition", () => {
     const { world, task, pass } = await twoPartitions(undefined);
     pass(1e9);
     await world.send(orders, [order("a", 30)], 0);
-    await until(() => task.status().recordsIn === 3);
+    await untilTrue(() => task.status().recordsIn === 3);
     expect(task.status().watermark).toBeUndefined();
     await task.drain();
     expect(world.rows("rows")).toHaveLength(3);
@@ -158,7 +159,7 @@ async function stopped(): Promise<World> {
   const world = new World();
   await world.send(orders, [order("a", 1, 5)]);
   const task = runTask(variant(world, 10, true, "count"), world.host());
-  await until(() => task.status().recordsIn === 1);
+  await untilTrue(() => task.status().recordsIn === 1);
   await task.stop();
   return world;
 }
@@ -196,7 +197,7 @@ describe("a checkpoint that doesn't fit the log", () => {
     const world = new World();
     await world.send(orders, [order("a", 1)]);
     const task = runTask(perShop(world), world.host());
-    await until(() => task.status().recordsIn === 1);
+    await untilTrue(() => task.status().recordsIn === 1);
     await task.stop();
     const another = new World();
     another.saved.set("orders", world.saved.get("orders") as Uint8Array);
@@ -208,7 +209,7 @@ describe("a checkpoint that doesn't fit the log", () => {
     const world = new World();
     await world.send(orders, [order("a", 1)]);
     const task = runTask(perShop(world), world.host());
-    await until(() => task.status().recordsIn === 1);
+    await untilTrue(() => task.status().recordsIn === 1);
     await task.stop();
     const { log } = world;
     const openReader = log.openReader.bind(log);

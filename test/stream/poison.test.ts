@@ -8,7 +8,8 @@ import { MillraceError } from "../../src/base/errors.ts";
 import { type Logger, silentLogger } from "../../src/base/logger.ts";
 import type { Sink } from "../../src/stream/contract/sink.ts";
 import { runTask } from "../../src/stream/runTask.ts";
-import { until, World } from "./support.ts";
+import { untilTrue } from "../support/until.ts";
+import { World } from "./support.ts";
 
 const Order = z.object({ shop: z.string(), at: z.date(), amount: z.number() });
 type Order = z.infer<typeof Order>;
@@ -168,7 +169,7 @@ test("a sink that fails again and again in the same way is said once, and that i
     pipeline("copy", ({ source, sink }) => sink(source(orders), full)),
     world.host({ logger, clock }),
   );
-  await until(() => world.rows("disk").length === some.length);
+  await untilTrue(() => world.rows("disk").length === some.length);
   await task.stop();
   expect(said).toEqual(["The pipeline starts again", "The pipeline goes on"]);
 });

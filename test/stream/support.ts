@@ -59,8 +59,3 @@ export class World {
     this.sequences.set(at, sequence + texts.length);
   }
 }
-
-/** Resolves when it holds; a test that waits for ever times out. */
-export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
-}

@@ -24,7 +24,10 @@ export class MortalFileSystem {
         const method = Reflect.get(target, name) as ((...args: unknown[]) => Promise<unknown>) | undefined;
         if (method === undefined) return undefined; // "then": a file is no promise
         return async (...args: unknown[]) => {
-          if (this.dead) throw new Error("the process is dead");
+          if (this.dead) {
+            await new Promise<void>((resolve) => setImmediate(resolve)); // else whoever tries again and again would let no time limit end it
+            throw new Error("the process is dead");
+          }
           const call = method.apply(target, args);
           this.underWay.add(call);
           try {

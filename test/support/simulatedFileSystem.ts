@@ -287,6 +287,8 @@ export class SimulatedFileSystem implements FileSystem {
 
   /** Takes its time, and fails if the machine or the process has ended meanwhile. */
   private async pass(): Promise<void> {
+    // a turn for whoever tries again and again, else no time limit would ever end it
+    if (this.ended !== undefined) await new Promise<void>((resolve) => setImmediate(resolve));
     this.assertAlive();
     for (let turns = this.random.below((this.options.turnsMax ?? 2) + 1); turns > 0; turns--) {
       await new Promise<void>((resolve) => setImmediate(resolve));

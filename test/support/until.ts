@@ -8,3 +8,6 @@ export async function until(what: string, holds: () => boolean | Promise<boolean
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** The same; if it never does, the condition's own text says what. */
+export const untilTrue = (holds: () => boolean | Promise<boolean>): Promise<void> => until(String(holds), holds);

@@ -1,6 +1,7 @@
-/** A small durable map: the topology, the catalog of topics. All of it is in memory. */
+/** The compiler takes a type alias with known properties for one, an interface it does not. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
+/** A small durable map: the topology, the catalog of topics. All of it is in memory. */
 export interface KeyedStore {
   readonly entries: ReadonlyMap<string, Json>;
   /** Applies all changes as one (null removes the key) and resolves when they are durable; in memory from then on. */

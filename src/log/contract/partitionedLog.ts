@@ -3,7 +3,7 @@
  * cluster. Every implementation passes `partitionedLogConformance` (test/log/conformance.ts).
  *
  * Offsets are safe integers: they increase within a partition but are not dense; nobody counts by subtraction. In a compacted topic a
- * batch may have fewer records than offsets, or none: whoever reads goes on after its last offset (`nextOffset` in record/batch.ts).
+ * batch may have fewer records than offsets, or none: whoever reads goes on after its last offset (`endOffsetOf` in record/batch.ts).
  */
 import type { NewRecord } from "../../record/record.ts";
 
@@ -25,9 +25,9 @@ export interface TopicConfig {
   /** retention.bytes: the oldest segments go while the others hold this much. UNLIMITED: never for the size. */
   readonly retentionBytes: number;
   /** message.timestamp.type: whether a record keeps the time its producer gave it, or gets that of its append. */
-  readonly timestampType: "CreateTime" | "LogAppendTime";
+  readonly timestampType: (typeof timestampTypes)[number];
   /** cleanup.policy: old segments go by age and size, or records go for which a later one of their key is there, or both. */
-  readonly cleanupPolicy: CleanupPolicy;
+  readonly cleanupPolicy: (typeof cleanupPolicies)[number];
   /** delete.retention.ms: compaction keeps a record without value for so long after it first went over it. */
   readonly deleteRetentionMs: number;
   /** min.compaction.lag.ms: compaction leaves a record alone for so long. */
@@ -36,7 +36,8 @@ export interface TopicConfig {
   readonly minCleanableDirtyRatio: number;
 }
 
-type CleanupPolicy = "delete" | "compact" | "compact,delete";
+export const timestampTypes = ["CreateTime", "LogAppendTime"] as const;
+export const cleanupPolicies = ["delete", "compact", "compact,delete"] as const;
 
 export const UNLIMITED = -1;
 

@@ -2,7 +2,7 @@
  * The properties of a topic that Kafka has too, each in one place: by Kafka's name (the configuration and an AMQP argument have it with
  * dashes), with what may stand there, the default of a new topic, and what it is.
  */
-import { type TopicConfig, topicConfigDefaults, UNLIMITED } from "./partitionedLog.ts";
+import { cleanupPolicies, type TopicConfig, timestampTypes, topicConfigDefaults, UNLIMITED } from "./partitionedLog.ts";
 
 type PropertyKey = Exclude<keyof TopicConfig, "partitions" | "sync">;
 
@@ -65,13 +65,13 @@ export const topicProperties: Readonly<Record<PropertyKey, TopicProperty>> = {
   timestampType: property(
     "timestampType",
     "message.timestamp.type",
-    { kind: "oneOf", values: ["CreateTime", "LogAppendTime"] },
+    { kind: "oneOf", values: timestampTypes },
     "whether a new topic's records keep the time that their producer gave them, or get that of their append",
   ),
   cleanupPolicy: property(
     "cleanupPolicy",
     "cleanup.policy",
-    { kind: "oneOf", values: ["delete", "compact", "compact,delete"] },
+    { kind: "oneOf", values: cleanupPolicies },
     "how a new topic gets rid of old records: by age and size, by key, or both",
   ),
   deleteRetentionMs: property(

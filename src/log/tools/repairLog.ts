@@ -1,12 +1,29 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
-import { partitionEntries } from "../embedded/partition/partitionState.ts";
+import { PartitionStates } from "../embedded/partition/partitionState.ts";
 import { rebuildIndexes } from "../embedded/segment/indexCheck.ts";
-import { snapshotFileName, snapshotOffsetsOf } from "../embedded/segment/names.ts";
+import {
+  abortedIndexFileName,
+  baseOffsetsOf,
+  indexFileName,
+  logFileName,
+  snapshotFileName,
+  snapshotOffsetsOf,
+  timeIndexFileName,
+} from "../embedded/segment/names.ts";
 import { replaceAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { abortedBelow, endOfSegment } from "../embedded/transactions/abortedRecovery.ts";
 import { type LogProblem, verifyLog } from "./verifyLog.ts";
+
+export interface RepairOptions {
+  readonly fileSystem: FileSystem;
+  readonly directory: string;
+  readonly catalog: KeyedStore;
+  readonly progress: (bytes: number, bytesTotal: number) => void;
+  /** Also cut where good batches lie behind the bad one: the partition ends there, and loses all that follows. */
+  readonly cutDamage?: boolean;
+}
 
 export interface Repaired {
   readonly done: readonly string[];
@@ -16,33 +33,59 @@ export interface Repaired {
 
 /**
  * Makes indexes again, and cuts the end of a last segment at its first bad batch, also where it had been synced: what lies behind is
- * lost, which is why a node does not do it by itself. Bad bytes with good ones behind them are left alone. The directory must be locked.
+ * lost, which is why a node does not do it by itself. Bad bytes with good ones behind them are left alone without `cutDamage`. The
+ * directory must be locked.
  */
-export async function repairLog(
-  fileSystem: FileSystem,
-  directory: string,
-  catalog: KeyedStore,
-  progress: (bytes: number, bytesTotal: number) => void,
-): Promise<Repaired> {
+export async function repairLog({ fileSystem, directory, catalog, progress, cutDamage = false }: RepairOptions): Promise<Repaired> {
   const { problems } = await verifyLog(fileSystem, directory, progress);
   const done: string[] = [];
-  for (const { kind, file, position } of problems) {
+  const left: LogProblem[] = [];
+  const ended = new Set<string>();
+  for (const problem of problems) {
+    const { kind, file, position } = problem;
     const folder = path.dirname(file);
+    if (ended.has(folder)) continue; // what it was found in is gone
     const base = Number(path.basename(file, ".log"));
-    if (kind === "tail") {
-      await cut(fileSystem, file, position);
-      // both say that there was more: without them the end is found in the files
-      await catalog.change(partitionEntries(new Map([[path.basename(folder), null]])));
-      await removeSnapshots(fileSystem, folder);
-      done.push(`cut ${file} at byte ${position}`);
+    if (kind === "tail" || (kind === "batch" && cutDamage)) {
+      const removed = await endAt(fileSystem, catalog, folder, base, position);
+      ended.add(folder);
+      done.push(`cut ${file} at byte ${position}`, ...removed.map((name) => `removed ${name}`));
     } else if (kind === "index") {
       await rebuildIndexes(fileSystem, folder, base);
       const end = await endOfSegment(fileSystem, folder, base);
       await replaceAbortedIndex(fileSystem, folder, base, await abortedBelow(fileSystem, folder, end, 0));
       done.push(`made the indexes of ${file} again`);
-    }
+    } else left.push(problem);
   }
-  return { done, left: problems.filter(({ kind }) => kind === "batch" || kind === "missing") };
+  return { done, left };
+}
+
+/**
+ * Makes a place in a segment the end of its partition. What says that there was more goes first, and the newest segment before the ones
+ * below it: stopped in between it is a partition that was damaged as before, or ends later.
+ * @returns the segments that went
+ */
+async function endAt(fileSystem: FileSystem, catalog: KeyedStore, folder: string, base: number, bytes: number): Promise<string[]> {
+  const states = new PartitionStates(catalog);
+  const name = path.basename(folder);
+  const known = states.get(name);
+  // without an entry the end is found in the files; where records were deleted is nowhere else
+  if (known !== undefined) {
+    const synced = { offset: base, baseOffset: base, bytes: 0 };
+    await states.put(name, { ...known, synced, openFrom: undefined, clean: false });
+  }
+  const names = await fileSystem.list(folder);
+  for (const offset of snapshotOffsetsOf(names)) await fileSystem.removeFile(path.join(folder, snapshotFileName(offset)));
+  const later = baseOffsetsOf(names).filter((one) => one > base);
+  for (const one of later.toReversed()) {
+    for (const file of [logFileName(one), indexFileName(one), timeIndexFileName(one), abortedIndexFileName(one)]) {
+      if (names.includes(file)) await fileSystem.removeFile(path.join(folder, file));
+    }
+    await fileSystem.syncDirectory(folder);
+  }
+  await cut(fileSystem, path.join(folder, logFileName(base)), bytes);
+  await fileSystem.syncDirectory(folder);
+  return later.map((one) => path.join(folder, logFileName(one)));
 }
 
 async function cut(fileSystem: FileSystem, name: string, bytes: number): Promise<void> {
@@ -53,11 +96,4 @@ async function cut(fileSystem: FileSystem, name: string, bytes: number): Promise
   } finally {
     await file.close();
   }
-}
-
-async function removeSnapshots(fileSystem: FileSystem, folder: string): Promise<void> {
-  for (const offset of snapshotOffsetsOf(await fileSystem.list(folder))) {
-    await fileSystem.removeFile(path.join(folder, snapshotFileName(offset)));
-  }
-  await fileSystem.syncDirectory(folder);
 }

@@ -30,7 +30,7 @@ export async function topicFolders(fileSystem: FileSystem, directory: string, to
   throw new MillraceError("TOPIC_NOT_FOUND", `There is no topic '${topic}' here.`, {
     domain: "user",
     where: directory,
-    hint: topics.size === 0 ? "Name the node's data directory with --data." : `There are ${[...topics].toSorted().join(", ")}.`,
+    hint: topics.size === 0 ? "Name the node's data directory with --data." : `The topics here are: ${[...topics].toSorted().join(", ")}.`,
   });
 }
 

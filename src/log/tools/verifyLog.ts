@@ -9,9 +9,9 @@ import { TransactionCheck } from "./transactionCheck.ts";
 
 /**
  * "tail": the end of the last segment is not whole; a start cuts it, if it was never synced. "batch": bad bytes before that, which nothing
- * cuts. "missing": offsets are not there. "index": can be made again.
+ * cuts. "surplus": batches that the next segment has; they count nowhere. "missing": offsets are not there. "index": can be made again.
  */
-type ProblemKind = "tail" | "batch" | "missing" | "index";
+type ProblemKind = "tail" | "batch" | "surplus" | "missing" | "index";
 
 export interface LogProblem {
   readonly kind: ProblemKind;
@@ -85,11 +85,13 @@ async function verifySegment(
     let nextOffset = base;
     let batches = 0;
     let what = "";
+    let isSurplus = false;
     transactions.enterSegment(await loadAbortedIndex(fileSystem, folder, base));
     const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at) => {
       const first = baseOffsetAt(buffer, at);
       if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
       if (first >= (nextBase ?? Number.POSITIVE_INFINITY)) what = `offset ${first} belongs to the next segment`;
+      isSurplus = what !== "" && nextOffset === nextBase; // else its offset is damaged, which no checksum covers
       if (what !== "") return "stop";
       nextOffset = lastOffsetAt(buffer, at) + 1;
       batches++;
@@ -98,7 +100,8 @@ async function verifySegment(
     });
     const problems: LogProblem[] = [];
     if (end < bytes) {
-      const kind = nextBase === undefined && (await nothingGoodBehind(file, end, bytes)) ? "tail" : "batch";
+      const isTail = nextBase === undefined && (await nothingGoodBehind(file, end, bytes));
+      const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
       problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
     } else {
       const unfit = nextBase !== undefined && !(await indexesFit(fileSystem, folder, base));

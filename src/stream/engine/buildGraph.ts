@@ -40,7 +40,7 @@ export function buildGraph(pipeline: Pipeline, logger: Logger, capture?: (output
       return new OutputStream<T>(node);
     },
     sink: (rows, to, options) => {
-      sinks.push(new SinkNode(graph, options?.id ?? to.name, to as unknown as Sink<never, unknown>, rows as Observable<unknown>));
+      sinks.push(new SinkNode(graph, options?.id ?? to.name, to as Sink<never, unknown>, rows as Observable<unknown>));
     },
   };
   try {
@@ -62,7 +62,7 @@ export function buildGraph(pipeline: Pipeline, logger: Logger, capture?: (output
 }
 
 function topicOf(from: Source<unknown>): Topic<unknown> {
-  if ("codec" in from && "schema" in from) return from as unknown as Topic<unknown>;
+  if ("codec" in from && "schema" in from) return from as Topic<unknown>;
   throw buildError("SOURCE_UNKNOWN", `'${from.name}' is no topic.`, "Read from topic(name, schema).");
 }
 

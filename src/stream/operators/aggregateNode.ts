@@ -13,14 +13,14 @@ import { inKeyOrder, type KeyState, type OpenWindow, WindowState } from "./windo
 
 type Named = readonly [name: string, aggregate: Aggregate<never, unknown>];
 
-interface AggregateSnapshot {
+type AggregateSnapshot = {
   /** The order of the states. */
   readonly names: readonly string[];
   readonly keyTypes: readonly (ColumnType | null)[];
   /** Column types that were learnt from values. */
   readonly learnt: { readonly [name: string]: ColumnType };
   readonly windows: Json;
-}
+};
 
 export class AggregateNode extends EngineNode {
   override readonly stateful: Stateful;
@@ -44,8 +44,8 @@ export class AggregateNode extends EngineNode {
     this.stateful = {
       id,
       fingerprint: () => this.fingerprint(),
-      snapshot: () => this.snapshot() as unknown as Json,
-      restore: (state) => this.restore(state as unknown as AggregateSnapshot),
+      snapshot: () => this.snapshot(),
+      restore: (state) => this.restore(state as AggregateSnapshot),
     };
   }
 

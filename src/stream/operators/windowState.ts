@@ -61,7 +61,7 @@ export class WindowState {
 
   /** `arrange` brings one key's states into the order of the aggregates of now. */
   restore(json: Json, keyIdOf: (values: readonly KeyValue[]) => KeyId, arrange: (states: unknown[]) => unknown[]): void {
-    for (const [start, end, keys] of json as unknown as readonly WindowJson[]) {
+    for (const [start, end, keys] of json as readonly WindowJson[]) {
       const window = this.window(start, end);
       for (const [values, states] of keys) {
         const keyValues = unpackState(values) as readonly KeyValue[];

@@ -17,6 +17,8 @@ export interface Checkpoint {
   readonly resume: Json | undefined;
 }
 
+const epochsMax = 10_000;
+
 export const noCheckpoint: Checkpoint = { epoch: 0, position: 0, pending: [], resume: undefined };
 
 /** Moments between two steps of the protocol, in order. */
@@ -60,7 +62,10 @@ export class SinkRun {
     this.at("opened");
     await this.commit(writer);
     this.at("recommitted");
-    while (this.checkpoint.position < rows.length) await this.runEpoch(writer);
+    while (this.checkpoint.position < rows.length) {
+      if (this.checkpoint.epoch > epochsMax) throw new Error(`${epochsMax} epochs were not enough for ${rows.length} rows`);
+      await this.runEpoch(writer);
+    }
     await writer.close();
   }
 

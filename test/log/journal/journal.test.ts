@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,6 +10,7 @@ import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
 import { commitEntryBytes, EntryKind, fileHeaderBytes } from "../../../src/log/journal/files/format.ts";
 import { bundleChild } from "../../support/bundleChild.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
+import { until } from "../../support/until.ts";
 import { append, fileBytes, type Opened, open, patch, settled } from "./opened.ts";
 
 const firstFile = "/journal/000000000001.journal";
@@ -332,15 +334,16 @@ describe("queue journal on the real file system", () => {
   test("killed with SIGKILL again and again while it appends, it has every confirmed message", async () => {
     const directory = await temporary();
     const child = await bundleChild(new URL("appendForever.child.ts", import.meta.url));
+    let running: ChildProcess | undefined;
     try {
       let confirmed = -1;
       for (let round = 0; round < 4; round++) {
-        const running = child.start([directory]);
+        running = child.start([directory]);
         let output = "";
         running.stdout?.setEncoding("utf8").on("data", (text: string) => {
           output += text;
         });
-        while (output.split("\n").length < 3 + round * 15) await once(running.stdout as NodeJS.ReadableStream, "data");
+        await until("it has appended some more", () => output.split("\n").length >= 3 + round * 15);
         running.kill("SIGKILL");
         await once(running, "close");
         confirmed = Math.max(confirmed, ...output.trim().split("\n").map(Number));
@@ -356,6 +359,7 @@ describe("queue journal on the real file system", () => {
       }
       expect(confirmed).toBeGreaterThan(500);
     } finally {
+      running?.kill("SIGKILL");
       await child.remove();
     }
   });

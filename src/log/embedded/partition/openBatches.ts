@@ -83,7 +83,7 @@ export class OpenBatches {
   }
 
   private closeBatch(producer?: BatchProducer): void {
-    if (this.builder.count > 0) this.builder.endBatch(producer, 0, this.attributes);
+    if (this.builder.count > 0) this.builder.endBatch(producer, this.attributes);
   }
 }
 

@@ -85,7 +85,7 @@ function encode({ startOffset, synced, openFrom = -1, clean, cleanedTo, replacin
   };
 }
 
-interface StoredState {
+type StoredState = {
   readonly version: number;
   readonly start: number;
   readonly next: number;
@@ -95,10 +95,10 @@ interface StoredState {
   readonly clean: boolean;
   readonly cleaned?: number;
   readonly replacing?: readonly [base: number, end: number] | null;
-}
+};
 
 function decode(value: Json, key: string): PartitionState {
-  const { version, start, next, base, bytes, open, clean, cleaned, replacing } = value as unknown as StoredState;
+  const { version, start, next, base, bytes, open, clean, cleaned, replacing } = value as StoredState;
   if (version > STATE_VERSION) {
     throw new MillraceError(
       "FORMAT_TOO_NEW",

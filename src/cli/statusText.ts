@@ -1,0 +1,67 @@
+import type { ErrorParts } from "../server/errorTransfer.ts";
+import type { NodeStatus } from "../server/status.ts";
+
+/** What a node says of itself, for people: tables, and behind them what is wrong. */
+export function statusText(node: NodeStatus): string {
+  const { broker } = node;
+  const sections = [
+    `millrace ${node.version}, process ${node.pid}, ${node.state}\n${node.addresses.amqp}, ${node.connections} connections\n${node.data}`,
+    table(
+      ["queue", "ready", "unacked", "consumers", "published", "duplicates"],
+      broker.queues.map((q) => [q.name, q.ready, q.unacknowledged, q.consumers, q.published, q.duplicates]),
+    ),
+    table(
+      ["topic", "partitions", "end offsets", "published", "duplicates"],
+      [
+        ...broker.topics.map((t) => [t.name, t.partitions.length, ends(t.partitions), t.published, t.duplicates]),
+        ...node.pipelineTopics.map((t) => [t.name, t.partitions.length, ends(t.partitions), undefined, undefined]),
+      ],
+    ),
+    table(
+      ["pipeline", "state", "epoch", "records", "late", "dead", "rows out"],
+      node.pipelines.map((p) => [p.name, p.state, p.task?.epoch, p.task?.recordsIn, p.task?.late, p.task?.dead, rowsOut(p.task?.rowsOut)]),
+    ),
+    journalTrouble(broker.journal),
+    ...node.pipelines.flatMap((p) => (p.error === undefined ? [] : [failure(p.name, p.error)])),
+    ...node.pipelines.flatMap(({ name, state, task }) =>
+      state !== "running" || task?.trouble === undefined
+        ? []
+        : [`${name}: tries again after ${task.trouble.code}: ${task.trouble.message}`],
+    ),
+  ];
+  return sections.filter((section) => section !== "").join("\n\n");
+}
+
+function journalTrouble({ refused, failures, damagedEntries }: NodeStatus["broker"]["journal"]): string {
+  const lines = [
+    refused === undefined
+      ? ""
+      : `queues take no messages now: ${refused}; consuming goes on, and publishing by itself when the disk allows it`,
+    failures === 0 ? "" : `writes and syncs of the queues' journal that failed since the start: ${failures}`,
+    damagedEntries === 0 ? "" : `damaged entries of the queues' journal that the start passed over: ${damagedEntries}; the log names them`,
+  ];
+  return lines.filter((line) => line !== "").join("\n");
+}
+
+const ends = (partitions: readonly { readonly endOffset: number }[]): string => partitions.map(({ endOffset }) => endOffset).join(" ");
+
+const failure = (name: string, { code, message, hint }: ErrorParts): string =>
+  `${name}: ${code}: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;
+
+const rowsOut = (rows: Readonly<Record<string, number>> = {}): number => Object.values(rows).reduce((sum, count) => sum + count, 0);
+
+/** Empty without rows. Numbers stand at the right. */
+function table(head: readonly string[], rows: readonly (readonly (string | number | undefined)[])[]): string {
+  if (rows.length === 0) return "";
+  const texts = [head, ...rows.map((row) => row.map((cell) => String(cell ?? "-")))];
+  const widths = head.map((_, column) => Math.max(...texts.map((row) => (row[column] as string).length)));
+  const isNumber = head.map((_, column) => rows.every((row) => typeof row[column] !== "string"));
+  return texts
+    .map((row) =>
+      row
+        .map((cell, column) => (isNumber[column] ? cell.padStart(widths[column] as number) : cell.padEnd(widths[column] as number)))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
