@@ -3,7 +3,7 @@ import { open } from "node:fs/promises";
 import path from "node:path";
 import type { SyncPolicy } from "../src/log/contract/partitionedLog.ts";
 import { Receipt } from "../src/record/receipt.ts";
-import { type Measured, measure, type Printer, type Segment } from "./measure.ts";
+import { type BenchPart, type Measured, measure, type Printer } from "./measure.ts";
 import { inFolder, withLog } from "./workspace.ts";
 
 const RECORDS = 100_000;
@@ -52,7 +52,7 @@ async function plainRounds(folder: string, sync: boolean): Promise<Measured> {
   }
 }
 
-export const append: Segment = {
+export const append: BenchPart = {
   name: "append",
   async run(print: Printer) {
     for (const kind of ["always", "never"] as const) {

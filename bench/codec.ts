@@ -4,7 +4,7 @@ import { AmqpMessage } from "../src/protocol/amqp/codec/amqpMessage.ts";
 import { FrameReader, type FrameSink } from "../src/protocol/amqp/codec/frameReader.ts";
 import { Address } from "../src/record/address.ts";
 import { publishFrames } from "./frames.ts";
-import { measure, type Printer, type Segment } from "./measure.ts";
+import { type BenchPart, measure, type Printer } from "./measure.ts";
 
 const PUBLISHES = 200_000;
 const BODY_BYTES = 130;
@@ -48,7 +48,7 @@ function hop(stream: Buffer): void {
   if (methods !== PUBLISHES) throw new Error(`${methods} methods instead of ${PUBLISHES}`);
 }
 
-export const codec: Segment = {
+export const codec: BenchPart = {
   name: "codec",
   async run(print: Printer) {
     const stream = chunks();

@@ -12,7 +12,7 @@ import { ConsumerProcess, PublisherProcess } from "../demo/lineProcesses.ts";
 import { NodeProcess } from "../demo/nodeProcess.ts";
 import { flightsPath } from "../demo/paths.ts";
 import { ARRIVALS, DEPARTURES } from "../demo/topology.ts";
-import type { Measured, Printer, Segment } from "./measure.ts";
+import type { BenchPart, Measured, Printer } from "./measure.ts";
 import { inFolder } from "./workspace.ts";
 
 const FLIGHTS = 250_000;
@@ -76,7 +76,7 @@ function throughBaseline(children: Children): Promise<Measured> {
 
 const median = (rounds: readonly Measured[]): Measured => rounds.toSorted((a, b) => a.ms - b.ms)[Math.floor(rounds.length / 2)] as Measured;
 
-export const line: Segment = {
+export const line: BenchPart = {
   name: "line",
   async run(print: Printer) {
     const children = new Children();

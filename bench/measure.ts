@@ -1,4 +1,4 @@
-/** How a segment is measured and told: once to warm up, then the median of several rounds. */
+/** How a part of the line is measured and told: once to warm up, then the median of several rounds. */
 
 export interface Measured {
   readonly events: number;
@@ -7,7 +7,7 @@ export interface Measured {
   readonly cpuMs: number;
 }
 
-export interface Segment {
+export interface BenchPart {
   readonly name: string;
   run(print: Printer): Promise<void>;
 }

@@ -9,7 +9,7 @@ import { type Flights, readFlights } from "../demo/flightsFile.ts";
 import { flightsPath } from "../demo/paths.ts";
 import { nodeFileSystem } from "../src/base/nodeFileSystem.ts";
 import type { RowSchema } from "../src/stream/contract/columns.ts";
-import { measure, type Printer, type Segment } from "./measure.ts";
+import { type BenchPart, measure, type Printer } from "./measure.ts";
 import { inFolder } from "./workspace.ts";
 
 const ROWS = 100_000;
@@ -72,7 +72,7 @@ async function parquetJs(file: string, rows: readonly Row[]): Promise<void> {
   await writer.close();
 }
 
-export const parquet: Segment = {
+export const parquet: BenchPart = {
   name: "parquet",
   run: (print: Printer) =>
     inFolder(async (folder) => {

@@ -5,7 +5,7 @@ import type { EmbeddedLog } from "../src/log/contract/embeddedLog.ts";
 import type { PartitionDescriptor } from "../src/log/contract/partitionedLog.ts";
 import { Receipt } from "../src/record/receipt.ts";
 import { RecordCursor } from "../src/record/recordCursor.ts";
-import { measure, type Printer, type Segment } from "./measure.ts";
+import { type BenchPart, measure, type Printer } from "./measure.ts";
 import { inFolder, withLog } from "./workspace.ts";
 
 const RECORDS = 300_000;
@@ -39,7 +39,7 @@ async function readPlainly(files: readonly string[], into: Buffer): Promise<void
   }
 }
 
-export const read: Segment = {
+export const read: BenchPart = {
   name: "read",
   run: (print: Printer) =>
     inFolder((folder) =>

@@ -3,7 +3,7 @@
 import { Random } from "../src/base/random.ts";
 import { builtInExchangeTypes } from "../src/broker/exchangeTypes.ts";
 import { AddressCache } from "../src/broker/routedAddress.ts";
-import { measure, type Printer, type Segment } from "./measure.ts";
+import { type BenchPart, measure, type Printer } from "./measure.ts";
 
 const BINDINGS = 1_000;
 const KEYS = 10_000;
@@ -18,7 +18,7 @@ function patternsAndKeys(): { readonly patterns: readonly string[]; readonly key
   return { patterns, keys: Array.from({ length: KEYS }, () => `${airport()}.${airport()}`) };
 }
 
-export const routing: Segment = {
+export const routing: BenchPart = {
   name: "routing",
   async run(print: Printer) {
     const { patterns, keys } = patternsAndKeys();

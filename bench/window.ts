@@ -12,7 +12,7 @@ import { partitionFor } from "../src/record/partitioner.ts";
 import { Receipt } from "../src/record/receipt.ts";
 import { RecordCursor } from "../src/record/recordCursor.ts";
 import { runTask } from "../src/stream/runTask.ts";
-import { measure, type Printer, type Segment } from "./measure.ts";
+import { type BenchPart, measure, type Printer } from "./measure.ts";
 import { inFolder, withLog } from "./workspace.ts";
 
 const FLIGHTS = 100_000;
@@ -121,7 +121,7 @@ async function byHand(log: EmbeddedLog): Promise<number> {
   return hours.size;
 }
 
-export const window: Segment = {
+export const window: BenchPart = {
   name: "window",
   run: (print: Printer) =>
     inFolder((folder) =>

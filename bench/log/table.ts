@@ -1,8 +1,8 @@
 /**
  * `npm run bench -- log`: the speed that the log promises, each row with its limit measured in turns with it. With `--large` the rows that
- * compare sizes go up to 30 GB: about 45 GB of disk and half an hour.
+ * compare sizes go up to 30 GB.
  */
-import type { Segment } from "../measure.ts";
+import type { BenchPart } from "../measure.ts";
 import { appends } from "./appends.ts";
 import { compression } from "./compression.ts";
 import { many } from "./many.ts";
@@ -20,12 +20,12 @@ const moderate: TableOptions = { sizesGb: [0.1, 1], effort: 1 };
 const large: TableOptions = { sizesGb: [1, 10, 30], effort: 2 };
 
 /** The table, or one part of it. */
-export function logSegments(isLarge: boolean): Segment[] {
+export function logParts(isLarge: boolean): BenchPart[] {
   const options = isLarge ? large : moderate;
   const run = async (chosen: readonly Part[]): Promise<void> => {
     printHead();
     for (const part of chosen) await part(options, printRow);
   };
-  const segments = Object.entries(parts).map(([name, part]) => ({ name: `log.${name}`, run: () => run([part]) }));
-  return [{ name: "log", run: () => run(Object.values(parts)) }, ...segments];
+  const single = Object.entries(parts).map(([name, part]) => ({ name: `log.${name}`, run: () => run([part]) }));
+  return [{ name: "log", run: () => run(Object.values(parts)) }, ...single];
 }

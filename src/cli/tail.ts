@@ -9,7 +9,7 @@ import { layoutOf } from "../server/dataDirectory.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
-import { printData } from "./terminal.ts";
+import { hasReader, printData } from "./terminal.ts";
 
 export interface TailOptions {
   readonly topic: string;
@@ -40,11 +40,11 @@ export async function tail({ topic, file, flags, partition, start, count, follow
     for (const { number, tail } of tails) {
       if (left <= 0) return ExitCode.done;
       await tail.read((record) => {
-        printData(lineOf(number, record));
-        return --left > 0;
+        left = printData(lineOf(number, record)) ? left - 1 : 0;
+        return left > 0;
       });
     }
-    if (!follow || left <= 0) return ExitCode.done;
+    if (!follow || left <= 0 || !hasReader()) return ExitCode.done;
     await sleep(followEveryMs);
   }
 }

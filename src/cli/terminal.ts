@@ -9,8 +9,14 @@ export const style = (text: string, as: Style): string => {
   return colour ? styleText(as, text) : text;
 };
 
-export const printData = (text: string): void => {
-  process.stdout.write(`${text}\n`);
+let readerGone = false;
+
+/** Whoever has much to print, or waits for more, stops when nobody reads it any more. */
+export const hasReader = (): boolean => !readerGone;
+
+export const printData = (text: string): boolean => {
+  if (!readerGone) process.stdout.write(`${text}\n`);
+  return hasReader();
 };
 
 export const say = (text: string): void => {
@@ -27,6 +33,7 @@ export function ignoreClosedOutput(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;
+      if (stream === process.stdout) readerGone = true;
     });
   }
 }

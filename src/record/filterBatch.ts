@@ -23,7 +23,9 @@ export interface BatchFilter {
   keeps(cursor: RecordCursor): boolean;
   /** Of a batch of which no record stays, the header does. */
   readonly emptyStays: boolean;
-  /** From when on the records without value may go: written into a batch that has such ones and no horizon yet. Undefined: into none. */
+  /** Does this record, which stays now, go at the delete horizon: a tombstone, a marker that ends nothing any more? */
+  isMortal(cursor: RecordCursor): boolean;
+  /** From when on the mortal records may go: written into a batch that has such ones and no horizon yet. Undefined: into none. */
   readonly deleteHorizon: number | undefined;
 }
 
@@ -46,24 +48,24 @@ export class FilteredBatch {
   }
 
   /**
-   * The batch at `at`, whole, uncompressed and no control batch (UNSUPPORTED_COMPRESSION). Gives way every few records, so that a large
+   * The batch at `at`, whole and uncompressed (UNSUPPORTED_COMPRESSION), maybe a transaction's marker. Gives way every few records, so that a large
    * batch holds nobody up.
    */
   *filter(source: Buffer, at: number, filter: BatchFilter): Generator<undefined, BatchFate> {
     const count = countAt(source, at);
     const end = at + batchBytesAt(source, at);
     this.begin(source, at, end);
-    const cursor = new RecordCursor(source, at, end);
+    const cursor = new RecordCursor(source, at, end, true);
     let runAt = at + BATCH_HEADER_BYTES;
     let looked = 0;
     let kept = 0;
     let latest = Number.NEGATIVE_INFINITY;
-    let hasTombstones = false;
+    let hasMortal = false;
     for (let recordAt = runAt; cursor.next(); recordAt = cursor.end) {
       if (++looked % RECORDS_A_TURN === 0) yield;
       if (filter.keeps(cursor)) {
         kept++;
-        hasTombstones ||= cursor.valueBytes < 0;
+        hasMortal ||= filter.isMortal(cursor);
         if (cursor.timestamp > latest) latest = cursor.timestamp;
       } else {
         this.copy(source, runAt, recordAt);
@@ -72,7 +74,7 @@ export class FilteredBatch {
     }
     if (kept === 0) return this.endEmpty(source, at, count, filter.emptyStays);
     const hasHorizon = (attributesAt(source, at) & BatchAttribute.deleteHorizon) !== 0;
-    const horizon = hasTombstones && !hasHorizon ? filter.deleteHorizon : undefined;
+    const horizon = hasMortal && !hasHorizon ? filter.deleteHorizon : undefined;
     if (kept === count && horizon === undefined) return "same";
     this.copy(source, runAt, end);
     this.end(kept, latest);
@@ -124,13 +126,13 @@ export class FilteredBatch {
     const into = this.other.length < bytesMax || this.other.length > KEPT_BYTES_MAX ? Buffer.allocUnsafeSlow(bytesMax) : this.other;
     const from = this.buffer;
     from.copy(into, 0, 0, BATCH_HEADER_BYTES);
-    const cursor = new RecordCursor(from, 0, this.length);
+    const cursor = new RecordCursor(from, 0, this.length, true);
     let to = BATCH_HEADER_BYTES;
     let looked = 0;
     for (let recordAt = BATCH_HEADER_BYTES; cursor.next(); recordAt = cursor.end) {
       if (++looked % RECORDS_A_TURN === 0) yield;
       const delta = cursor.timestamp - horizon;
-      if (!Number.isSafeInteger(delta)) return; // a time that no varint of ours can say: these tombstones stay for ever
+      if (!Number.isSafeInteger(delta)) return; // a time that no varint of ours can say: these records stay for ever
       const attributesAtByte = afterVarint(from, recordAt);
       const restAt = afterVarint(from, attributesAtByte + 1);
       to = writeVarint(into, to, 1 + sizeOfVarlong(delta) + cursor.end - restAt);

@@ -19,7 +19,7 @@ const codecNames = ["none", "gzip", "snappy", "lz4", "zstd"];
 /**
  * Walks over the records of batches that lie back to back, without an object a record: `next()` moves, the fields say where the
  * record's parts are. For bytes whose CRC was checked or not: hostile ones throw RECORD_CORRUPT, BATCH_CORRUPT, BATCH_TRUNCATED or
- * UNSUPPORTED_COMPRESSION, and nothing is read past the end. Control batches (transaction markers) are passed over.
+ * UNSUPPORTED_COMPRESSION, and nothing is read past the end. Control batches (transaction markers) are passed over, if not asked for.
  *
  *     const cursor = new RecordCursor(bytes);
  *     while (cursor.next()) if (cursor.offset >= from) use(cursor.bytes, cursor.valueAt, cursor.valueBytes);
@@ -49,6 +49,7 @@ export class RecordCursor {
     readonly bytes: Buffer,
     at = 0,
     private readonly limit: number = bytes.length,
+    private readonly withMarkers = false,
   ) {
     this.reader = new VarintReader(bytes);
     this.batchEnd = at;
@@ -120,7 +121,7 @@ export class RecordCursor {
     if (end > this.limit) throw corrupt(`it ends ${end - this.limit} bytes after the buffer`, at);
     const attributes = attributesAt(bytes, at);
     this.batchEnd = end;
-    if ((attributes & BatchAttribute.control) !== 0) return;
+    if ((attributes & BatchAttribute.control) !== 0 && !this.withMarkers) return;
     const codec = attributes & BatchAttribute.codecMask;
     if (codec !== 0) throw unsupportedCompression(codec, at);
     this.recordsLeft = countAt(bytes, at);

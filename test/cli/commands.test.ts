@@ -1,9 +1,13 @@
 /** The command line as a person or a script meets it. */
+import { once } from "node:events";
 import fs from "node:fs";
 import path from "node:path";
+import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { logOptions, record } from "../log/support.ts";
 import { counting, writePipeline } from "../server/fixtures.ts";
-import { millrace, temporaryFolder } from "../server/support.ts";
+import { cleanUp, millrace, temporaryFolder } from "../server/support.ts";
 
 const run = (folder: string, args: readonly string[], environment?: NodeJS.ProcessEnv) => millrace(args, folder, environment).ended;
 
@@ -160,4 +164,18 @@ describe("log", () => {
       err: expect.stringMatching(/^DATA_UNREADABLE/) as string,
     });
   });
+});
+
+test("tail --follow ends when nobody reads it any more", async () => {
+  const folder = temporaryFolder();
+  const log = await openEmbeddedLog(logOptions(path.join(folder, "data/topics")));
+  cleanUp(() => log.close());
+  await log.createTopic("t");
+  const append = (sequence: number) => log.append({ name: "p", epoch: 0 }, "t", 0, sequence, [record("value")]);
+  await append(0);
+  const tail = millrace(["tail", "t", "--data", "data", "--follow"], folder);
+  await once(tail.child.stdout as Readable, "data");
+  tail.child.stdout?.destroy();
+  await append(1); // what it prints now goes nowhere
+  expect(await tail.ended).toMatchObject({ code: 0, err: "" });
 });

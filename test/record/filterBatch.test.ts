@@ -36,7 +36,12 @@ interface Asked {
 function filtered(batch: Buffer, { keeps, emptyStays = false, deleteHorizon }: Asked): { fate: BatchFate; bytes: Buffer } {
   const filter = new FilteredBatch();
   const shifted = Buffer.concat([Buffer.alloc(7), batch, Buffer.alloc(5)]); // it lies anywhere in a buffer
-  const turns = filter.filter(shifted, 7, { keeps: ({ offset }) => keeps(offset), emptyStays, deleteHorizon });
+  const turns = filter.filter(shifted, 7, {
+    keeps: ({ offset }) => keeps(offset),
+    isMortal: ({ valueBytes }) => valueBytes < 0,
+    emptyStays,
+    deleteHorizon,
+  });
   for (let turn = turns.next(); ; turn = turns.next())
     if (turn.done === true) return { fate: turn.value, bytes: Buffer.from(filter.bytes) };
 }

@@ -22,25 +22,29 @@ const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
 /** Of a key or value, in characters. */
 const SHOWN_MAX = 200;
 
-/** A line a batch, and a line a record if `withRecords`; bad bytes are named where they lie. */
+/**
+ * A line a batch, and a line a record if `withRecords`; bad bytes are named where they lie.
+ * @param print says false when it wants no more
+ */
 export async function dumpLog(
   fileSystem: FileSystem,
   directory: string,
   withRecords: boolean,
-  print: (line: string) => void,
+  print: (line: string) => boolean,
 ): Promise<void> {
   for (const folder of await partitionFolders(fileSystem, directory)) {
     for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
       const name = path.join(folder, logFileName(base));
-      print(name);
+      if (!print(name)) return;
       const file = await fileSystem.open(name, "read");
       try {
         const bytes = await file.bytes();
+        let goesOn = true;
         const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at, position) => {
-          print(batchLine(buffer, at, position));
-          if (withRecords) printRecords(buffer, at, print);
-          return undefined;
+          goesOn = print(batchLine(buffer, at, position)) && (!withRecords || printRecords(buffer, at, print));
+          return goesOn ? undefined : "stop";
         });
+        if (!goesOn) return;
         if (end < bytes) print(`  at ${end}: ${problem?.message ?? "not a batch"} (${bytes - end} bytes to the end of the file)`);
       } finally {
         await file.close();
@@ -64,13 +68,14 @@ function batchLine(bytes: Buffer, at: number, position: number): string {
   return `  at ${position}: ${offsets}, ${countAt(bytes, at)} records, ${batchBytesAt(bytes, at)} bytes, latest ${latest}${producer}${transaction}${compressed}`;
 }
 
-function printRecords(bytes: Buffer, at: number, print: (line: string) => void): void {
+function printRecords(bytes: Buffer, at: number, print: (line: string) => boolean): boolean {
   if ((attributesAt(bytes, at) & BatchAttribute.codecMask) !== 0) return print("    (compressed)");
   const cursor = new RecordCursor(bytes, at, at + batchBytesAt(bytes, at));
   while (cursor.next()) {
     const { offset, key, value } = cursor.record();
-    print(`    ${offset} ${text(key)}: ${text(value)}`);
+    if (!print(`    ${offset} ${text(key)}: ${text(value)}`)) return false;
   }
+  return true;
 }
 
 /** As JSON would write it, so that a terminal gets no control characters. */

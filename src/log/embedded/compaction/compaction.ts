@@ -2,6 +2,7 @@ import type { PartitionFiles } from "../partition/partitionFiles.ts";
 import type { LogPosition } from "../partition/partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "../partition/partitionSurroundings.ts";
 import { durableProducers } from "../producers/producerLoad.ts";
+import { removeSnapshotsBelow } from "../producers/snapshotFile.ts";
 import { removeCleanedFiles } from "./cleanedSegment.ts";
 import { type CompactionSurroundings, cleanSegments } from "./compactionPass.ts";
 import { groupsOf, planCompaction, type RolledSegment } from "./compactionPlan.ts";
@@ -100,7 +101,7 @@ export class Compaction {
       slices,
     );
     const surroundings: CompactionSurroundings = { fileSystem, folder, config, space, slices, now, abortedIn };
-    const rules = { keys, producers };
+    const rules = { keys, producers, openTransactions: new Set<bigint>() };
     const seen = segments.filter(({ baseOffset }) => baseOffset < keys.end);
     const before = seen.reduce((sum, { bytes }) => sum + bytes, 0);
     for (const group of groupsOf(seen, config.segmentBytes)) {
@@ -110,6 +111,8 @@ export class Compaction {
         continue;
       }
       slices.checkStopped();
+      // an older one may know a transaction as open whose marker goes now
+      await removeSnapshotsBelow(fileSystem, folder, writtenBase);
       await fileSystem.syncDirectory(folder);
       await partition.files.replace({ base: first.baseOffset, end: last.nextBase });
       await this.replace();

@@ -7,12 +7,25 @@
  *     time into its batch, the delete horizon
  *   - of a batch of which no record stays, an empty one does if it is its producer's last, or the last one of its segment: the producer's
  *     sequence goes on from there, and a segment always reaches to the next one
- *   - of an aborted transaction no record stays, and its records hide none; the marker that ends a transaction stays
+ *   - of an aborted transaction no record stays, and its records hide none
+ *   - a marker that ends a transaction stays for as long as a pass finds a batch of it. The first pass that finds none writes a delete
+ *     horizon into the marker, as into a tombstone, and takes the transaction out of the aborted ones; a pass after that takes the marker out.
+ *     One that alone says its producer's epoch stays
  *   - segments that together are no larger than one become one
  */
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
-import { attributesAt, BatchAttribute, BatchField, lastOffsetAt, readInt64 } from "../../../record/batchHeader.ts";
+import {
+  attributesAt,
+  BatchAttribute,
+  BatchField,
+  baseOffsetAt,
+  countAt,
+  lastOffsetAt,
+  producerIdAt,
+  readInt64,
+} from "../../../record/batchHeader.ts";
+import { isTransactionalAt, markerAt } from "../../../record/controlBatch.ts";
 import { type BatchFate, type BatchFilter, FilteredBatch } from "../../../record/filterBatch.ts";
 import type { RecordCursor } from "../../../record/recordCursor.ts";
 import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
@@ -47,6 +60,8 @@ export interface CompactionRules {
   readonly keys: DirtyKeys;
   /** As of an offset up to which all is durable, at or above what is compacted. */
   readonly producers: ProducerState;
+  /** The producers with a transaction of which the pass has met a batch, and the marker not yet. */
+  readonly openTransactions: Set<bigint>;
 }
 
 /** Writes the cleaned form of segments that become one. False: there was nothing to take out, and no file is left. */
@@ -63,15 +78,19 @@ export async function cleanSegments(
     for (const segment of group) await cleaner.clean(segment);
     if (group.length === 1 && !cleaner.changedAny) return false;
     await cleaned.finish();
-    if (group.length > 1) await joinAborted(surroundings, group);
+    if (group.length > 1 || cleaner.forgotten.size > 0) await joinAborted(surroundings, group, cleaner.forgotten);
     return true;
   } finally {
     await cleaned.close();
   }
 }
 
-/** What the indexes of aborted transactions of several segments say, in one. */
-async function joinAborted({ fileSystem, folder, now }: CompactionSurroundings, group: readonly RolledSegment[]): Promise<void> {
+/** What the indexes of aborted transactions of the segments say, in one, but for some. An empty one may take the place of one that was not. */
+async function joinAborted(
+  { fileSystem, folder, now }: CompactionSurroundings,
+  group: readonly RolledSegment[],
+  forgotten: ReadonlySet<number>,
+): Promise<void> {
   const entries: AbortedEntry[] = [];
   for (const { baseOffset, bytes, nextBase: offset } of group) {
     const indexed = await loadAbortedIndex(fileSystem, folder, baseOffset);
@@ -79,15 +98,19 @@ async function joinAborted({ fileSystem, folder, now }: CompactionSurroundings, 
   }
   if (entries.length === 0) return;
   const name = abortedIndexFileName((group[0] as RolledSegment).baseOffset);
-  await writeAbortedIndex(fileSystem, path.join(folder, name + CLEANED_SUFFIX), entries);
+  const left = entries.filter(({ lastOffset }) => !forgotten.has(lastOffset));
+  await writeAbortedIndex(fileSystem, path.join(folder, name + CLEANED_SUFFIX), left);
 }
 
 class Cleaner implements BatchFilter {
   changedAny = false;
   emptyStays = false;
   deleteHorizon: number | undefined;
-  private tombstonesGo = false;
+  /** The markers of aborted transactions of which nothing is left but the marker. */
+  readonly forgotten = new Set<number>();
+  private horizonIsOver = false;
   private allGo = false;
+  private marker: "none" | "stays" | "mortal" = "none";
   private aborted: readonly AbortedTransaction[] = [];
   private readonly filtered = new FilteredBatch();
 
@@ -125,16 +148,19 @@ class Cleaner implements BatchFilter {
   keeps({ offset, bytes, keyAt, keyBytes, valueBytes }: RecordCursor): boolean {
     const { keys } = this.rules;
     if (this.allGo) return false;
+    if (this.marker !== "none") return this.marker === "stays" || !this.horizonIsOver;
     if (offset >= keys.end || keyBytes < 0) return true;
     if (keys.offsets.get(bytes, keyAt, keyBytes) > offset) return false;
-    return valueBytes >= 0 || !this.tombstonesGo;
+    return valueBytes >= 0 || !this.horizonIsOver;
+  }
+
+  isMortal({ valueBytes }: RecordCursor): boolean {
+    return this.marker === "mortal" || (this.marker === "none" && valueBytes < 0);
   }
 
   private async fateOf(bytes: Buffer, at: number): Promise<BatchFate> {
     const { slices } = this.surroundings;
-    const attributes = attributesAt(bytes, at);
-    if ((attributes & BatchAttribute.control) !== 0) return "same";
-    this.prepare(bytes, at, attributes);
+    this.prepare(bytes, at, attributesAt(bytes, at));
     const turns = this.filtered.filter(bytes, at, this);
     for (let turn = turns.next(); ; turn = turns.next()) {
       if (turn.done === true) return turn.value;
@@ -144,16 +170,29 @@ class Cleaner implements BatchFilter {
 
   /** What holds for all records of a batch. */
   private prepare(bytes: Buffer, at: number, attributes: number): void {
-    const { keys, producers } = this.rules;
+    const { keys, producers, openTransactions } = this.rules;
     const { now, config } = this.surroundings;
     const { deleteRetentionMs } = config;
     const next = lastOffsetAt(bytes, at) + 1;
-    this.allGo = isHidden(bytes, at, this.aborted);
-    this.emptyStays = next === this.groupEnd || producers.isLastBatch(bytes, at);
+    const isLast = producers.isLastBatch(bytes, at);
+    const isMarker = (attributes & BatchAttribute.control) !== 0;
+    this.marker = isMarker ? this.markerFate(bytes, at, isLast) : "none";
+    if (!isMarker && isTransactionalAt(bytes, at)) openTransactions.add(producerIdAt(bytes, at));
+    this.allGo = !isMarker && isHidden(bytes, at, this.aborted);
+    this.emptyStays = next === this.groupEnd || isLast;
     const horizon = (attributes & BatchAttribute.deleteHorizon) === 0 ? undefined : readInt64(bytes, at + BatchField.baseTimestamp);
-    this.tombstonesGo = horizon !== undefined && horizon <= now;
+    this.horizonIsOver = horizon !== undefined && horizon <= now;
     const mayGrow = this.cleaned.bytes + 2 * bytes.length < SEGMENT_BYTES_MAX;
     this.deleteHorizon = next <= keys.end && mayGrow && Number.isSafeInteger(now + deleteRetentionMs) ? now + deleteRetentionMs : undefined;
+  }
+
+  /** A pass goes over the log from its start: what it did not meet before a marker is not there any more. */
+  private markerFate(bytes: Buffer, at: number, isLast: boolean): "stays" | "mortal" {
+    const marker = markerAt(bytes, at);
+    if (marker === undefined && countAt(bytes, at) > 0) return "stays"; // one of a later version
+    if (this.rules.openTransactions.delete(producerIdAt(bytes, at))) return "stays";
+    if (marker?.outcome === "abort") this.forgotten.add(baseOffsetAt(bytes, at));
+    return isLast ? "stays" : "mortal";
   }
 
   private async keep(bytes: Buffer, at: number, end: number): Promise<void> {

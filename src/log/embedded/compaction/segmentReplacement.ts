@@ -6,7 +6,8 @@
  *   2. the partition's state says, durably: replacing { base, end }
  *   3. the old indexes of `base` go, so that no reader sees them beside batches that they were not made of
  *   4. the log is renamed over the old one, and the readers are told
- *   5. the indexes are renamed; that of the aborted transactions says what it said before and what the others did, so it is never missing
+ *   5. the indexes are renamed; that of the aborted transactions says what it said before and what the others did, but for transactions
+ *      of which nothing is left, so it is never missing; an empty one takes the place of one that says nothing any more
  *   6. the other segments below `end` go
  *   7. the folder is synced; then the state says, durably, that nothing is being replaced, before anything with such a name is written again
  *

@@ -80,7 +80,7 @@ export async function latestTimestampOf(
 }
 
 /** From the headers of all batches. */
-export async function readLatestTimestamp(
+async function readLatestTimestamp(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,

@@ -151,10 +151,14 @@ export class ProducerState {
     return producer && { epoch: producer.epoch, nextSequence: nextSequenceOf(producer) };
   }
 
-  /** Is the batch the last one of its producer? False for one without producer. */
+  /**
+   * Is the batch the last one of its producer, without which its sequence would not be known any more? Of a producer whose epoch has no
+   * batch yet a marker says the epoch. False for a batch without producer.
+   */
   isLastBatch(bytes: Buffer, at: number): boolean {
     const last = this.producers.get(producerIdAt(bytes, at));
-    return last?.epoch === producerEpochAt(bytes, at) && last.batches.at(-1)?.baseOffset === baseOffsetAt(bytes, at);
+    if (last?.epoch !== producerEpochAt(bytes, at)) return false;
+    return isControlAt(bytes, at) ? last.batches.length === 0 : last.batches.at(-1)?.baseOffset === baseOffsetAt(bytes, at);
   }
 
   /**

@@ -26,8 +26,20 @@ export async function writeSnapshot(
   await putSnapshot(fileSystem, folder, offset, state, synced);
   const offsets = snapshotOffsetsOf(await fileSystem.list(folder));
   const ofSegment = offsets.findLast((other) => other <= segmentBase);
-  for (const old of offsets.slice(0, -SNAPSHOTS_KEPT)) {
-    if (old !== ofSegment) await fileSystem.removeFile(path.join(folder, snapshotFileName(old)));
+  for (const old of offsets.slice(0, -SNAPSHOTS_KEPT)) if (old !== ofSegment) await removeSnapshot(fileSystem, folder, old);
+}
+
+/** Where only the batches shall say from now on what was before. Durable when the folder was synced. */
+export async function removeSnapshotsBelow(fileSystem: FileSystem, folder: string, offset: number): Promise<void> {
+  for (const old of snapshotOffsetsOf(await fileSystem.list(folder))) if (old < offset) await removeSnapshot(fileSystem, folder, old);
+}
+
+/** Who writes and who compacts both remove old ones. */
+async function removeSnapshot(fileSystem: FileSystem, folder: string, offset: number): Promise<void> {
+  try {
+    await fileSystem.removeFile(path.join(folder, snapshotFileName(offset)));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
 }
 

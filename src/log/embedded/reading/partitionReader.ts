@@ -2,9 +2,10 @@ import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
+import { clearOffsetMark, offsetProblem } from "../../../record/offsetMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } from "../../contract/partitionedLog.ts";
-import { closedError, deletedError, outOfRange, readFailed } from "../partition/partitionErrors.ts";
+import { closedError, deletedError, outOfRange, readFailed, segmentCorrupt } from "../partition/partitionErrors.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { AbortedLookup } from "../transactions/abortedLookup.ts";
 import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
@@ -263,19 +264,20 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     let nextOffset = this.positionOffset;
     let transactional = false;
     while (end < next - this.position) {
-      const problem = validateBatch(buffer, end, length);
+      const problem = validateBatch(buffer, end, length) ?? offsetProblem(buffer, end);
       if (problem !== undefined) {
         if (end > 0) break; // the next read begins with it and says so
         throw this.corrupt(this.position, problem);
       }
       const baseOffset = baseOffsetAt(buffer, end);
       if (baseOffset >= beforeOffset) break; // not decided yet, or left by a failed write or a compaction on its way
-      // no checksum covers the offset: a bit that flipped in it shows in its place among the others, where these have no gaps
-      const isElsewhere = end === 0 ? baseOffset > nextOffset || lastOffsetAt(buffer, 0) < nextOffset : baseOffset !== nextOffset;
-      if (isElsewhere && !this.compacted) {
+      // what an older release wrote has no checksum of its offset: a bit that flipped in it shows in its place among the others
+      const isBehind = end === 0 ? lastOffsetAt(buffer, 0) < nextOffset : baseOffset < nextOffset;
+      if (isBehind || (baseOffset > nextOffset && !this.compacted)) {
         if (end > 0) break;
         throw this.corrupt(this.position, `its offset is ${baseOffset}, and ${nextOffset} is expected`);
       }
+      clearOffsetMark(buffer, end);
       transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);
@@ -333,12 +335,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   }
 
   private corrupt(position: number, cause: unknown): MillraceError {
-    return new MillraceError("LOG_CORRUPT", "A segment of the log is damaged.", {
-      domain: "external",
-      where: `${this.file()} at byte ${position}`,
-      cause,
-      hint: "Bring the file back from a backup; the offsets before it can be read.",
-    });
+    return segmentCorrupt(this.file(), position, cause);
   }
 
   private outOfRange(offset: number, mark: Watermark, cause?: unknown): MillraceError {

@@ -26,7 +26,7 @@ interface Found {
  * Where the first batch begins that ends at or after `offset`, or `limit`. An index entry is followed only if the batch that it promises
  * is there; else the segment is read from its start.
  *
- * @param dense the segment has no gaps: no checksum covers a batch's offset, but each one begins where the one before it ended
+ * @param dense the segment has no gaps: each batch begins where the one before it ended
  */
 export async function seekOffset(
   fileSystem: FileSystem,

@@ -1,3 +1,5 @@
+import path from "node:path";
+import type { MillraceError } from "../../../base/errors.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import {
   attributesAt,
@@ -12,7 +14,8 @@ import {
 } from "../../../record/batchHeader.ts";
 import { RecordCursor } from "../../../record/recordCursor.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
-import { readLatestTimestamp } from "../partition/retention.ts";
+import { segmentCorrupt } from "../partition/partitionErrors.ts";
+import { logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { findTimeEntry, lastTimeEntry, type TimeEntry } from "../segment/timeIndex.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
@@ -48,19 +51,40 @@ export class TimestampSearch {
     for (const [i, base] of bases.entries()) {
       const nextBase = bases[i + 1] ?? Number.POSITIVE_INFINITY;
       if (nextBase <= mark.startOffset || base > mark.activeBaseOffset) continue;
-      if (base !== mark.activeBaseOffset && (await this.latestOf(base)) < timestamp) continue;
+      if (base !== mark.activeBaseOffset && (await this.latestOf(base, nextBase)) < timestamp) continue;
       const found = await this.findIn(base, Math.min(nextBase, mark.highWatermark), timestamp, mark, hides);
       if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  private async latestOf(base: number): Promise<number> {
+  private async latestOf(base: number, nextBase: number): Promise<number> {
     const known = this.latest.get(base);
     if (known !== undefined) return known;
-    const latest = (await this.confirmedLatest(base)) ?? (await readLatestTimestamp(this.fileSystem, this.folder, base, undefined));
+    const latest = (await this.confirmedLatest(base)) ?? (await this.readLatest(base, nextBase));
     this.latest.set(base, latest);
     return latest;
+  }
+
+  /** From the batches. Throws LOG_CORRUPT: a damaged one may have the latest record. */
+  private async readLatest(base: number, nextBase: number): Promise<number> {
+    const { file } = await openSegment(this.fileSystem, this.folder, base);
+    try {
+      let latest = Number.NEGATIVE_INFINITY;
+      const { end, problem } = await scanSegment(file, 0, await file.bytes(), true, (bytes, at) => {
+        if (baseOffsetAt(bytes, at) >= nextBase) return "stop";
+        latest = Math.max(latest, maxTimestampAt(bytes, at));
+        return undefined;
+      });
+      if (problem !== undefined) throw this.corrupt(base, end, problem);
+      return latest;
+    } finally {
+      await file.close();
+    }
+  }
+
+  private corrupt(base: number, position: number, cause: unknown): MillraceError {
+    return segmentCorrupt(path.join(this.folder, logFileName(base)), position, cause);
   }
 
   /** As the index says, if it has it from a batch. */
@@ -88,7 +112,7 @@ export class TimestampSearch {
     return (await seekOffset(fileSystem, folder, segment, Math.max(segment.baseOffset, startOffset), limit)).position;
   }
 
-  /** Nothing at or above `beforeOffset`. */
+  /** Nothing at or above `beforeOffset`. Every batch that is passed over is checked: a damaged one may be the one that is looked for. */
   private async findIn(
     base: number,
     beforeOffset: number,
@@ -96,28 +120,48 @@ export class TimestampSearch {
     mark: Watermark,
     hides: (batch: Buffer) => Promise<boolean>,
   ): Promise<FoundTimestamp | undefined> {
+    if (base >= beforeOffset) return undefined;
     const { fileSystem, folder } = this;
     const segment = await openSegment(fileSystem, folder, base);
     try {
       const limit = base === mark.activeBaseOffset ? mark.position : await segment.file.bytes();
-      let position = await this.tooEarlyUpTo(segment, timestamp, limit, mark);
-      while (position < limit) {
-        let passed = false;
-        const { end } = await scanSegment(segment.file, position, limit, false, (bytes, at) => {
-          passed = baseOffsetAt(bytes, at) >= beforeOffset;
-          return passed || maxTimestampAt(bytes, at) >= timestamp ? "stop" : undefined;
-        });
-        if (end >= limit || passed) return undefined;
-        const batch = await readBatch(segment.file, end, limit);
-        if (batch === undefined) return undefined;
-        const found = (await hides(batch)) ? undefined : firstRecordFrom(batch, timestamp, mark.startOffset);
+      const position = await this.tooEarlyUpTo(segment, timestamp, limit, mark);
+      const span = { position, limit, beforeOffset };
+      for (
+        let late = await this.nextLate(segment, timestamp, span);
+        late !== undefined;
+        late = await this.nextLate(segment, timestamp, span)
+      ) {
+        const found = (await hides(late.batch)) ? undefined : firstRecordFrom(late.batch, timestamp, mark.startOffset);
         if (found !== undefined) return found;
-        position = end + batch.length;
+        if (lastOffsetAt(late.batch, 0) + 1 >= beforeOffset) return undefined;
+        span.position = late.position + late.batch.length;
       }
       return undefined;
     } finally {
       await segment.file.close();
     }
+  }
+
+  /** The first batch with a record that is late enough. */
+  private async nextLate(
+    { baseOffset, file }: OpenSegment,
+    timestamp: number,
+    { position, limit, beforeOffset }: { readonly position: number; readonly limit: number; readonly beforeOffset: number },
+  ): Promise<{ readonly batch: Buffer; readonly position: number } | undefined> {
+    let nextOffset = -1;
+    let batch: Buffer | undefined;
+    const { end, problem } = await scanSegment(file, position, limit, true, (bytes, at) => {
+      if (nextOffset >= beforeOffset) return "stop";
+      nextOffset = baseOffsetAt(bytes, at);
+      if (nextOffset >= beforeOffset) return "stop"; // no part of the segment, or not decided yet
+      nextOffset = lastOffsetAt(bytes, at) + 1;
+      if (maxTimestampAt(bytes, at) >= timestamp) batch = Buffer.from(bytes.subarray(at, at + batchBytesAt(bytes, at)));
+      return batch && "stop";
+    });
+    if (batch !== undefined) return { batch, position: end };
+    if (nextOffset >= beforeOffset) return undefined;
+    throw this.corrupt(baseOffset, end, problem ?? `the segment ends before offset ${beforeOffset}`);
   }
 }
 
@@ -127,15 +171,6 @@ async function confirms({ file }: OpenSegment, position: number, entry: TimeEntr
   const length = await file.read(header, 0, BATCH_HEADER_BYTES, position);
   if (validateBatchShape(header, 0, length) !== undefined) return false;
   return lastOffsetAt(header, 0) === entry.offset && maxTimestampAt(header, 0) === entry.timestamp;
-}
-
-async function readBatch(file: Parameters<typeof scanSegment>[0], position: number, limit: number): Promise<Buffer | undefined> {
-  const length = Buffer.alloc(12);
-  if ((await file.read(length, 0, 12, position)) < 12) return undefined;
-  const bytes = batchBytesAt(length, 0);
-  if (bytes < BATCH_HEADER_BYTES || position + bytes > limit) return undefined; // left by a write that failed
-  const batch = Buffer.allocUnsafe(bytes);
-  return (await file.read(batch, 0, bytes, position)) < bytes ? undefined : batch;
 }
 
 /** In a compressed batch the first offset stands for all. */

@@ -2,6 +2,7 @@ import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
+import { offsetProblem } from "../../../record/offsetMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 import { logFileName } from "./names.ts";
 
@@ -10,7 +11,8 @@ const READ_BYTES = 512 * 1024;
 /**
  * Whole batches of a segment that is not written any more, one after the other through one buffer, each with its CRC checked; none
  * that belongs to the next segment. Bad bytes are LOG_CORRUPT, and so are batches that do not follow each other or do not reach to the
- * next segment: no checksum covers a batch's offset, and what seems to be no part of the segment would be left out of the new one.
+ * next segment: an older release's batches have no checksum of their offsets, and what seems to be no part of the segment would be left
+ * out of the new one.
  *
  *     while (batches.next() || (await batches.fill() && batches.next())) use(batches.bytes, batches.at);
  */
@@ -53,7 +55,7 @@ export class SegmentBatches {
   next(): boolean {
     const { buffer, filled, nextAt: at } = this;
     if (filled - at < BATCH_HEADER_BYTES) return false;
-    const shape = validateBatchShape(buffer, at, filled);
+    const shape = validateBatchShape(buffer, at, filled) ?? offsetProblem(buffer, at);
     if (shape !== undefined) throw this.corrupt(at, shape);
     if (at + batchBytesAt(buffer, at) > filled || baseOffsetAt(buffer, at) >= this.nextBase) return false;
     const problem = validateBatch(buffer, at, filled);

@@ -2,11 +2,12 @@ import { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, batchBytesAt } from "../../../record/batchHeader.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
+import { offsetProblem } from "../../../record/offsetMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 
 const SCAN_BYTES = 1024 * 1024;
-/** Only headers are looked at: small reads skip the bodies of large batches. Of small batches as much is read at a time as else. */
-const SCAN_HEADERS_BYTES = 64 * 1024;
+/** Who only looks at headers skips the bodies of large batches by small reads; who looks for one batch near by reads no more than that. */
+const SCAN_FIRST_BYTES = 64 * 1024;
 
 export interface ScanResult {
   /** Where the last good batch ends (or where `visit` stopped). */
@@ -27,7 +28,7 @@ export async function scanSegment(
   checksums: boolean,
   visit: (bytes: Buffer, at: number, position: number) => "stop" | undefined,
 ): Promise<ScanResult> {
-  let buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(checksums ? SCAN_BYTES : SCAN_HEADERS_BYTES, to - from)));
+  let buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(SCAN_FIRST_BYTES, to - from)));
   let position = from;
   while (position < to) {
     const length = await file.read(buffer, 0, Math.min(buffer.length, to - position), position);
@@ -36,7 +37,7 @@ export async function scanSegment(
       const shape = validateBatchShape(buffer, at, length);
       const enough = shape === undefined && (!(checksums || isControlAt(buffer, at)) || at + batchBytesAt(buffer, at) <= length);
       if (!enough && shape?.code !== "BATCH_CORRUPT" && position + length < to) break; // the rest comes with the next read
-      const problem = shape ?? (checksums ? validateBatch(buffer, at, length) : undefined);
+      const problem = shape ?? offsetProblem(buffer, at) ?? (checksums ? validateBatch(buffer, at, length) : undefined);
       if (problem !== undefined) return { end: position + at, problem };
       const bytes = batchBytesAt(buffer, at);
       if (position + at + bytes > to) return { end: position + at, problem: cutShort(position + at) };

@@ -89,7 +89,7 @@ export async function writeAbortedIndex(fileSystem: FileSystem, name: string, en
   const file = await fileSystem.open(name, "create");
   try {
     const bytes = encodeAborted(entries);
-    await file.write(bytes, 0, bytes.length, 0);
+    if (bytes.length > 0) await file.write(bytes, 0, bytes.length, 0);
     await file.sync();
   } finally {
     await file.close();
