@@ -278,4 +278,17 @@ describe("a partition whose disk fails", () => {
     expect(fileSystem.usedBytes()).toBeLessThan(used / 2);
     await log.close();
   });
+
+  test("finds no time where all records are deleted and the next segment could not be begun", async () => {
+    const fileSystem = new SimulatedFileSystem({ seed: 10 });
+    const { log, topic } = await openWithTopic({ fileSystem, directory: "/data" });
+    await log.append(producer, "t", 0, 0, [record("gone")]);
+    fileSystem.failNext({ op: "write", code: "EIO", path: ".snapshot", times: Number.POSITIVE_INFINITY });
+    expect(await log.deleteRecords("t", 0, 1)).toBe(1);
+    const reader = await log.openReader(topic.description.partitions[0] as never);
+    expect(await reader.offsetForTimestamp(0)).toBeUndefined();
+    fileSystem.heal();
+    await reader.close();
+    await log.close();
+  });
 });
