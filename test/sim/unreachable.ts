@@ -244,7 +244,7 @@ export const unreachable: readonly Unreachable[] = [
     how: "rare",
     why: "a flipped bit in a file that is then emptied",
   },
-  { file: "src/log/journal/start/recovery.ts", text: "if (!window.holds(here, length)", how: "rare", why: "a flipped bit in a length" },
+  { file: "src/log/journal/start/recovery.ts", text: "if (window.holds(here, length)", how: "rare", why: "a flipped bit in a length" },
   { file: "src/log/journal/start/replay.ts", text: "if (at < file.countsTo", how: "rare", why: "a flipped bit in a file that was cut" },
   { file: "src/log/journal/start/replay.ts", text: "if (!cut.first", how: "rare", why: "a flipped bit in a cut" },
   { file: "src/log/journal/start/replay.ts", text: "from: cut.countsTo", how: "rare", why: "a file that failed at its first write" },

@@ -88,10 +88,17 @@ export class PartitionFiles {
     return this.writer?.producers;
   }
 
-  async open(): Promise<SegmentWriter> {
-    const { fileSystem, clock, handles, producerIdExpirationMs } = this.surroundings;
-    const { folder, config } = this.options;
+  /** Undefined: `open` comes first. Else the producers of what is written. */
+  useOpen(): ProducerState | undefined {
+    if (this.writer === undefined) return undefined;
     this.used = true;
+    this.surroundings.handles.used(this.owner);
+    return this.writer.producers;
+  }
+
+  async open(): Promise<void> {
+    const { fileSystem, clock, producerIdExpirationMs } = this.surroundings;
+    const { folder, config } = this.options;
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
       if (clean) await this.markUnclean();
@@ -100,8 +107,7 @@ export class PartitionFiles {
       producers.expire(clock.now(), producerIdExpirationMs);
       this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
     }
-    handles.used(this.owner);
-    return this.writer;
+    this.useOpen();
   }
 
   /** To open files. Returns the new end. */

@@ -122,5 +122,5 @@ const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceErr
   new MillraceError("LOG_CORRUPT", `Offsets ${end.offset} to ${syncedOffset - 1} were synced and are not readable any more.`, {
     domain: "external",
     where: `${file} at byte ${end.bytes}`,
-    hint: "Bring the partition's folder back from a backup, or delete the topic.",
+    hint: "Bring the partition's folder back from a backup, or stop the node and cut it there with millrace log repair.",
   });
