@@ -93,6 +93,10 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
   },
   "src/log/embedded/producers/producerLoad.ts": {
     rare: {
+      "a bit flips in a segment's first snapshot, and then retention takes what is below: test/log/standingProducer.test.ts": [
+        "const producers = await loadProducers",
+      ],
+      "the snapshots at and above a cut are damaged, and the cut is read over": ["if (offset >= nextBase)"],
       "a segment that compaction replaces while it is read: test/log/compactionCrash.test.ts": ["if ((error as"],
     },
   },
@@ -149,6 +153,9 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
     },
   },
   "src/log/journal/start/recovery.ts": {
+    never: {
+      "the files here are read in one go: test/log/journal/largeFiles.test.ts": ["continue;"],
+    },
     rare: {
       "damage of just these bytes: test/log/journal/journalDamage.test.ts has it everywhere in a file": ["if (window.holds(here, length)"],
     },

@@ -192,14 +192,20 @@ export class PartitionFiles {
     return this.know({ ...this.known, cleanedTo });
   }
 
-  /** Goes back to what is surely on the disk, and on from there in a new segment. */
-  async repair(): Promise<ReadableEnd> {
+  /**
+   * Goes back to what is surely on the disk, and on from there in a new segment.
+   * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
+   */
+  async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
     const { fileSystem, clock } = this.surroundings;
     const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
     await this.drop().catch(() => undefined);
     this.known = { ...this.known, synced };
-    const end = await cutToSynced(fileSystem, folder, synced);
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+    this.changed(2);
+    goBack({ ...synced, openFrom: producers.openFrom });
+    const end = await cutToSynced(fileSystem, folder, synced, producers);
     const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now());
     this.indexed = end;
     await this.know({ ...this.known, synced: end, clean: false });
