@@ -11,14 +11,24 @@ export function crc32c(bytes: Uint8Array): number {
 
 /** Of `bytes[start, end)`, without making a view of it when it is short. */
 export function crc32cRange(bytes: Uint8Array, start: number, end: number): number {
-  return end - start < nativeBytesMin ? slicingBy8(bytes, start, end) : native(bytes.subarray(start, end) as Buffer);
+  return end - start < nativeBytesMin ? slicingBy8(0, bytes, start, end) : native(bytes.subarray(start, end) as Buffer);
+}
+
+/** The checksum of what `crc` is of, followed by a few bytes. */
+export function crc32cGoingOn(crc: number, bytes: Uint8Array, start: number, end: number): number {
+  return slicingBy8(crc, bytes, start, end);
+}
+
+/** The same with all of `bytes`, many or few: no view has to be made of them. */
+export function crc32cFollowedBy(crc: number, bytes: Uint8Array): number {
+  return bytes.length < nativeBytesMin ? slicingBy8(crc, bytes, 0, bytes.length) : native(bytes as Buffer, crc);
 }
 
 /** Eight bytes a step through eight tables; `| 0` and signed numbers keep it in small integers. */
-function slicingBy8(bytes: Uint8Array, start: number, end: number): number {
+function slicingBy8(before: number, bytes: Uint8Array, start: number, end: number): number {
   const table = tables;
   const b = bytes;
-  let crc = -1;
+  let crc = ~before;
   let at = start;
   for (; at + 8 <= end; at += 8) {
     const low = crc ^ (b[at]! | (b[at + 1]! << 8) | (b[at + 2]! << 16) | (b[at + 3]! << 24));

@@ -12,10 +12,11 @@ import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
 import { DeliveryTurns } from "./deliveryTurns.ts";
 import { Dispatcher } from "./dispatch.ts";
 import { builtInExchangeTypes, type ExchangeType } from "./exchangeTypes.ts";
-import { Queue, type QueueSurroundings } from "./queue.ts";
+import { Queue } from "./queue.ts";
 import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
 import { queueSettings } from "./queueSettings.ts";
+import type { QueueSurroundings } from "./queueSurroundings.ts";
 import { batchBytesMax } from "./readAhead.ts";
 import { type RunLimits, runLimits } from "./readyMessages.ts";
 import { Router } from "./routing.ts";
@@ -113,8 +114,8 @@ function restoreTopology(topology: Topology): void {
 
 async function afterReplay(queues: ReadonlyMap<QueueId, Queue>, store: KeyedStore, journal: QueueJournal): Promise<void> {
   const deliveredBelow = store.entries.get(cleanStop) as Readonly<Record<string, number>> | undefined;
-  // before anything waits: the pins must be there when the journal looks which files are free
-  for (const queue of queues.values()) queue.recovered(deliveredBelow?.[queue.id]);
+  // before anything is written: the pins must be there when the journal looks which files are free
+  for (const queue of queues.values()) await queue.recovered(deliveredBelow?.[queue.id]);
   if (deliveredBelow === undefined) return;
   try {
     await store.change(new Map([[cleanStop, null]]));

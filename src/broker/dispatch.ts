@@ -1,9 +1,10 @@
 import type { Destination, JournalMessage, QueueJournal } from "../log/contract/queueJournal.ts";
-import type { Message } from "../record/message.ts";
+import { ContentFormat, type Message } from "../record/message.ts";
 import type { Receipt } from "../record/receipt.ts";
 import type { Consumer } from "./contract.ts";
 import { type KeptContent, keptContentOf } from "./copy.ts";
-import type { Queue, QueueSurroundings } from "./queue.ts";
+import type { Queue } from "./queue.ts";
+import type { QueueSurroundings } from "./queueSurroundings.ts";
 import type { Route } from "./route.ts";
 
 /**
@@ -30,6 +31,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 export class Dispatcher {
   // the usual case, one queue, makes no garbage: the journal copies what it is given before it returns
   private readonly oneDestination: [Mutable<Destination>] = [{ queue: 0, offset: 0 }];
+  private readonly entry = new Entry();
 
   constructor(private readonly shared: QueueSurroundings) {}
 
@@ -55,7 +57,7 @@ export class Dispatcher {
     destination.offset = offset;
     const now = this.shared.clock.now();
     const dedupeId = remembers ? id : undefined;
-    const position = this.journal.append(entry(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
+    const position = this.journal.append(this.entry.of(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
     if (remembers) queue.remember(id, position, now);
     if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
     const bytes = message.content.length;
@@ -86,7 +88,7 @@ export class Dispatcher {
     const now = this.shared.clock.now();
     const dedupeId = plans.some((plan) => plan.remembers) ? id : undefined;
     const kept = destinations.length > 0;
-    const position = kept ? this.journal.append(entry(message, durable, dedupeId, now), destinations, pins, receipt) : -1;
+    const position = kept ? this.journal.append(this.entry.of(message, durable, dedupeId, now), destinations, pins, receipt) : -1;
     let content: KeptContent | undefined;
     for (const { queue, offset, consumer, kept, remembers } of plans) {
       const durableCopy = queue.durable && message.persistent;
@@ -118,7 +120,24 @@ export class Dispatcher {
   }
 }
 
-function entry(message: Message, persistent: boolean, dedupeId: string | undefined, timestamp: number): JournalMessage {
-  const { address, contentFormat, content } = message;
-  return { address: address.encoded, contentFormat, content, persistent, dedupeId, timestamp };
+const nothing = Buffer.alloc(0);
+
+/** A message as the journal takes it, filled anew for each. */
+class Entry implements JournalMessage {
+  address: Uint8Array = nothing;
+  contentFormat: JournalMessage["contentFormat"] = ContentFormat.amqp091;
+  content: Uint8Array = nothing;
+  persistent = false;
+  dedupeId: string | undefined = undefined;
+  timestamp = 0;
+
+  of(message: Message, persistent: boolean, dedupeId: string | undefined, timestamp: number): this {
+    this.address = message.address.encoded;
+    this.contentFormat = message.contentFormat;
+    this.content = message.content;
+    this.persistent = persistent;
+    this.dedupeId = dedupeId;
+    this.timestamp = timestamp;
+    return this;
+  }
 }

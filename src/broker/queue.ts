@@ -1,5 +1,3 @@
-import type { Clock } from "../base/clock.ts";
-import type { Logger } from "../base/logger.ts";
 import type {
   JournalPosition,
   KeptRun,
@@ -11,31 +9,20 @@ import type {
 } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Consumers } from "./consumers.ts";
-import { ContentCache, type ContentCacheLimits } from "./contentCache.ts";
+import { ContentCache } from "./contentCache.ts";
 import type { Consumer, Delivery, Owner, QueueHandle, QueueOptions } from "./contract.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { type DedupeLimit, DedupeWindow } from "./dedupeWindow.ts";
-import type { Deliverer, DeliveryTurns } from "./deliveryTurns.ts";
+import type { Deliverer } from "./deliveryTurns.ts";
 import { DurableGate } from "./durableGate.ts";
 import { IdExpiry } from "./idExpiry.ts";
+import { QueueOffsets } from "./queueOffsets.ts";
+import type { QueueSurroundings } from "./queueSurroundings.ts";
 import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
-import { ReadyMessages, type RunLimits } from "./readyMessages.ts";
+import { ReadyMessages } from "./readyMessages.ts";
 import { durably, inSlices, releaseRuns } from "./releasing.ts";
 import { RunFetch } from "./runFetch.ts";
-
-/** What all queues of a node share. */
-export interface QueueSurroundings {
-  /** Not there yet while it replays. */
-  journal: QueueJournal | undefined;
-  /** Every queue that is there, by its number. */
-  readonly queues: Map<QueueId, Queue>;
-  readonly turns: DeliveryTurns;
-  readonly contentCache: ContentCacheLimits;
-  readonly readAhead: ContentCacheLimits;
-  readonly runs: RunLimits;
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
+import { UnackedCopies } from "./unackedCopies.ts";
 
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
@@ -53,14 +40,10 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   /** An auto-delete queue goes with its last consumer, not before its first. */
   hadConsumers = false;
   private ready: ReadyMessages;
-  private readonly unacked = new Map<number, Copy>();
+  private readonly unacked = new UnackedCopies();
   private readonly readAhead: ReadAhead;
   private readonly runFetch: RunFetch;
-  private nextOffset = 0;
-  /** One past the last offset that was ever delivered; after a crash nobody knows, so all that was there counts. */
-  private deliveredBelow = 0;
-  /** What was recovered and may have been delivered before the restart. */
-  private redeliveredBelow = 0;
+  private readonly offsets = new QueueOffsets();
   private readonly gate: DurableGate | undefined;
   private readonly expiry: IdExpiry | undefined;
 
@@ -77,23 +60,19 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   ) {
     shared.queues.set(id, this);
     this.ready = this.nothingReady();
-    this.runFetch = new RunFetch(name, shared.clock, shared.logger, () => this.wake());
-    this.readAhead = new ReadAhead(
-      (position) => this.journal.read(position),
-      this,
-      new ContentCache(shared.readAhead),
-      shared.clock,
-      shared.logger,
-    );
+    const { clock, logger } = shared;
+    this.runFetch = new RunFetch(name, clock, logger, () => this.wake());
+    const room = new ContentCache(shared.readAhead);
+    this.readAhead = new ReadAhead((position) => this.journal.read(position), this, room, clock, logger);
     if (dedupe === undefined) return;
     this.gate = new DurableGate(
       () => this.journal,
-      shared.clock,
+      clock,
       () => this.wake(),
     );
     // in replay no pin is taken yet
     this.dedupe = new DedupeWindow(dedupe.limit, dedupe.idsMax, (position) => shared.journal?.release(position));
-    this.expiry = new IdExpiry(this.dedupe, shared.clock);
+    this.expiry = new IdExpiry(this.dedupe, clock);
   }
 
   get dedupes(): boolean {
@@ -109,7 +88,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   get unackedCount(): number {
-    return this.unacked.size;
+    return this.unacked.count;
   }
 
   private get journal(): QueueJournal {
@@ -125,7 +104,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   nextOffsetTaken(): number {
     this.published++;
-    return this.nextOffset++;
+    return this.offsets.next++;
   }
 
   /** The message-id of what was just put into the journal. */
@@ -178,7 +157,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         this.wake();
         return delivered;
       }
-      if (this.gate?.holds(copy, this.nextOffset)) return delivered;
+      if (this.gate?.holds(copy, this.offsets.next)) return delivered;
       const consumer = this.consumers.nextReady();
       if (consumer === undefined) return delivered;
       const content = this.readAhead.contentOf(copy);
@@ -199,10 +178,10 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     if (next === undefined || this.gate?.lets(next) === false) return undefined;
     const first = this.takeFirst();
     const copy = this.withoutContent(first);
-    this.unacked.set(copy.offset, copy);
+    this.unacked.add(copy);
     let content = first.content;
     try {
-      content ??= await this.readUnacked(copy.offset);
+      content ??= await this.unacked.contentOf(copy.offset, (position) => this.journal.read(position));
     } catch (error) {
       if (isDamage(error)) this.unreadable(copy.offset);
       else this.requeue(copy.offset);
@@ -228,18 +207,15 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** Its pin goes as well, so that it keeps no space: a damaged file of the journal is put aside when what is in it moves. */
   unreadable(offset: number): void {
-    const taken = this.unacked.get(offset);
-    this.unacked.delete(offset);
-    const copy = taken ?? (this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset));
+    const copy = this.unacked.take(offset) ?? (this.ready.first()?.offset === offset ? this.takeFirst() : this.ready.delete(offset));
     if (copy !== undefined) this.journal.release(copy.position);
   }
 
   // ---- settling
 
   acknowledge(offset: number): void {
-    const copy = this.unacked.get(offset);
+    const copy = this.unacked.take(offset);
     if (copy === undefined) return; // the queue was deleted meanwhile
-    this.unacked.delete(offset);
     this.acknowledged++;
     this.end(copy);
   }
@@ -249,22 +225,21 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   requeue(offset: number): void {
-    const copy = this.unacked.get(offset);
+    const copy = this.unacked.take(offset);
     if (copy === undefined) return;
-    this.unacked.delete(offset);
     this.ready.requeue({ ...copy, redelivered: true });
     this.wake();
   }
 
   /** Everything that is ready goes; resolves with their number when that is durable. */
   async purge(): Promise<number> {
-    const dropsAll = this.unacked.size === 0;
+    const dropsAll = this.unacked.count === 0;
     // a drop takes the unacknowledged ones along; beside those the ready ones are ended one by one
     let drop: JournalPosition | undefined;
     const dropped =
       dropsAll && this.durable
         ? durably((receipt) => {
-            drop = this.journal.drop(this.id, this.nextOffset, receipt);
+            drop = this.journal.drop(this.id, this.offsets.next, receipt);
           })
         : undefined;
     if (dropped !== undefined && drop === undefined) await dropped; // refused: everything stays
@@ -285,9 +260,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.deleted = true;
     this.shared.queues.delete(this.id);
     this.consumers.cancelAll();
-    const unacked = [...this.unacked.values()];
+    const unacked = this.unacked.takeAll();
     const left = this.takeAllReady();
-    this.unacked.clear();
     this.dedupe?.clear();
     this.stop();
     await inSlices(left, (copy) => this.journal.release(copy.position));
@@ -299,14 +273,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   // ---- where its copies are
 
   holds(offset: number, position: JournalPosition): boolean {
-    return (this.unacked.get(offset)?.position ?? this.ready.positionOf(offset)) === position;
+    return (this.unacked.positionOf(offset) ?? this.ready.positionOf(offset)) === position;
   }
 
   moved(offset: number, from: JournalPosition, to: JournalPosition): boolean {
-    const copy = this.unacked.get(offset);
-    if (copy === undefined) return this.ready.positionOf(offset) === from && this.ready.move(offset, to);
-    if (copy.position !== from) return false;
-    this.unacked.set(offset, { ...copy, position: to });
+    const position = this.unacked.positionOf(offset);
+    if (position === undefined) return this.ready.positionOf(offset) === from && this.ready.move(offset, to);
+    if (position !== from) return false;
+    this.unacked.move(offset, to);
     return true;
   }
 
@@ -326,19 +300,19 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   // ---- recovery
 
   replayKept(run: KeptRun): boolean {
-    this.nextOffset = Math.max(this.nextOffset, run.lastOffset + 1);
+    this.offsets.atLeast(run.lastOffset + 1);
     this.ready.pushRun(run);
     return true;
   }
 
   replayRemembered({ offset, dedupeId, position, timestamp }: RememberedId): void {
-    this.nextOffset = Math.max(this.nextOffset, offset + 1);
+    this.offsets.atLeast(offset + 1);
     if (this.dedupe?.find(dedupeId, timestamp) === undefined) this.dedupe?.remember(dedupeId, position, timestamp);
   }
 
   replayMessage(offset: number, message: ReplayedMessage): void {
-    if (offset < this.nextOffset) return; // known already
-    this.nextOffset = offset + 1;
+    if (offset < this.offsets.next) return; // known already
+    this.offsets.next = offset + 1;
     this.ready.push(offset, message.position, message.contentBytes, true, undefined);
     const { dedupeId, position, timestamp } = message;
     if (dedupeId !== undefined && this.dedupe?.find(dedupeId, timestamp) === undefined)
@@ -346,28 +320,27 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   replayAcknowledged(offset: number): void {
-    this.nextOffset = Math.max(this.nextOffset, offset + 1);
+    this.offsets.atLeast(offset + 1);
     this.ready.delete(offset);
   }
 
   replayDropped(belowOffset: number): void {
-    if (Number.isFinite(belowOffset)) this.nextOffset = Math.max(this.nextOffset, belowOffset);
+    if (Number.isFinite(belowOffset)) this.offsets.atLeast(belowOffset);
     this.ready.dropBelow(belowOffset);
   }
 
-  /** @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
-  recovered(deliveredBelow: number | undefined): void {
-    this.ready.recount();
-    this.gate?.recovered(this.nextOffset);
-    this.redeliveredBelow = this.deliveredBelow = Math.min(deliveredBelow ?? Number.POSITIVE_INFINITY, this.nextOffset);
-    for (const copy of this.ready) this.journal.pin(copy.position);
+  /** In slices. @param deliveredBelow what a clean stop wrote down; undefined after a crash. */
+  async recovered(deliveredBelow: number | undefined): Promise<void> {
+    this.gate?.recovered(this.offsets.next);
+    this.offsets.recovered(deliveredBelow);
+    await this.ready.recovered((position) => this.journal.pin(position));
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
     this.expiry?.start(this.shared.clock.now());
   }
 
   /** For `recovered` after the next start. */
   get deliveredOffsetsEnd(): number {
-    return this.deliveredBelow;
+    return this.offsets.deliveredBelow;
   }
 
   // ---- within
@@ -391,23 +364,10 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return new ReadyMessages(this.shared.contentCache, this.shared.runs, this.durable);
   }
 
-  /** It may be moved meanwhile, and what it was read from be gone. */
-  private async readUnacked(offset: number): Promise<KeptContent | undefined> {
-    for (;;) {
-      const position = this.unacked.get(offset)?.position;
-      if (position === undefined) return undefined;
-      try {
-        return await this.journal.read(position);
-      } catch (error) {
-        if (this.unacked.get(offset)?.position === position) throw error;
-      }
-    }
-  }
-
   private hand(consumer: Consumer, copy: Copy, address: Buffer, contentFormat: Message["contentFormat"], content: Buffer): void {
     const { offset, redelivered } = copy;
     this.countDelivered(offset);
-    if (!consumer.noAck) this.unacked.set(offset, copy);
+    if (!consumer.noAck) this.unacked.add(copy);
     consumer.deliver({ offset, address, contentFormat, content, redelivered }, this);
     if (!consumer.noAck) return;
     this.acknowledged++;
@@ -421,12 +381,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   private withoutContent(copy: Copy): Copy {
-    return { ...copy, content: undefined, redelivered: copy.redelivered || copy.offset < this.redeliveredBelow };
+    return { ...copy, content: undefined, redelivered: copy.redelivered || this.offsets.isRedelivered(copy.offset) };
   }
 
   private countDelivered(offset: number): void {
     this.delivered++;
-    if (offset >= this.deliveredBelow) this.deliveredBelow = offset + 1;
+    this.offsets.deliver(offset);
   }
 
   private end(copy: Copy): void {

@@ -79,6 +79,11 @@ export class ReadyChunk {
     for (let at = this.begin; at < this.end; at++) if (this.positions[at] !== gone) yield this.copyAt(at);
   }
 
+  /** Of those that live: a tenth of what it takes to look at each as a copy. */
+  eachPosition(visit: (position: number) => void): void {
+    for (let at = this.begin; at < this.end; at++) if (this.positions[at] !== gone) visit(this.positions[at] as number);
+  }
+
   /** The first offset within the range from which on no content is in memory; undefined: there is none. */
   firstWithoutContent(from: number, to: number): number | undefined {
     let at = Math.max(this.begin, this.placeOf(from));

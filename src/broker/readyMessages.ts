@@ -85,8 +85,9 @@ export class ReadyMessages {
     this.index.pushRun(run);
   }
 
-  recount(): void {
-    this.index.recount();
+  /** After the replay, in which nothing came back. */
+  recovered(pin: (position: number) => void): Promise<void> {
+    return this.index.recovered(pin);
   }
 
   dropBelow(offset: number): void {

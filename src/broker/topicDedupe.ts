@@ -13,7 +13,12 @@ interface Found {
 }
 
 /** Fills a topic's windows of message-ids from the end of each partition. */
-export async function recoverTopicDedupe(log: PartitionedLog, queue: TopicQueue, now: number, idsMax: number): Promise<void> {
+export async function recoverTopicDedupe(
+  log: Pick<PartitionedLog, "openReader">,
+  queue: TopicQueue,
+  now: number,
+  idsMax: number,
+): Promise<void> {
   const { dedupe } = queue.settings;
   if (dedupe === undefined) return;
   for (const descriptor of queue.topic.description.partitions) {

@@ -1,4 +1,4 @@
-import type { ErrorParts } from "../server/errorTransfer.ts";
+import { fromParts } from "../server/errorTransfer.ts";
 import type { NodeStatus } from "../server/status.ts";
 
 /** What a node says of itself, for people: tables, and behind them what is wrong. */
@@ -22,12 +22,7 @@ export function statusText(node: NodeStatus): string {
       node.pipelines.map((p) => [p.name, p.state, p.task?.epoch, p.task?.recordsIn, p.task?.late, p.task?.dead, rowsOut(p.task?.rowsOut)]),
     ),
     journalTrouble(broker.journal),
-    ...node.pipelines.flatMap((p) => (p.error === undefined ? [] : [failure(p.name, p.error)])),
-    ...node.pipelines.flatMap(({ name, state, task }) =>
-      state !== "running" || task?.trouble === undefined
-        ? []
-        : [`${name}: tries again after ${task.trouble.code}: ${task.trouble.message}`],
-    ),
+    ...node.pipelines.map(pipelineTrouble),
   ];
   return sections.filter((section) => section !== "").join("\n\n");
 }
@@ -45,8 +40,13 @@ function journalTrouble({ refused, failures, damagedEntries }: NodeStatus["broke
 
 const ends = (partitions: readonly { readonly endOffset: number }[]): string => partitions.map(({ endOffset }) => endOffset).join(" ");
 
-const failure = (name: string, { code, message, hint }: ErrorParts): string =>
-  `${name}: ${code}: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;
+/** Empty if there is none. */
+function pipelineTrouble({ name, state, error, task }: NodeStatus["pipelines"][number]): string {
+  if (error !== undefined) return `${name}: ${fromParts(error).toText()}`;
+  if (state !== "running" || task?.trouble === undefined) return "";
+  const { code, message, hint } = task.trouble;
+  return `${name}: tries again after ${code}: ${message}${hint === undefined ? "" : `\n  ${hint}`}`;
+}
 
 const rowsOut = (rows: Readonly<Record<string, number>> = {}): number => Object.values(rows).reduce((sum, count) => sum + count, 0);
 

@@ -36,7 +36,8 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
       // needs no sync of its own: until the next entry's sync, a loss of power can only leave the same torn bytes
       await handle.truncate(end);
     }
-    // what a killed process wrote may still be in the page cache only, and is relied upon from now on
+    // what a killed process wrote may be in the page cache only, and after a sync that failed count as clean there
+    await handle.write(bytes, 0, end, 0);
     await handle.sync();
     await fileSystem.syncDirectory(folder);
     const store = new FileKeyedStore(options, live, handle, end);

@@ -69,7 +69,7 @@ class RunningTask implements Task {
         if (this.wanted === "stop") return "stopped";
         if (this.lastStatus.epoch > epochBefore) failures = 0;
         const missing = isMissingTopic(error);
-        this.trouble = { code: error.code, message: error.message };
+        this.trouble = { code: error.code, message: error.message, hint: error.hint };
         const delayMs = missing ? TOPIC_LOOK_MS : Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(failures, 10));
         this.warn(error, missing, delayMs);
         await this.sleep(delayMs);
@@ -78,8 +78,8 @@ class RunningTask implements Task {
   }
 
   private warn(error: MillraceError, missingTopic: boolean, delayMs: number): void {
-    const { code, message } = error;
-    const fields = { pipeline: this.pipeline.name, code, error: message };
+    const { code, message, hint } = error;
+    const fields = { pipeline: this.pipeline.name, code, error: message, hint };
     if (!missingTopic)
       this.host.logger[this.repeated.isNews(error) ? "warn" : "debug"]("The pipeline starts again", { ...fields, delayMs });
     else if (!this.saidWaiting) this.host.logger.warn("The pipeline waits for its topic", fields);

@@ -1,6 +1,7 @@
 import { crc32c as native } from "@node-rs/crc32";
 import { expect, test } from "vitest";
-import { crc32c, crc32cRange } from "../../src/base/crc32c.ts";
+import { crc32c, crc32cFollowedBy, crc32cGoingOn, crc32cRange } from "../../src/base/crc32c.ts";
+import { crc32cJoined } from "../../src/base/crc32cJoin.ts";
 import { Random } from "../../src/base/random.ts";
 
 test("CRC-32C of the standard's check string", () => {
@@ -14,5 +15,20 @@ test("short and long ranges agree with the native library at any alignment", () 
     const start = random.below(900);
     const end = start + random.below(1000);
     expect(crc32cRange(bytes, start, end), `${start} to ${end}`).toBe(native(bytes.subarray(start, end)));
+  }
+});
+
+test("two parts together have the checksum that is joined of theirs, or goes on from the first", () => {
+  const random = new Random(2);
+  const bytes = Buffer.from(Array.from({ length: 200_000 }, () => random.below(256)));
+  for (let n = 0; n < 500; n++) {
+    const middle = random.below(1000);
+    // short ones, and longer ones than those whose shift is remembered
+    const end = middle + (n % 10 === 0 ? random.below(bytes.length - middle) : random.below(2000));
+    const whole = native(bytes.subarray(0, end));
+    const first = native(bytes.subarray(0, middle));
+    expect(crc32cJoined(first, native(bytes.subarray(middle, end)), end - middle), `${middle} and ${end - middle}`).toBe(whole);
+    expect(crc32cGoingOn(first, bytes, middle, end), `${middle} and ${end - middle}`).toBe(whole);
+    expect(crc32cFollowedBy(first, bytes.subarray(middle, end)), `${middle} and ${end - middle}`).toBe(whole);
   }
 });

@@ -29,13 +29,13 @@ export function message(options: MessageOptions, address?: Address): Message {
 /** A receipt, and when it settles. */
 export function confirm(): { readonly receipt: Receipt; readonly settled: Promise<void>; readonly isSettled: () => boolean } {
   let done = false;
-  let receipt: Receipt | undefined;
+  let settle: (failure: Error | undefined) => void;
   const settled = new Promise<void>((resolve, reject) => {
-    receipt = new Receipt((failure) => {
-      done = true;
-      if (failure === undefined) resolve();
-      else reject(failure);
-    });
+    settle = (failure) => (failure === undefined ? resolve() : reject(failure));
   });
-  return { receipt: receipt as unknown as Receipt, settled, isSettled: () => done };
+  const receipt = new Receipt((failure) => {
+    done = true;
+    settle(failure);
+  });
+  return { receipt, settled, isSettled: () => done };
 }

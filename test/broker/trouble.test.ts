@@ -7,7 +7,7 @@ import { queueSettings, type TopicSettings } from "../../src/broker/queueSetting
 import { recoverTopicDedupe } from "../../src/broker/topicDedupe.ts";
 import { TopicQueue } from "../../src/broker/topicQueue.ts";
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
-import type { PartitionDescriptor, PartitionedLog } from "../../src/log/contract/partitionedLog.ts";
+import type { PartitionDescriptor } from "../../src/log/contract/partitionedLog.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
@@ -124,7 +124,7 @@ test("a topic's window by a long time is read back only as far as it may remembe
       };
       return reader;
     },
-  } as unknown as PartitionedLog;
+  };
   const options = { durable: true, exclusive: false, autoDelete: false, arguments: {} };
   const settings = queueSettings(
     { ...options, arguments: { ...streamArguments, "x-dedupe": "30 d" } },

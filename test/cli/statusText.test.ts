@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { statusText } from "../../src/cli/statusText.ts";
 import type { NodeStatus } from "../../src/server/status.ts";
 
-const nodeWith = (journal: NodeStatus["broker"]["journal"]): NodeStatus => ({
+const nodeWith = (journal: NodeStatus["broker"]["journal"], pipelines: NodeStatus["pipelines"] = []): NodeStatus => ({
   version: "1.2.3",
   pid: 42,
   data: "/data",
@@ -11,13 +11,29 @@ const nodeWith = (journal: NodeStatus["broker"]["journal"]): NodeStatus => ({
   connections: 0,
   broker: { exchanges: 5, journal, queues: [], topics: [] },
   pipelineTopics: [],
-  pipelines: [],
+  pipelines,
 });
 
 describe("an operator sees", () => {
   test("nothing of the journal while all is well", () => {
     expect(statusText(nodeWith({ refused: undefined, failures: 0, damagedEntries: 0 }))).toBe(
       "millrace 1.2.3, process 42, running\namqp://127.0.0.1:5672, 0 connections\n/data",
+    );
+  });
+
+  test("why a pipeline failed: what, where, because of what, and what to do", () => {
+    const error = {
+      code: "CHECKPOINT_AHEAD_OF_LOG",
+      message: "It has read further than the log reaches.",
+      domain: "user" as const,
+      retryable: false,
+      where: "flights-2, offset 1001",
+      hint: "Rename the pipeline.",
+      because: "the log was cut",
+    };
+    const pipelines = [{ name: "hourly", file: "hourly.ts", state: "failed" as const, restarts: 0, error, task: undefined }];
+    expect(statusText(nodeWith({ refused: undefined, failures: 0, damagedEntries: 0 }, pipelines))).toMatch(
+      /\nhourly: CHECKPOINT_AHEAD_OF_LOG: It has .*\n {2}at flights-2, offset 1001\n {2}because the log was cut\n {2}Rename the pipeline\.$/,
     );
   });
 

@@ -4,6 +4,7 @@ import { silentLogger } from "../../src/base/logger.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeBatch, records } from "../../src/record/batch.ts";
+import { changed } from "../support/changed.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
@@ -12,6 +13,23 @@ import { code, openWithTopic, producer, readAll, readFrom, receipt, record, smal
 async function fire(timers: (() => void)[]): Promise<void> {
   for (const timer of timers.splice(0)) timer();
   for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Where an operation stops on its way. */
+class Gate {
+  reached: () => void = () => undefined;
+  open: () => void = () => undefined;
+  readonly met = new Promise<void>((resolve) => {
+    this.reached = resolve;
+  });
+  private readonly opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
+
+  async pass(): Promise<void> {
+    this.reached();
+    await this.opened;
+  }
 }
 
 describe("a partition whose disk fails", () => {
@@ -41,6 +59,58 @@ describe("a partition whose disk fails", () => {
       await log.close();
       expect((await verifyLog(fileSystem, "/data", () => undefined)).problems).toEqual([]);
     }
+  });
+
+  test("tells a reader of what was not synced that it is out of range, whenever the file is cut under it", async () => {
+    const disk = new SimulatedFileSystem({ seed: 9 });
+    const gates = new Map<"read" | "truncate", Gate>();
+    const pass = async (operation: "read" | "truncate"): Promise<void> => {
+      const gate = gates.get(operation);
+      gates.delete(operation);
+      await gate?.pass();
+    };
+    const fileSystem = changed(disk, {
+      open: async (name, mode) => {
+        const file = await disk.open(name, mode);
+        if (!name.endsWith(".log")) return file;
+        const { read, truncate } = file;
+        file.read = async (...args) => {
+          if (mode === "read") await pass("read");
+          return read.apply(file, args);
+        };
+        file.truncate = async (bytes) => {
+          await truncate.call(file, bytes);
+          await pass("truncate");
+        };
+        return file;
+      },
+    });
+    const defaults = { ...smallDefaults, sync: { kind: "never" } } as const;
+    const { log, topic } = await openWithTopic({ fileSystem, directory: "/data", defaults });
+    await log.append(producer, "t", 0, 0, [record("synced")]);
+    await log.sync("t");
+    for (let i = 1; i < 5; i++) await log.append(producer, "t", 0, i, [record(`not synced ${i}`)]);
+    const [one, two] = [
+      await log.openReader(topic.description.partitions[0] as never),
+      await log.openReader(topic.description.partitions[0] as never),
+    ];
+    const [read, cut] = [new Gate(), new Gate()];
+    gates.set("read", read).set("truncate", cut);
+    const onItsWay = one.read(2, 1000).catch((error: Error) => error);
+    await read.met;
+    disk.failNext({ op: "sync", code: "EIO", path: ".log" });
+    const failed = log.sync("t").catch((error: Error) => error);
+    await cut.met;
+    expect(await two.read(3, 1000).catch((error: Error) => error)).toEqual(code("OFFSET_OUT_OF_RANGE"));
+    read.open();
+    expect(await onItsWay).toEqual(code("OFFSET_OUT_OF_RANGE"));
+    expect(valuesOf([...records(await two.read(0, 1000))])).toEqual(["synced"]);
+    cut.open();
+    expect(await failed).toEqual(code("LOG_FAILED"));
+    await log.append(producer, "t", 0, 1, [record("after")]);
+    expect(await readAll(log)).toEqual(["synced", "after"]);
+    await Promise.all([one.close(), two.close()]);
+    await log.close();
   });
 
   test("takes nothing while the disk fails, reads on, and takes again when it works", async () => {
@@ -206,6 +276,19 @@ describe("a partition whose disk fails", () => {
     fileSystem.limitDisk(used + 40_000);
     await log.maintain();
     expect(fileSystem.usedBytes()).toBeLessThan(used / 2);
+    await log.close();
+  });
+
+  test("finds no time where all records are deleted and the next segment could not be begun", async () => {
+    const fileSystem = new SimulatedFileSystem({ seed: 10 });
+    const { log, topic } = await openWithTopic({ fileSystem, directory: "/data" });
+    await log.append(producer, "t", 0, 0, [record("gone")]);
+    fileSystem.failNext({ op: "write", code: "EIO", path: ".snapshot", times: Number.POSITIVE_INFINITY });
+    expect(await log.deleteRecords("t", 0, 1)).toBe(1);
+    const reader = await log.openReader(topic.description.partitions[0] as never);
+    expect(await reader.offsetForTimestamp(0)).toBeUndefined();
+    fileSystem.heal();
+    await reader.close();
     await log.close();
   });
 });

@@ -192,3 +192,19 @@ describe("keyed store", () => {
     expect(failures).not.toEqual([]);
   });
 });
+
+test("what a start finds after a failed sync and a kill outlives a loss of power", async () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    let fs = new SimulatedFileSystem({ seed, forgottenStaysCached: true });
+    await fs.makeDirectory("/data");
+    const store = await open(fs);
+    await store.change(new Map([["a", 1]]));
+    fs.failNext({ op: "sync", code: "EIO", path });
+    await expect(store.change(new Map([["a", 2]]))).rejects.toThrow();
+    fs = fs.kill();
+    const shown = (await open(fs)).entries.get("a");
+    expect(shown).toBe(2);
+    fs = fs.crash();
+    expect((await open(fs)).entries.get("a"), `seed ${seed}`).toBe(shown);
+  }
+});

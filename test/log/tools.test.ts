@@ -93,6 +93,21 @@ describe("repair", () => {
     await log.close();
   });
 
+  test("takes an end that lost whole synced batches as it is: only the catalog misses them", async () => {
+    const { options, last } = await written();
+    const positions = [...batchPositions(await readFile(last))];
+    await truncate(last, positions.at(-2) as number);
+    const before = await openEmbeddedLog(options);
+    await expect(before.append({ name: "p", epoch: 0 }, "t", 0, 95, [record("next")])).rejects.toMatchObject({ code: "LOG_CORRUPT" });
+    await before.close();
+    expect(await repair(options)).toMatchObject({ done: [expect.stringContaining("up to offset 94, is lost")], left: [] });
+    const log = await openEmbeddedLog(options);
+    await log.append({ name: "p", epoch: 0 }, "t", 0, 93, [record("again")]);
+    expect(log.topic("t")?.endOffset(0)).toBe(94);
+    await log.close();
+    expect((await repair(options)).done).toEqual([]);
+  });
+
   test("never cuts where good batches lie behind the bad one", async () => {
     const { options, last, first } = await written();
     for (const file of [first, last]) {

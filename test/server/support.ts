@@ -3,9 +3,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { afterEach } from "vitest";
+import { afterEach, expect } from "vitest";
 import { ask } from "../../src/cli/controlClient.ts";
 import { runningNode } from "../../src/cli/runningNode.ts";
+import type { ControlRequest } from "../../src/server/control.ts";
 import type { NodeStatus } from "../../src/server/status.ts";
 import { untilTrue } from "../support/until.ts";
 
@@ -72,15 +73,25 @@ export class Command {
 export const millrace = (args: readonly string[], cwd: string, environment?: NodeJS.ProcessEnv): Command =>
   new Command(args, cwd, environment);
 
-/** A node as a process, once it is ready. */
+/** A node as a process. */
+export const nodeProcess = (cwd: string, args: readonly string[], environment?: NodeJS.ProcessEnv): Command =>
+  millrace(["start", "--data", "data", "--listeners.amqp.port", "0", ...args], cwd, environment);
+
+/** The same, once it is ready. */
 export async function startNode(cwd: string, args: readonly string[] = [], environment?: NodeJS.ProcessEnv): Promise<Command> {
-  const node = millrace(["start", "--data", "data", "--listeners.amqp.port", "0", ...args], cwd, environment);
+  const node = nodeProcess(cwd, args, environment);
   await node.says("node is ready");
   return node;
 }
 
+const tell = async (cwd: string, request: ControlRequest): Promise<unknown> =>
+  ask((await runningNode(path.join(cwd, "data"))).socket, request);
+
 /** As `millrace status` gets it, without the second that a process costs. */
-export async function statusOf(cwd: string): Promise<NodeStatus> {
-  const { socket } = await runningNode(path.join(cwd, "data"));
-  return (await ask(socket, { command: "status" })) as NodeStatus;
+export const statusOf = async (cwd: string): Promise<NodeStatus> => (await tell(cwd, { command: "status" })) as NodeStatus;
+
+/** What `millrace stop --drain` does, without the second that a process costs. */
+export async function drained(node: Command, cwd: string): Promise<void> {
+  await tell(cwd, { command: "stop", drain: true });
+  expect(await node.ended).toMatchObject({ code: 0 });
 }

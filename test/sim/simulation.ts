@@ -99,7 +99,12 @@ class Simulation implements World {
   ) {
     const random = new Random(seed);
     this.random = random;
-    this.fileSystem = new SimulatedFileSystem({ seed, turnsMax: random.pick([0, 1, 2]), met: (fault) => this.note(`fault: ${fault}`) });
+    this.fileSystem = new SimulatedFileSystem({
+      seed,
+      turnsMax: random.pick([0, 1, 2]),
+      forgottenStaysCached: seed % 2 === 0,
+      met: (fault) => this.note(`fault: ${fault}`),
+    });
     this.settings = {
       journalFileBytes: random.pick([4096, 8192]),
       journalFilesMax: random.pick([3, 3, 4, 12]),
@@ -372,7 +377,8 @@ class Simulation implements World {
       }
     }
     this.faults.heal();
-    this.troubled = false;
+    // a failed catalog or topology stays one until the next start
+    this.troubled = this.log.lines.some((line) => line.startsWith("keyed store failed"));
     if (this.isSetUp) await this.look();
     this.stopped = false;
   }

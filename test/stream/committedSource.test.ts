@@ -1,13 +1,21 @@
 import { describe, expect, onTestFinished, test } from "vitest";
+import { z } from "zod";
+import { silentLogger } from "../../src/base/logger.ts";
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { Graph } from "../../src/stream/engine/graph.ts";
 import { Inputs } from "../../src/stream/engine/inputs.ts";
-import type { SourceNode } from "../../src/stream/engine/sourceNode.ts";
+import { SourceNode } from "../../src/stream/engine/sourceNode.ts";
+import { topic } from "../../src/stream/topic.ts";
 import { logOptions, temporaryFolder } from "../log/support.ts";
 import { end, producerBatch } from "../log/transactionSupport.ts";
 
-const source = (topicName: string): SourceNode =>
-  ({ topicName, settings: { eventTime: undefined, outOfOrdernessMs: 0, idleAfterMs: undefined } }) as unknown as SourceNode;
+const source = (name: string): SourceNode =>
+  new SourceNode(new Graph("test", silentLogger), topic(name, z.unknown()), {
+    eventTime: undefined,
+    outOfOrdernessMs: 0,
+    idleAfterMs: undefined,
+  });
 
 async function written(): Promise<{ topic: EmbeddedTopic; inputs: (offset?: number) => Promise<Inputs> }> {
   const log = await openEmbeddedLog(logOptions(await temporaryFolder()));

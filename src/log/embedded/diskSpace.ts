@@ -28,6 +28,13 @@ export class DiskSpace {
     this.freeBytes -= bytes;
   }
 
+  /** False: nothing is taken, the file system must be asked. */
+  takeAtOnce(bytes: number): boolean {
+    if (this.mustAsk(bytes)) return false;
+    this.freeBytes -= bytes;
+    return true;
+  }
+
   /** Is the reserve untouched? */
   async hasRoom(): Promise<boolean> {
     if (this.mustAsk(0)) await this.ask();

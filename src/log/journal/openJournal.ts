@@ -4,7 +4,8 @@ import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
 import { journalIdBytes } from "./files/format.ts";
 import { JournalFiles } from "./files/journalFiles.ts";
 import { JournalReader } from "./files/journalReader.ts";
-import { FileQueueJournal, type JournalSettings } from "./queueJournal.ts";
+import type { JournalSettings } from "./journalParts.ts";
+import { FileQueueJournal } from "./queueJournal.ts";
 import { Segments } from "./segments/segments.ts";
 import { WriteBehind } from "./segments/writeBehind.ts";
 import { Replay } from "./start/replay.ts";
@@ -21,7 +22,7 @@ export interface JournalOptions extends JournalSettings {
 
 /**
  * Replays what is there, calling the visitor in the order in which it happened, and goes on behind it. Files are reused from the
- * first commit on: the caller pins what it keeps before it appends, acknowledges or waits for anything.
+ * first commit on: the caller pins what it keeps before it appends or acknowledges anything, or drops a queue.
  */
 export async function openJournal(options: JournalOptions, visitor: JournalVisitor): Promise<QueueJournal> {
   const { fileSystem, directory, logger, clock } = options;

@@ -1,11 +1,8 @@
-import type { ByteBudget } from "../../base/byteBudget.ts";
-import type { Clock } from "../../base/clock.ts";
 import { assert, MillraceError } from "../../base/errors.ts";
-import type { Logger } from "../../base/logger.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
-import type { Destination, JournalMessage, JournalPosition, JournalTenants, QueueId, QueueJournal } from "../contract/queueJournal.ts";
+import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal } from "../contract/queueJournal.ts";
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
   commitEntryBytes,
@@ -19,38 +16,16 @@ import {
 } from "./files/format.ts";
 import type { JournalFile, JournalTail } from "./files/journalFile.ts";
 import type { JournalFiles } from "./files/journalFiles.ts";
-import type { JournalReader } from "./files/journalReader.ts";
 import { heldBytesOf, Rescue, UnsyncedBytes } from "./files/rescue.ts";
 import { WriteBuffer, WriteChunk } from "./files/writeChunk.ts";
 import { journalClosed, journalFailed, messageTooLarge } from "./journalErrors.ts";
+import type { JournalParts, JournalSettings } from "./journalParts.ts";
 import { RetryPause } from "./retryPause.ts";
-import type { Segments } from "./segments/segments.ts";
-import type { WriteBehind } from "./segments/writeBehind.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
 const acknowledgeDelayMs = 5;
 /** Written without a sync, and held in memory until one: past this there is one, though nobody waits for it. */
 const unsyncedBytesMax = 4 * 1024 * 1024;
-
-export interface JournalSettings {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Bytes that wait for the disk; shared with whoever else writes. */
-  readonly budget: ByteBudget;
-  /** The largest content that is taken. */
-  readonly messageBytesMax: number;
-  /** Made if it is not there; nothing but the journal is in it. */
-  readonly directory: string;
-}
-
-/** What the journal works with. */
-export interface JournalParts {
-  readonly files: JournalFiles;
-  readonly segments: Segments;
-  readonly reader: JournalReader;
-  readonly writeBehind: WriteBehind;
-  readonly tenants: JournalTenants;
-}
 
 /**
  * Two buffers take turns: while one is written and synced, the other fills, and goes next. A sync is left out of a commit in

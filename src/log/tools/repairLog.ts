@@ -14,7 +14,7 @@ import {
 } from "../embedded/segment/names.ts";
 import { replaceAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { abortedBelow, endOfSegment } from "../embedded/transactions/abortedRecovery.ts";
-import { type LogProblem, verifyLog } from "./verifyLog.ts";
+import { type LogProblem, partitionFolders, verifyLog } from "./verifyLog.ts";
 
 export interface RepairOptions {
   readonly fileSystem: FileSystem;
@@ -57,7 +57,24 @@ export async function repairLog({ fileSystem, directory, catalog, progress, cutD
       done.push(`made the indexes of ${file} again`);
     } else left.push(problem);
   }
+  for (const folder of await partitionFolders(fileSystem, directory)) {
+    if (ended.has(folder) || left.some(({ file }) => path.dirname(file) === folder)) continue;
+    const lost = await acceptLostEnd(fileSystem, catalog, folder);
+    if (lost !== undefined) done.push(lost);
+  }
   return { done, left };
+}
+
+/** Whole batches that were synced and are not there leave no trace in the files: only the catalog misses them. */
+async function acceptLostEnd(fileSystem: FileSystem, catalog: KeyedStore, folder: string): Promise<string | undefined> {
+  const synced = new PartitionStates(catalog).get(path.basename(folder))?.synced;
+  if (synced === undefined) return undefined;
+  const bytesOf = async (base: number): Promise<number> => (await fileSystem.stat(path.join(folder, logFileName(base))))?.bytes ?? 0;
+  if ((await bytesOf(synced.baseOffset)) >= synced.bytes) return undefined;
+  const last = baseOffsetsOf(await fileSystem.list(folder)).at(-1) as number;
+  const bytes = await bytesOf(last);
+  await endAt(fileSystem, catalog, folder, last, bytes);
+  return `${path.join(folder, logFileName(last))} ends at byte ${bytes}: what was synced behind it, up to offset ${synced.offset - 1}, is lost`;
 }
 
 /**

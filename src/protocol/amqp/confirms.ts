@@ -21,7 +21,7 @@ export class Confirms {
 
   constructor(
     private readonly channel: number,
-    private readonly output: Output,
+    private readonly output: Pick<Output, "reserve" | "bytes">,
     /** Something may be confirmed at the end of this turn. */
     private readonly changed: () => void,
     private readonly failed: (failure: MillraceError) => void,

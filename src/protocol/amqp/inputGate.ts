@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import type { FrameReader } from "./codec/frameReader.ts";
 
 /** Why nothing more is read from a client for now. */
@@ -16,6 +15,12 @@ export const Hold = {
 } as const;
 export type Hold = (typeof Hold)[keyof typeof Hold];
 
+/** What it needs of a socket. */
+interface Pausable {
+  pause(): unknown;
+  resume(): unknown;
+}
+
 /**
  * Lets a client's bytes through to the frame reader unless there is a reason to wait. While there is one, the rest of the
  * chunk waits in the reader, and the socket is paused when the next chunk comes: two chunks are held at most.
@@ -26,7 +31,7 @@ export class InputGate {
   private socketPaused = false;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Pausable,
     private readonly reader: FrameReader,
     private readonly turnBytesMax: number,
   ) {}

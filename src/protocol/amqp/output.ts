@@ -17,7 +17,7 @@ export class Output {
   private closed = false;
 
   constructor(
-    private readonly socket: Socket,
+    private readonly socket: Pick<Socket, "write" | "writableLength">,
     private readonly pool: BufferPool,
     private readonly deliveryBytesMax: number,
     /** The first byte of a turn was written. */

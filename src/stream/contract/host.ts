@@ -43,7 +43,7 @@ export interface TaskStatus {
   /** By "topic-partition": the next offset to be read. */
   readonly offsets: Readonly<Record<string, number>>;
   /** Why it does not get on now; it tries again by itself. */
-  readonly trouble?: { readonly code: string; readonly message: string };
+  readonly trouble?: { readonly code: string; readonly message: string; readonly hint: string | undefined };
 }
 
 export interface Task {

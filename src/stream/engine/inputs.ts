@@ -100,6 +100,6 @@ function topicMissing(topic: string): MillraceError {
     domain: "user",
     where: `topic ${topic}`,
     retryable: true,
-    hint: "Declare it as a queue with x-queue-type: stream, or publish to it.",
+    hint: "Declare it as a queue with x-queue-type: stream; the pipeline then begins by itself.",
   });
 }

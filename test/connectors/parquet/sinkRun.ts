@@ -4,9 +4,9 @@ import { systemClock } from "../../../src/base/clock.ts";
 import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { silentLogger } from "../../../src/base/logger.ts";
 import type { Json } from "../../../src/log/contract/keyedStore.ts";
-import type { PartitionedLog } from "../../../src/log/contract/partitionedLog.ts";
 import type { RowSchema } from "../../../src/stream/contract/columns.ts";
 import type { Handle, Sink, SinkContext, SinkWriter } from "../../../src/stream/contract/sink.ts";
+import { MemoryLog } from "../../../src/stream/testing/memoryLog.ts";
 import type { Row } from "./encode.ts";
 
 export interface Checkpoint {
@@ -34,7 +34,7 @@ export function sinkContext(fileSystem: FileSystem, baseDirectory: string, check
     fileSystem,
     clock: systemClock,
     logger: silentLogger,
-    log: undefined as unknown as PartitionedLog, // a file sink needs none
+    log: new MemoryLog(), // a file sink needs none
     baseDirectory,
   };
 }

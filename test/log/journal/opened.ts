@@ -47,7 +47,7 @@ export async function open(fileSystem: FileSystem, directory = "/journal", bytes
       errors.push(fields ?? {});
     },
   };
-  const settings = { clock: impatient, logger, budget, messageBytesMax: 100_000, fileBytes: bytes, bytesMax: 2 ** 40 };
+  const settings = { clock: impatient, logger, budget, messageBytesMax: Math.max(100_000, bytes / 2), fileBytes: bytes, bytesMax: 2 ** 40 };
   const journal = await openJournal({ fileSystem, directory, ...settings }, replayed);
   return { journal, replayed, budget, said, errors, moves };
 }

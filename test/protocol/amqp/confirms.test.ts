@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { MillraceError } from "../../../src/base/errors.ts";
 import { Confirms } from "../../../src/protocol/amqp/confirms.ts";
-import type { Output } from "../../../src/protocol/amqp/output.ts";
 import type { Receipt } from "../../../src/record/receipt.ts";
 
 const failure = new MillraceError("JOURNAL_FAILED", "no", { domain: "external" });
@@ -59,7 +58,7 @@ test("every tag is answered once and in order; none before it is durable; exactl
       let failures = 0;
       const confirms = new Confirms(
         1,
-        log as unknown as Output,
+        log,
         () => undefined,
         () => failures++,
       );
@@ -113,7 +112,7 @@ const ignore = (): void => undefined;
 
 test("what is durable at the same time is confirmed with one frame", () => {
   const log = new AnswerLog();
-  const confirms = new Confirms(1, log as unknown as Output, ignore, ignore);
+  const confirms = new Confirms(1, log, ignore, ignore);
   let frames = 0;
   const reserve = log.reserve.bind(log);
   log.reserve = (count) => {

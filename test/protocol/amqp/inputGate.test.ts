@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import { expect, test } from "vitest";
 import { FrameReader } from "../../../src/protocol/amqp/codec/frameReader.ts";
 import { Hold, InputGate } from "../../../src/protocol/amqp/inputGate.ts";
@@ -15,7 +14,7 @@ function gate(turnBytesMax: number) {
     4096,
   );
   const socket = { paused: 0, resumed: 0, pause: () => void socket.paused++, resume: () => void socket.resumed++ };
-  return { taken, socket, gate: new InputGate(socket as unknown as Socket, reader, turnBytesMax) };
+  return { taken, socket, gate: new InputGate(socket, reader, turnBytesMax) };
 }
 
 const heartbeat = (channel: number): Buffer => frame(8, channel, Buffer.alloc(92)); // 100 bytes

@@ -15,7 +15,7 @@ import { openEmbeddedLog } from "../../../src/log/embedded/embeddedLog.ts";
 import { openJournal } from "../../../src/log/journal/openJournal.ts";
 import { openKeyedStore } from "../../../src/log/keyedStore.ts";
 import { type AmqpLimits, amqpConfig } from "../../../src/protocol/amqp/config.ts";
-import { type AmqpListener, listenAmqp } from "../../../src/protocol/amqp/listener.ts";
+import { type AmqpListener, type AmqpListenerOptions, listenAmqp } from "../../../src/protocol/amqp/listener.ts";
 
 export interface AmqpNodeOptions {
   readonly limits?: Partial<AmqpLimits>;
@@ -34,6 +34,8 @@ export class AmqpNode {
     readonly broker: Broker,
     private readonly log: EmbeddedLog,
     readonly listener: AmqpListener,
+    /** What the listener was started with. */
+    readonly listening: AmqpListenerOptions,
   ) {}
 
   static async start(options: AmqpNodeOptions = {}): Promise<AmqpNode> {
@@ -62,8 +64,8 @@ export class AmqpNode {
       users: new Users(authSchema.parse({})),
     });
     const limits = { ...amqpConfig.parse({}), ...patient, ...options.limits };
-    const listener = await listenAmqp({ broker, host: "127.0.0.1", port: 0, clock, logger, limits, version: "0.0.0-test" });
-    return new AmqpNode(directory, broker, log, listener);
+    const listening = { broker, host: "127.0.0.1", port: 0, clock, logger, limits, version: "0.0.0-test" };
+    return new AmqpNode(directory, broker, log, await listenAmqp(listening), listening);
   }
 
   get port(): number {

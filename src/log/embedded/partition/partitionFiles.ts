@@ -88,10 +88,17 @@ export class PartitionFiles {
     return this.writer?.producers;
   }
 
-  async open(): Promise<SegmentWriter> {
-    const { fileSystem, clock, handles, producerIdExpirationMs } = this.surroundings;
-    const { folder, config } = this.options;
+  /** Undefined: `open` comes first. Else the producers of what is written. */
+  useOpen(): ProducerState | undefined {
+    if (this.writer === undefined) return undefined;
     this.used = true;
+    this.surroundings.handles.used(this.owner);
+    return this.writer.producers;
+  }
+
+  async open(): Promise<void> {
+    const { fileSystem, clock, producerIdExpirationMs } = this.surroundings;
+    const { folder, config } = this.options;
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
       if (clean) await this.markUnclean();
@@ -100,8 +107,7 @@ export class PartitionFiles {
       producers.expire(clock.now(), producerIdExpirationMs);
       this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
     }
-    handles.used(this.owner);
-    return this.writer;
+    this.useOpen();
   }
 
   /** To open files. Returns the new end. */
@@ -186,14 +192,20 @@ export class PartitionFiles {
     return this.know({ ...this.known, cleanedTo });
   }
 
-  /** Goes back to what is surely on the disk, and on from there in a new segment. */
-  async repair(): Promise<ReadableEnd> {
+  /**
+   * Goes back to what is surely on the disk, and on from there in a new segment.
+   * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
+   */
+  async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
     const { fileSystem, clock } = this.surroundings;
     const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
     await this.drop().catch(() => undefined);
     this.known = { ...this.known, synced };
-    const end = await cutToSynced(fileSystem, folder, synced);
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+    this.changed(2);
+    goBack({ ...synced, openFrom: producers.openFrom });
+    const end = await cutToSynced(fileSystem, folder, synced, producers);
     const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now());
     this.indexed = end;
     await this.know({ ...this.known, synced: end, clean: false });

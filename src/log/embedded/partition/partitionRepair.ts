@@ -1,5 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
+import type { ProducerState } from "../producers/producerState.ts";
+import { writeSnapshot } from "../producers/snapshotFile.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
@@ -10,9 +12,17 @@ import type { LogPosition } from "./partitionState.ts";
  * So the file is cut there and never written again, and a new one begun, under a name that no reader has open. Should the
  * cut not outlive a loss of power, the new segment's base offset says what is no part of the old one.
  *
+ * The new segment begins with a snapshot of the producers, as any does.
+ *
  * A segment of which nothing is synced is emptied and gone on with: were it removed and made again, a loss of power could leave none.
+ * @param producers as of `synced`.
  */
-export async function cutToSynced(fileSystem: FileSystem, folder: string, synced: LogPosition): Promise<LogPosition> {
+export async function cutToSynced(
+  fileSystem: FileSystem,
+  folder: string,
+  synced: LogPosition,
+  producers: ProducerState,
+): Promise<LogPosition> {
   for (const base of baseOffsetsOf(await fileSystem.list(folder)).toReversed()) {
     if (base > synced.baseOffset) await removeSegmentFiles(fileSystem, folder, base);
   }
@@ -28,6 +38,7 @@ export async function cutToSynced(fileSystem: FileSystem, folder: string, synced
   const cut = await Segment.open(fileSystem, folder, synced.baseOffset, synced.bytes, false);
   await cut.syncIndexes().finally(() => cut.close());
   if (isEmpty) return synced;
+  await writeSnapshot(fileSystem, folder, synced.offset, producers, synced.offset, true);
   const next = await Segment.create(fileSystem, folder, synced.offset);
   await next.close();
   await fileSystem.syncDirectory(folder);

@@ -18,7 +18,7 @@ export interface TroubledPartition {
   readonly published: LogPosition;
   /** A `damaged` one takes nothing any more, others nothing for now. */
   stop(failure: MillraceError, damaged: boolean): void;
-  /** The files were cut: everything from `end` on is gone, and appends go on there. */
+  /** Everything from `end` on is gone, or goes now, and appends go on there. */
   goOnFrom(end: ReadableEnd): void;
   /** What was not durable yet fails, and the offsets from the end of the files on are given again. */
   giveUp(failure: MillraceError): void;
@@ -109,15 +109,19 @@ export class PartitionTrouble {
     if (!partition.files.broken) return;
     const { logger } = this.surroundings;
     try {
-      const end = await partition.files.repair();
-      const { offset } = partition.published;
-      if (end.offset < offset) {
-        logger.error("what was not synced yet is lost", { partition: partition.where, from: end.offset, to: offset - 1 });
-      }
-      partition.goOnFrom(end);
+      partition.goOnFrom(await partition.files.repair((synced) => this.goBack(synced)));
     } catch (error) {
       logger.warn("a partition's disk does not work yet", { partition: partition.where, error });
     }
+  }
+
+  private goBack(synced: ReadableEnd): void {
+    const { where, published } = this.partition;
+    if (synced.offset < published.offset) {
+      const { logger } = this.surroundings;
+      logger.error("what was not synced yet is lost", { partition: where, from: synced.offset, to: published.offset - 1 });
+    }
+    this.partition.goOnFrom(synced);
   }
 
   private retryLater(): void {

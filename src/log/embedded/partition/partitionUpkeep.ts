@@ -1,4 +1,5 @@
 import type { Compaction } from "../compaction/compaction.ts";
+import { mendSnapshot } from "../producers/producerLoad.ts";
 import { indexesFit, rebuildIndexes } from "../segment/indexCheck.ts";
 import { baseOffsetsOf } from "../segment/names.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
@@ -58,16 +59,19 @@ export class PartitionUpkeep {
     if (nothingNew && now < this.retainAgainAt) return;
     const plan = await planRetention(surroundings.fileSystem, options.folder, options.config, published, startOffset, now);
     if (plan.keepFrom > startOffset) await partition.startFrom(plan.keepFrom);
-    if (plan.remove.length > 0) await this.remove(plan.remove);
+    if (plan.remove.length > 0) await this.remove(plan.remove, published.baseOffset);
     this.retainedBase = published.baseOffset;
     this.retainedStart = partition.startOffset;
     this.retainAgainAt = plan.againAt;
     if (plan.rollActive && (await partition.roll())) await this.retain();
   }
 
-  private async remove(segments: readonly number[]): Promise<void> {
-    const { fileSystem, logger } = this.surroundings;
+  private async remove(segments: readonly number[], writtenBase: number): Promise<void> {
+    const { fileSystem, logger, clock } = this.surroundings;
     const { folder } = this.options;
+    if (await mendSnapshot(fileSystem, folder, writtenBase, clock.now())) {
+      logger.warn("made a snapshot of the producers again", { folder, offset: writtenBase });
+    }
     for (const base of segments) await removeSegmentFiles(fileSystem, folder, base);
     await fileSystem.syncDirectory(folder);
     const { where, startOffset } = this.partition;

@@ -2,11 +2,11 @@
  * Finds the end of a partition after an end that was not clean. Only the last segment can have a torn tail: each one before it was synced
  * before the next was created. So the last one is cut at its first bad batch; bad bytes in an older one are damage, found
  * and reported where they are read, and never cut. What a failed write left in an older one (batches at and above the next segment's base
- * offset) is no part of it. What is below the known synced position is not read again.
+ * offset) is no part of it. What is below the known synced position is not read again; what lies behind it is written again.
  */
 import path from "node:path";
-import { MillraceError } from "../../../base/errors.ts";
-import type { FileSystem } from "../../../base/fileSystem.ts";
+import { assert, MillraceError } from "../../../base/errors.ts";
+import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { removeCleanedFiles } from "../compaction/cleanedSegment.ts";
@@ -16,6 +16,9 @@ import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { recoverAborted } from "../transactions/abortedRecovery.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
+
+/** At a time. */
+const WRITTEN_AGAIN_BYTES = 1024 * 1024;
 
 export interface Recovered {
   readonly state: PartitionState;
@@ -95,7 +98,8 @@ async function recoverSegment(
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });
       await file.truncate(end);
     }
-    // what a killed process wrote may be in the page cache only
+    // of what a killed process wrote nobody knows that it is not in the page cache only; a segment before the last one was synced
+    if (nextBase === undefined) await writeAgain(file, Math.min(from.bytes, end), end);
     await file.sync();
     return { offset, baseOffset: from.baseOffset, bytes: end };
   } finally {
@@ -103,9 +107,20 @@ async function recoverSegment(
   }
 }
 
+/** After a sync that failed, pages that are in memory only count as clean, so that a sync alone would not write them. */
+async function writeAgain(file: File, from: number, to: number): Promise<void> {
+  const buffer = Buffer.allocUnsafeSlow(Math.min(WRITTEN_AGAIN_BYTES, to - from));
+  for (let at = from; at < to; ) {
+    const read = await file.read(buffer, 0, Math.min(buffer.length, to - at), at);
+    assert(read > 0, `${to - at} bytes of a segment were read a moment ago`);
+    await file.write(buffer, 0, read, at);
+    at += read;
+  }
+}
+
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>
   new MillraceError("LOG_CORRUPT", `Offsets ${end.offset} to ${syncedOffset - 1} were synced and are not readable any more.`, {
     domain: "external",
     where: `${file} at byte ${end.bytes}`,
-    hint: "Bring the partition's folder back from a backup, or delete the topic.",
+    hint: "Bring the partition's folder back from a backup, or stop the node and cut it there with millrace log repair.",
   });

@@ -5,7 +5,7 @@ import type { LogPosition } from "../partition/partitionState.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import type { ProducerState } from "./producerState.ts";
-import { readSnapshot } from "./snapshotFile.ts";
+import { putSnapshot, readSnapshot } from "./snapshotFile.ts";
 
 /** How often a file may go between the look at the folder and the look at the file. */
 const LOOKS_MAX = 10;
@@ -33,6 +33,18 @@ export async function durableProducers(fileSystem: FileSystem, folder: string, b
  */
 export function loadProducers(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<ProducerState> {
   return whileFilesGo(() => readProducers(fileSystem, folder, end, now));
+}
+
+/**
+ * Before what lies below `base` goes, where a segment begins: the snapshot there is made again if it is damaged, or not there (as an older
+ * release may have left it). False if it is whole.
+ */
+export async function mendSnapshot(fileSystem: FileSystem, folder: string, base: number, now: number): Promise<boolean> {
+  const { offset } = await whileFilesGo(() => readSnapshot(fileSystem, folder, base, now));
+  if (offset === base) return false;
+  const producers = await loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 }, now);
+  await putSnapshot(fileSystem, folder, base, producers, true);
+  return true;
 }
 
 async function readProducers(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<ProducerState> {

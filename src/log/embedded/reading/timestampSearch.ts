@@ -120,7 +120,7 @@ export class TimestampSearch {
     mark: Watermark,
     hides: (batch: Buffer) => Promise<boolean>,
   ): Promise<FoundTimestamp | undefined> {
-    if (base >= beforeOffset) return undefined;
+    if (Math.max(base, mark.startOffset) >= beforeOffset) return undefined;
     const { fileSystem, folder } = this;
     const segment = await openSegment(fileSystem, folder, base);
     try {

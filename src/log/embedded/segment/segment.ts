@@ -181,5 +181,5 @@ const lostBytes = (file: string, fileBytes: number, bytes: number): MillraceErro
   new MillraceError("LOG_CORRUPT", `A segment has ${fileBytes} bytes; ${bytes} were synced.`, {
     domain: "external",
     where: file,
-    hint: "Bring the partition's folder back from a backup, or delete the topic.",
+    hint: "Bring the partition's folder back from a backup, or stop the node and cut it there with millrace log repair.",
   });

@@ -8,10 +8,10 @@ import { nameOf, openFiles } from "./fileHeaders.ts";
 import { type Cut, encodeFileHeader, fileHeaderBytes } from "./format.ts";
 import { JournalFile } from "./journalFile.ts";
 import type { FileIdentity } from "./journalMessages.ts";
+import { createZeroFilled } from "./zeroFilledFile.ts";
 
 const makingName = "next.spare";
 const retryAfterMs = 1000;
-const zeros = Buffer.alloc(1024 * 1024);
 const damagedSuffix = ".damaged";
 /** Files in which nothing lives any more and that are kept for reuse; more of them are removed. */
 const freeFilesMax = 2;
@@ -321,18 +321,9 @@ export class JournalFiles {
 
   private async create(making: string): Promise<File> {
     await removeIfThere(this.fileSystem, making);
-    const handle = await this.fileSystem.open(making, "create");
-    try {
-      for (let at = 0; at < this.fileBytes; at += zeros.length) {
-        await handle.write(zeros, 0, Math.min(zeros.length, this.fileBytes - at), at);
-      }
-      this.made++;
-      return handle;
-    } catch (error) {
-      await handle.close();
-      await this.fileSystem.removeFile(making).catch(() => undefined); // or before the next try, or at the next start
-      throw error;
-    }
+    const handle = await createZeroFilled(this.fileSystem, making, this.fileBytes);
+    this.made++;
+    return handle;
   }
 
   private roomChange(): Promise<void> {

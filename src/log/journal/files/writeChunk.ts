@@ -1,5 +1,5 @@
 import type { ByteBudget } from "../../../base/byteBudget.ts";
-import { crc32cRange } from "../../../base/crc32c.ts";
+import { crc32cFollowedBy, crc32cGoingOn, crc32cRange } from "../../../base/crc32c.ts";
 import type { MillraceError } from "../../../base/errors.ts";
 import type { Receipt } from "../../../record/receipt.ts";
 import type { Destination, JournalMessage } from "../../contract/queueJournal.ts";
@@ -15,8 +15,11 @@ import {
 } from "./format.ts";
 import type { JournalFile } from "./journalFile.ts";
 
-/** Room of a write buffer that is kept for the next one; larger ones, of a burst, are let go. */
-const keptBytesMax = 4 * 1024 * 1024;
+/**
+ * Room of a write buffer that is kept for the next one; larger ones, of a burst, are let go. Publishers with 4 MiB in flight need a little more
+ * than that, and room that is made anew for each write costs a page fault for every 4 KiB.
+ */
+const keptBytesMax = 8 * 1024 * 1024;
 const firstBytes = 256 * 1024;
 
 /** A buffer that grows by doubling; two of them take turns. */
@@ -107,11 +110,14 @@ export class WriteChunk {
       view.setFloat64(at + 4, destination.offset, true);
       at += destinationBytes;
     }
-    bytes.set(address, at);
-    at += address.length;
+    for (let n = 0; n < address.length; n++) bytes[at++] = address[n] as number; // short: a call would take longer
     if (dedupeId !== undefined) at += bytes.write(dedupeId, at, "utf8");
     bytes.set(content, at);
-    this.seal(start, length);
+    view.setUint32(start, length, true);
+    view.setUint32(start + 8, this.previous, true);
+    // of the content where it came from: a view of the copy for each message costs 150 ns, and as much for the collector
+    this.previous = crc32cFollowedBy(crc32cGoingOn(0, bytes, start + 8, at), content);
+    view.setUint32(start + 4, this.previous, true);
   }
 
   acknowledgements(from: Uint8Array, byteLength: number): void {
