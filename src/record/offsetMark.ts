@@ -19,6 +19,9 @@ export function markOffset(bytes: Buffer, at: number): void {
   bytes.writeInt32BE(markOf(bytes, at), at + BatchField.partitionLeaderEpoch);
 }
 
+/** Has it such a checksum? */
+export const isOffsetMarked = (bytes: Buffer, at: number): boolean => bytes.readInt32BE(at + BatchField.partitionLeaderEpoch) !== 0;
+
 /** For a batch that was read. */
 export function clearOffsetMark(bytes: Buffer, at: number): void {
   bytes.writeInt32BE(0, at + BatchField.partitionLeaderEpoch);
