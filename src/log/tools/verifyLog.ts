@@ -4,6 +4,7 @@ import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
 import { baseOffsetsOf, isDeletedFolder, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
+import { isSyncedBehind } from "../embedded/segment/syncedBehind.ts";
 import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { TransactionCheck } from "./transactionCheck.ts";
 
@@ -100,7 +101,7 @@ async function verifySegment(
     });
     const problems: LogProblem[] = [];
     if (end < bytes) {
-      const isTail = nextBase === undefined && (await nothingGoodBehind(file, end, bytes));
+      const isTail = nextBase === undefined && !(await isSyncedBehind(file, end, bytes));
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
       problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
     } else {
@@ -112,26 +113,6 @@ async function verifySegment(
   } finally {
     await file.close();
   }
-}
-
-const SEARCH_BYTES = 1024 * 1024;
-/** magic 2 with a plausible header: where a good batch might begin behind a bad one. */
-const MAGIC_AT = 16;
-
-/** Only the last write can be torn. If a whole batch lies behind the bad bytes, they are damage and no torn tail. */
-async function nothingGoodBehind(file: Parameters<typeof scanSegment>[0], from: number, to: number): Promise<boolean> {
-  const buffer = Buffer.allocUnsafe(Math.min(SEARCH_BYTES, to - from));
-  const length = await file.read(buffer, 0, buffer.length, from);
-  for (let at = 1; at + MAGIC_AT < length; at++) {
-    if (buffer[at + MAGIC_AT] !== 2) continue;
-    let good = false;
-    await scanSegment(file, from + at, to, true, () => {
-      good = true;
-      return "stop";
-    });
-    if (good) return false;
-  }
-  return true;
 }
 
 async function totalBytes(fileSystem: FileSystem, folders: readonly string[]): Promise<number> {
