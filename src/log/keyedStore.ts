@@ -8,10 +8,11 @@ import { checkHeader, encodeEntry, encodeHeader, replayEntries, type StoreIdenti
 export interface KeyedStoreOptions extends StoreIdentity {
   readonly fileSystem: FileSystem;
   readonly logger: Logger;
+  /** Below this much that is dead a rewrite is not worth its syncs. */
+  readonly deadBytesMin?: number;
 }
 
-/** Below this much that is dead a rewrite is not worth its syncs. */
-const deadBytesMin = 64 * 1024;
+const deadBytesMinDefault = 64 * 1024;
 /** A rewrite cuts the live entries into writes of about this size. */
 const rewriteChunkBytes = 1024 * 1024;
 
@@ -117,7 +118,7 @@ class FileKeyedStore implements KeyedStore {
 
   async rewriteIfWorthIt(): Promise<void> {
     const dead = this.end - this.live.bytes;
-    if (dead < deadBytesMin || dead < this.live.bytes || this.end < this.rewriteNotBefore) return;
+    if (dead < (this.options.deadBytesMin ?? deadBytesMinDefault) || dead < this.live.bytes || this.end < this.rewriteNotBefore) return;
     let written: WrittenFile;
     try {
       written = await writeTemporary(this.options, this.live);

@@ -28,6 +28,9 @@ export function markBatch(bytes: Buffer, at: number, syncedBefore: boolean): voi
 /** Does the batch, as it was read, say that everything before it in its segment was synced when it was written? */
 export const saysSyncedBefore = (bytes: Buffer, at: number): boolean => markAt(bytes, at) === (checksumOf(bytes, at) | SYNCED_BEFORE);
 
+/** Is anything said of it? */
+export const isMarked = (bytes: Buffer, at: number): boolean => markAt(bytes, at) !== 0;
+
 /** For a batch that was read. */
 export function clearMark(bytes: Buffer, at: number): void {
   bytes.writeInt32BE(0, at + BatchField.partitionLeaderEpoch);

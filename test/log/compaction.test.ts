@@ -1,7 +1,8 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
+import { crc32c } from "../../src/base/crc32c.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import type { PartitionReader, TopicConfig } from "../../src/log/contract/partitionedLog.ts";
@@ -11,7 +12,7 @@ import { baseOffsetsOf } from "../../src/log/embedded/segment/names.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { batchPositions, encodeBatch, endOffsetOf } from "../../src/record/batch.ts";
 import { BatchBuilder } from "../../src/record/batchBuilder.ts";
-import { BatchAttribute, baseOffsetAt, countAt } from "../../src/record/batchHeader.ts";
+import { BatchAttribute, BatchField, baseOffsetAt, CRC_COVERS_FROM, countAt } from "../../src/record/batchHeader.ts";
 import { isControlAt } from "../../src/record/controlBatch.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
@@ -384,6 +385,14 @@ describe("a compacted topic", () => {
     const keyed = record("x", { key: Buffer.alloc(0) });
     await expect(run.log.append({ name: "q", epoch: 0 }, "t", 0, 0, [keyed, keyless])).rejects.toEqual(code("RECORD_WITHOUT_KEY"));
     await expect(run.topic.appendBatch(0, encodeBatch([keyed, keyless]))).rejects.toEqual(code("RECORD_WITHOUT_KEY"));
+    const zipped = encodeBatch([keyed]);
+    zipped.writeInt16BE(1, BatchField.attributes);
+    zipped.writeUInt32BE(crc32c(zipped.subarray(CRC_COVERS_FROM)), BatchField.crc);
+    await expect(run.topic.appendBatch(0, zipped)).rejects.toMatchObject({
+      code: "UNSUPPORTED_COMPRESSION",
+      where: "t-0",
+      hint: expect.stringContaining("compression.type=none") as string,
+    });
     run.topic.append(0, keyed, undefined);
     await run.log.append({ name: "q", epoch: 0 }, "t", 0, 0, [keyed]);
     expect((await run.topic.appendBatch(0, encodeBatch([keyed]))).baseOffset).toBe(2);
@@ -452,6 +461,34 @@ describe("a compacted topic", () => {
     await deleting;
     expect(await readdir(next.options.directory)).toEqual([]);
     await next.log.close();
+  });
+
+  test("whose process was killed while segments were replaced is not called damaged, and is told from one that is", async () => {
+    const run = await openRun({ segmentBytes: 2000 });
+    for (let i = 0; i < 60; i++) await run.put(`${i % 7}=${i} ${"x".repeat(50)}`);
+    await run.log.maintain(); // what it leaves is small: the next one makes one segment of several
+    for (let i = 0; i < 60; i++) await run.put(`${i % 7}=${i} ${"x".repeat(50)}`);
+    await run.log.close();
+    const folder = folderOf(run);
+    const before = new Map<string, Buffer>();
+    for (const name of await readdir(folder)) before.set(name, await readFile(path.join(folder, name)));
+    const again = await openRun({ segmentBytes: 2000 }, run.options);
+    await again.log.maintain();
+    await again.log.close();
+    const left = new Set(await readdir(folder));
+    for (const [name, bytes] of before) if (!left.has(name)) await writeFile(path.join(folder, name), bytes);
+    const kinds = async (): Promise<string[]> =>
+      (await verifyLog(nodeFileSystem, run.options.directory, () => undefined)).problems.map(({ kind }) => kind);
+    expect(await kinds()).toEqual(["surplus"]); // the new one has its name, and the others behind it are still there
+    const log = path.join(folder, "00000000000000000000.log");
+    const whole = await readFile(log);
+    await rename(log.replace(".log", ".index"), log.replace(".log", ".index.cleaned"));
+    await writeFile(log, before.get(path.basename(log)) as Buffer);
+    expect(await kinds()).toEqual(["unfinished"]); // the old indexes are gone, the new ones have not their names
+    whole[40] = (whole[40] as number) ^ 1;
+    await writeFile(log, whole);
+    expect(await kinds()).toContain("batch");
+    await rm(folder, { recursive: true });
   });
 
   test("has batches that count fewer records than offsets, and empty ones only where they are needed", async () => {

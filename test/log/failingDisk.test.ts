@@ -1,13 +1,14 @@
 import { describe, expect, test } from "vitest";
 import { systemClock, type Timer } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/logger.ts";
+import type { TopicConfig } from "../../src/log/contract/partitionedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeBatch, records } from "../../src/record/batch.ts";
 import { changed } from "../support/changed.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
+import { appendOneByOne, code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
 
 /** Time comes to the timers that are set, and what they begin has ended when this resolves. */
 async function fire(timers: (() => void)[]): Promise<void> {
@@ -277,6 +278,37 @@ describe("a partition whose disk fails", () => {
     await log.maintain();
     expect(fileSystem.usedBytes()).toBeLessThan(used / 2);
     await log.close();
+  });
+
+  test("does not try its disk again while its files are put away for those of another", async () => {
+    // whenever the time comes: from before the files begin to rest until they are at rest
+    for (let turns = 0; turns < 60; turns += 2) {
+      let now = 0;
+      const timers: (() => void)[] = [];
+      const clock = {
+        now: () => 5000,
+        monotonicMs: () => (now += 2000),
+        after: (_ms: number, then: () => void): Timer => (timers.push(then), { cancel: () => undefined }),
+      };
+      const fileSystem = new SimulatedFileSystem({ seed: 3, turnsMax: 4 });
+      const defaults: TopicConfig = { ...smallDefaults, partitions: 2, sync: { kind: "never" } };
+      const { log } = await openWithTopic({ fileSystem, directory: "/data", clock, defaults, openMax: 1, diskReserveBytes: 1000 });
+      await log.append(producer, "t", 1, 0, [record("elsewhere")]);
+      await appendOneByOne(log, ["a", "b"]);
+      timers.length = 0;
+      fileSystem.limitDisk(fileSystem.usedBytes() + 500);
+      await expect(log.append(producer, "t", 0, 2, [record("no room")])).rejects.toEqual(code("LOG_DISK_FULL"));
+      fileSystem.limitDisk(undefined);
+      const other = log.append(producer, "t", 1, 1, [record("elsewhere too")]);
+      for (let i = 0; i < turns; i++) await new Promise((resolve) => setImmediate(resolve));
+      await fire(timers);
+      await other;
+      expect(await readAll(log)).toEqual(["a", "b"]);
+      await log.append(producer, "t", 0, 2, [record("c")]);
+      expect(await readAll(log)).toEqual(["a", "b", "c"]);
+      await log.close();
+      expect((await verifyLog(fileSystem, "/data", () => undefined)).problems).toEqual([]);
+    }
   });
 
   test("finds no time where all records are deleted and the next segment could not be begun", async () => {

@@ -7,9 +7,15 @@ import { NextPiece } from "../../src/log/embedded/reading/nextPiece.ts";
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e9));
 const FILE_BYTES = 5_000;
 
+interface SlowFile extends File {
+  reading: number;
+  fails: boolean;
+}
+
 /** Reads take turns of the loop, and now and then they fail. */
-function slowFile(random: Random, content: Buffer): File & { reading: number; fails: boolean } {
-  const file = {
+function slowFile(random: Random, content: Buffer): SlowFile {
+  const never = (): Promise<never> => Promise.reject(new Error("a piece is only read"));
+  const file: SlowFile = {
     reading: 0,
     fails: false,
     async read(into: Uint8Array, offset: number, length: number, position: number): Promise<number> {
@@ -19,8 +25,13 @@ function slowFile(random: Random, content: Buffer): File & { reading: number; fa
       if (file.fails) throw new Error("EIO");
       return content.copy(into, offset, position, Math.min(content.length, position + length));
     },
+    bytes: async () => content.length,
+    close: async () => undefined,
+    write: never,
+    sync: never,
+    truncate: never,
   };
-  return file as unknown as File & { reading: number; fails: boolean };
+  return file;
 }
 
 test(`pieces are what is in their file, whatever was begun, given back or failed before (SEED=${seed})`, async () => {

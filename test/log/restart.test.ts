@@ -60,13 +60,18 @@ describe("after a restart", () => {
     const last = batches.at(-1) as number;
     for (let at = 0; at < bytes.length; at += 5) {
       for (const name of await readdir(path.dirname(file))) if (name.endsWith(".snapshot")) await rm(path.join(path.dirname(file), name));
-      await writeFile(file, bytes.map((byte, i) => (i === at ? byte ^ (1 << at % 8) : byte)));
+      await writeFile(
+        file,
+        bytes.map((byte, i) => (i === at ? byte ^ (1 << (at % 8)) : byte)),
+      );
       (options.catalog as MemoryCatalog).entries.clear();
       for (const [key, value] of dead) (options.catalog as MemoryCatalog).entries.set(key, value);
       const again = await openEmbeddedLog(options);
       const batch = batches.findLastIndex((position) => position <= at);
       const reader = await again.openReader((await again.describeTopic("t"))?.partitions[0] as never);
-      expect(valuesOf(batch === 0 ? [] : [...records(await reader.read(0, 100_000))]).slice(0, 20), `byte ${at}`).toEqual(numbers(20).slice(0, batch));
+      expect(valuesOf(batch === 0 ? [] : [...records(await reader.read(0, 100_000))]).slice(0, 20), `byte ${at}`).toEqual(
+        numbers(20).slice(0, batch),
+      );
       if (at < last) {
         const where = `${file} at byte ${batches[batch]}`;
         await expect(again.append({ name: "n", epoch: 0 }, "t", 0, 0, [record("x")])).rejects.toMatchObject({ code: "LOG_CORRUPT", where });

@@ -2,6 +2,7 @@ import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
+import type { FileSystem } from "../../src/base/fileSystem.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import type { Isolation, PartitionReader, TopicConfig } from "../../src/log/contract/partitionedLog.ts";
@@ -10,6 +11,7 @@ import { dumpLog } from "../../src/log/tools/dumpLog.ts";
 import { repairLog } from "../../src/log/tools/repairLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeMarker } from "../../src/record/controlBatch.ts";
+import { changed } from "../support/changed.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { logOptions, record, temporaryFolder } from "./support.ts";
 import { batchesFrom, end, producerBatch, recordsFrom } from "./transactionSupport.ts";
@@ -185,6 +187,29 @@ describe("a transaction", () => {
     await end(run.topic, "abort", 1);
     expect(await batchesFrom(await run.reader("read_committed"), 6)).toEqual(["6 empty", "7 empty", "8 empty", "9 empty", "10 empty"]);
   });
+});
+
+test("a reader of committed records is not held up by the end of a segment below its offset, at the moment in which it looks there", async () => {
+  const fileSystem = new SimulatedFileSystem({ seed: 1 });
+  let atLook: () => Promise<unknown> = async () => undefined;
+  const stat = async (file: string): ReturnType<FileSystem["stat"]> => {
+    const found = await fileSystem.stat(file);
+    if (found !== undefined && file.endsWith(".txnindex")) await atLook();
+    return found;
+  };
+  const run = await open(logOptions("/data", { fileSystem: changed(fileSystem, { stat }) }), { segmentBytes: 300 });
+  for (let i = 0; i < 3; i++) await run.tx(1, i, "x".repeat(100));
+  await end(run.topic, "abort", 1);
+  const offset = await run.tx(1, 3, "a".repeat(200));
+  await end(run.topic, "commit", 1);
+  const reader = await run.reader("read_committed");
+  let deleted = 0;
+  atLook = async () => {
+    atLook = async () => undefined;
+    deleted = await run.log.deleteRecords("t", 0, offset);
+  };
+  expect(await recordsFrom(reader, offset)).toEqual([[offset, "a".repeat(200)]]);
+  expect(deleted).toBe(offset);
 });
 
 test("a marker that a failed disk takes back is forgotten by whoever has read it", async () => {

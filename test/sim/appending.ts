@@ -87,8 +87,12 @@ export class Appending {
     const { random } = this.world;
     const id = this.world.nextId();
     const count = 1 + random.below(random.below(4) === 0 ? 12 : 4);
-    const values = Array.from({ length: count }, (_, i) => valueOf(id, i, random.below(random.below(6) === 0 ? 1200 : 80)));
-    return this.make(id, values, this.timestamps(topic, count), producer?.sequenced(count));
+    const large = (topic.config.maxMessageBytes ?? 0) - 1000;
+    const values =
+      large > 0 && random.below(3) === 0
+        ? [valueOf(id, 0, random.below(large))]
+        : Array.from({ length: count }, (_, i) => valueOf(id, i, random.below(random.below(6) === 0 ? 1200 : 80)));
+    return this.make(id, values, this.timestamps(topic, values.length), producer?.sequenced(values.length));
   }
 
   /** Times of the producers' own are in no order. */
@@ -154,7 +158,7 @@ export class Appending {
   private tooLarge(): void {
     const place = this.place();
     if (place === undefined) return;
-    const append = this.make(this.world.nextId(), [Buffer.alloc(1 << 17)], [0], undefined);
+    const append = this.make(this.world.nextId(), [Buffer.alloc(1 << 18)], [0], undefined);
     try {
       place.log.append(place.partition, this.recordsOf(append)[0] as NewRecord, undefined);
     } catch (error) {

@@ -5,6 +5,9 @@ import type { PartitionModel } from "./partitionModel.ts";
 import { dataDirectory } from "./simulatedNode.ts";
 import { demand } from "./violation.ts";
 
+/** A hole is a sector that the disk has lost: it reads as zeros. */
+const extents = ["a bit", "a bit", "some bytes", "a hole"] as const;
+const sectorBytes = 512;
 /** By where the file's name ends. */
 const kinds = [".log", ".index", ".timeindex", ".snapshot", "/catalog", "/topology", ".journal", ".segment", ".dead"] as const;
 type Kind = (typeof kinds)[number];
@@ -13,11 +16,13 @@ export interface BitFlip {
   readonly kind: Kind;
   readonly file: string;
   readonly position: number;
+  readonly extent: (typeof extents)[number];
   /** Where the bit still is as it was flipped. */
   undo(): void;
 }
 
 const ledgers = /\/(ledger|journalled)-/;
+const compacted = /table-0\//;
 const keyedStoreMarker = Buffer.from([0xff, 0xfe, 0xc0, 0xf5]);
 const journalHeaderBytes = 32;
 const journalCommit = 4;
@@ -33,9 +38,21 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const written = files.filter((one) => kind !== ".journal" || commitsOf(fileSystem.peek(one) as Buffer).commits.length > 0);
   const end = tellableEnd(kind, bytes, file === written.at(-1));
   if (end <= 0) return undefined;
-  const position = random.below(end);
-  const undo = fileSystem.flip(file, position, 1 << random.below(8));
-  return { kind, file, position, undo };
+  const extent = random.pick(extents);
+  const position = extent === "a hole" ? Math.floor(random.below(end) / sectorBytes) * sectorBytes : random.below(end);
+  const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
+  const mayHide = kind === ".log" && compacted.test(file);
+  if (mayHide && (isOffset(bytes, position) || isOffset(bytes, until - 1))) return undefined;
+  const undos: (() => void)[] = [];
+  for (let at = position; at < until; at++) {
+    const mask = extent === "a hole" ? (bytes[at] as number) : extent === "a bit" ? 1 << random.below(8) : random.below(256);
+    if (mask !== 0) undos.unshift(fileSystem.flip(file, at, mask));
+  }
+  if (undos.length === 0) return undefined;
+  const undo = (): void => {
+    for (const one of undos) one();
+  };
+  return { kind, file, position, extent, undo };
 }
 
 /** What the last write left looks the same, flipped or torn; and the one before it is the last if that gets lost. */
@@ -49,6 +66,13 @@ function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
   const synced = last === undefined ? 0 : syncedBelow(bytes, last);
   const telling = commits.findLast((commit, i) => (commits[i + 1] ?? end) <= synced && commit > 0);
   return telling === undefined ? 0 : syncedBelow(bytes, telling);
+}
+
+/** No checksum covers a batch's offset, and where there may be holes its place does not tell it. */
+function isOffset(bytes: Buffer, position: number): boolean {
+  let at = 0;
+  while (at + 12 <= position) at += 12 + bytes.readInt32BE(at + 8);
+  return position < at + 8;
 }
 
 const syncedBelow = (bytes: Buffer, commit: number): number => bytes.readUInt32LE(commit + 24);

@@ -10,14 +10,18 @@ interface Kind {
 const kinds: readonly Kind[] = [
   { op: "read", code: "EIO", paths: [".log", ".journal", ".segment"] },
   { op: "readFile", code: "EIO", paths: [".index", ".timeindex", ".snapshot", ".dead"] },
-  { op: "write", code: "EIO", paths: [".log", ".log", ".journal", ".index", ".snapshot", "catalog", "topology", "-making", ".spare"] },
-  { op: "write", code: "ENOSPC", paths: [".log", ".journal", ".snapshot", "catalog", "-making", ".spare"] },
-  { op: "sync", code: "EIO", paths: [".log", ".log", ".journal", ".timeindex", "catalog", "topology", "-making", ".spare"] },
-  { op: "syncDirectory", code: "EIO", paths: ["topics", "journal"] },
-  { op: "open", code: "EIO", paths: [".log", ".snapshot", "-making", ".spare", ".segment"] },
+  {
+    op: "write",
+    code: "EIO",
+    paths: [".log", ".log", ".journal", ".index", ".snapshot", "catalog", "topology", "-making", ".spare", ".cleaned"],
+  },
+  { op: "write", code: "ENOSPC", paths: [".log", ".cleaned", ".journal", ".snapshot", "catalog", "-making", ".spare"] },
+  { op: "sync", code: "EIO", paths: [".log", ".log", ".journal", ".timeindex", "catalog", "topology", "-making", ".spare", ".cleaned"] },
+  { op: "syncDirectory", code: "EIO", paths: ["topics", "table-0", "journal"] },
+  { op: "open", code: "EIO", paths: [".log", ".cleaned", ".snapshot", "-making", ".spare", ".segment"] },
   { op: "truncate", code: "EIO", paths: [".log", ".index"] },
-  { op: "rename", code: "EIO", paths: [".spare", ".journal", "-making", "catalog"] },
-  { op: "removeFile", code: "EIO", paths: [".log", ".snapshot", ".segment", ".dead", ".journal"] },
+  { op: "rename", code: "EIO", paths: [".spare", ".journal", "-making", "catalog", ".cleaned", ".cleaned"] },
+  { op: "removeFile", code: "EIO", paths: [".log", "table-0", "table-0", ".snapshot", ".segment", ".dead", ".journal"] },
 ];
 
 /** The disk fails, is full, and works again. */

@@ -114,6 +114,30 @@ export const mutants: readonly Mutant[] = [
     from: "beforeFree: () => writeBehind.saveDead(),",
     to: "beforeFree: async () => undefined,",
   },
+  {
+    name: "a cleaned segment takes the old ones' place before its name is synced",
+    file: "src/log/embedded/compaction/compaction.ts",
+    from: "      await fileSystem.syncDirectory(folder);\n      await partition.files.replace(",
+    to: "      await partition.files.replace(",
+  },
+  {
+    name: "compaction drops a tombstone at the second pass, whatever its time",
+    file: "src/log/embedded/compaction/compactionPass.ts",
+    from: "this.tombstonesGo = horizon !== undefined && horizon <= now;",
+    to: "this.tombstonesGo = horizon !== undefined;",
+  },
+  {
+    name: "the records of an aborted transaction replace others of their keys",
+    file: "src/log/embedded/compaction/dirtyKeys.ts",
+    from: " && !isHidden(bytes, at, aborted)) {",
+    to: ") {",
+  },
+  {
+    name: "compaction forgets a producer's last batch",
+    file: "src/log/embedded/compaction/compactionPass.ts",
+    from: "this.emptyStays = next === this.groupEnd || producers.isLastBatch(bytes, at);",
+    to: "this.emptyStays = next === this.groupEnd;",
+  },
 ];
 
 /** Replaces the text while the file is bundled. */

@@ -53,6 +53,26 @@ export function valueOf(id: number, index: number, bytes: number): Buffer {
 
 export type Ending = "clean" | "kill" | "power";
 
+/** How the last process that came to a start ended. */
+export interface Ended {
+  /** Since the last start that came to its end; or what was not synced was cut, which is as good. */
+  readonly powerLost: boolean;
+  readonly at: Moment;
+  /** The log said that it cut something off, and why. */
+  saidCut(): boolean;
+}
+
+/** Something acknowledged is not there any more: did its policy allow that? */
+export function checkLoss({ durable, keptAt }: Pick<Appended, "durable" | "keptAt">, name: string, sync: SyncPolicy, ended: Ended): void {
+  if (ended.saidCut()) return;
+  demand(ended.powerLost, () => `${name} is lost without a loss of power`);
+  demand(!durable, () => `${name} is lost, and was surely on the disk`);
+  if (sync.kind === "never") return;
+  const { ms, turn } = ended.at;
+  const overdue = sync.kind === "interval" && ms - keptAt.ms > sync.ms && turn - keptAt.turn > syncTurnsMax;
+  demand(sync.kind === "interval" && !overdue, () => `${name} is lost, although ${sync.kind} promised more`);
+}
+
 export class PartitionModel {
   readonly appends = new Map<number, Appended>();
   /** By the offset of each record. */
@@ -126,9 +146,8 @@ export class PartitionModel {
 
   /**
    * Checks all that a started log holds against all that was promised, and goes on from what is there.
-   * @param powerLost since the last start that came to its end; or what was not synced was cut, which is as good.
    */
-  started(found: readonly StoredRecord[], startOffset: number, end: number, powerLost: boolean, now: Moment, saidCut: () => boolean): void {
+  started(found: readonly StoredRecord[], startOffset: number, end: number, ended: Ended): void {
     demand(startOffset >= this.startOffset, () => `${this.where} begins at ${startOffset}; ${this.startOffset} was deleted up to`);
     demand((found[0]?.offset ?? end) === startOffset, () => `${this.where} begins with ${found[0]?.offset} and not with ${startOffset}`);
     demand((found.at(-1)?.offset ?? end - 1) === end - 1, () => `${this.where} ends with ${found.at(-1)?.offset} below ${end}`);
@@ -152,7 +171,7 @@ export class PartitionModel {
         () => `${this.name(append)} is there with ${end - base} of ${append.values.length} records`,
       );
     }
-    for (const append of lost) this.checkLoss(append, powerLost, now, saidCut);
+    for (const append of lost) if (append.fate === "kept") checkLoss(append, this.name(append), this.sync, ended);
     this.appends.clear();
     for (const append of lost)
       this.appends.set(append.id, Object.assign(append, { fate: append.fate === "refused" ? "refused" : "gone", base: undefined }));
@@ -233,18 +252,6 @@ export class PartitionModel {
   private timestampAt(offset: number): number | undefined {
     const append = this.at.get(offset);
     return append?.timestamps[offset - (append.base as number)];
-  }
-
-  private checkLoss(append: Appended, powerLost: boolean, now: Moment, saidCut: () => boolean): void {
-    if (append.fate !== "kept") return;
-    if (saidCut()) return;
-    const what = (): string => `${this.name(append)} is lost`;
-    demand(powerLost, () => `${what()} without a loss of power`);
-    demand(!append.durable, () => `${what()}, and was surely on the disk`);
-    if (this.sync.kind === "never") return;
-    const overdue =
-      this.sync.kind === "interval" && now.ms - append.keptAt.ms > this.sync.ms && now.turn - append.keptAt.turn > syncTurnsMax;
-    demand(this.sync.kind === "interval" && !overdue, () => `${what()}, although ${this.sync.kind} promised more`);
   }
 
   private recognised(record: StoredRecord): Appended {

@@ -33,7 +33,7 @@ function runWorker({ bundle, seeds, operations, countBlocks, trace = false, done
     if (isOver === true) return worker.postMessage("end");
     seed = value;
     watch = setTimeout(() => {
-      done(seed, { counters: {}, failure: "it does not come to an end" });
+      done(seed, { counters: {}, failure: "it does not come to an end", isViolation: false });
       void worker.terminate();
     }, hangMs);
     worker.postMessage({ seed, operations, trace } satisfies Assignment);

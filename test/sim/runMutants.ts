@@ -1,47 +1,54 @@
-import type { Plugin } from "esbuild";
 import { bundleSimulation } from "./bundle.ts";
 import { type Mutant, mutants, mutating } from "./mutants.ts";
 import { runSeeds } from "./pool.ts";
 
-/** Breaks the code in one way after the other. @returns were all of them found? */
+interface Tried {
+  readonly seeds: number;
+  /** The first promise that was not kept. */
+  readonly violation: string | undefined;
+  /** Something else went wrong: of that nothing is learned. */
+  readonly strange: string | undefined;
+}
+
+/** Breaks the code in one way after the other, as many at once as there are workers. @returns were all of them found? */
 export async function runMutants(seedsMax: number, operations: number, workers: number, only: string | undefined): Promise<boolean> {
-  let found = 0;
   const tried = mutants.filter(({ name }) => only === undefined || name.includes(only));
-  for (const [number, mutant] of tried.entries()) {
-    const seeds = await seedsToFind(number, mutant, seedsMax, operations, workers);
-    if (seeds === undefined) console.log(`NOT FOUND by ${seedsMax} seeds: ${mutant.name}`);
-    else {
-      found++;
-      console.log(`found by ${seeds.count} seeds: ${mutant.name}\n    ${seeds.failure.split("\n")[0]}`);
+  const begin = performance.now();
+  const waiting = tried.entries();
+  let found = 0;
+  const work = async (): Promise<void> => {
+    for (const [number, mutant] of waiting) {
+      const { seeds, violation, strange } = await trySeeds(number, mutant, seedsMax, operations);
+      if (violation === undefined) console.log(`NOT FOUND by ${seeds} seeds: ${mutant.name}\n    ${strange ?? ""}`);
+      else {
+        found++;
+        console.log(`found by ${seeds} seeds: ${mutant.name}\n    ${violation}`);
+      }
     }
-  }
-  console.log(`${found} of ${tried.length} mutants found`);
+  };
+  await Promise.all(Array.from({ length: workers }, work));
+  console.log(`${found} of ${tried.length} mutants found, ${Math.round((performance.now() - begin) / 1000)} s`);
   return found === tried.length;
 }
 
-async function seedsToFind(
-  number: number,
-  mutant: Mutant,
-  seedsMax: number,
-  operations: number,
-  workers: number,
-): Promise<{ readonly count: number; readonly failure: string } | undefined> {
-  const plugins: Plugin[] = [mutating(mutant)];
-  const bundle = await bundleSimulation(`mutant-${number}`, plugins);
+async function trySeeds(number: number, mutant: Mutant, seedsMax: number, operations: number): Promise<Tried> {
+  const bundle = await bundleSimulation(`mutant-${number}`, [mutating(mutant)]);
   let count = 0;
-  let first: string | undefined;
-  const seeds = Array.from({ length: seedsMax }, (_, i) => i + 1).values();
+  let violation: string | undefined;
+  let strange: string | undefined;
   await runSeeds({
     bundle,
-    seeds,
+    seeds: Array.from({ length: seedsMax }, (_, i) => i + 1).values(),
     operations,
-    workers,
+    workers: 1,
     countBlocks: false,
-    done(_, { failure }) {
-      if (first === undefined) count++;
-      first ??= failure;
-      return first === undefined;
+    done(_, { failure, isViolation }) {
+      count++;
+      const line = failure?.split("\n")[0];
+      if (isViolation) violation = line;
+      else strange ??= line;
+      return violation === undefined;
     },
   });
-  return first === undefined ? undefined : { count, failure: first };
+  return { seeds: count, violation, strange };
 }

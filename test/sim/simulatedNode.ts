@@ -40,10 +40,17 @@ export interface NodeSurroundings {
 export class LogLines implements Logger {
   readonly lines: string[] = [];
 
-  constructor(private readonly trace: (line: () => string) => void = () => undefined) {}
+  constructor(
+    private readonly trace: (line: () => string) => void = () => undefined,
+    /** For whoever counts what a node does of itself. */
+    private readonly informed: (message: string) => void = () => undefined,
+  ) {}
 
   debug(): void {}
-  info(): void {}
+
+  info(message: string): void {
+    this.informed(message);
+  }
 
   warn(message: string, fields: LogFields = {}): void {
     this.say(message, fields);
@@ -80,6 +87,10 @@ const segmentBytes = 3000;
 const maintenanceIntervalMs = 5000;
 /** Longer than a run: what has expired is no promise any more, and the model knows no other. */
 const producerIdExpirationMs = 10 * 365 * 24 * 3_600_000;
+/** So that the stores are written anew now and then. */
+const deadBytesMin = 4096;
+/** A few dozen keys: what does not fit waits for the next pass. */
+const compactionKeyBytesMax = 2048;
 /** So that a few messages in a row are a run already. */
 const indexPageItems = 32;
 const runs = { fetchedFirst: 2, fetchedMax: 8, stretchMin: 2 };
@@ -102,7 +113,7 @@ export class SimulatedNode {
       closers.unshift(() => lock.release());
       const budget = new ByteBudget("publish", 1 << 20);
       const store = (name: string, formatVersion: number) =>
-        openKeyedStore({ fileSystem, logger, path: `${dataDirectory}/${name}`, name, formatVersion });
+        openKeyedStore({ fileSystem, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
       const catalog = await store("catalog", catalogVersion);
       closers.unshift(() => catalog.close());
       const { openMax, diskReserveBytes } = settings;
@@ -119,6 +130,7 @@ export class SimulatedNode {
         diskReserveBytes,
         maintenanceIntervalMs,
         producerIdExpirationMs,
+        compactionKeyBytesMax,
       });
       closers.unshift(() => log.close());
       const topology = await store("topology", 1);

@@ -7,10 +7,14 @@ import { Random } from "../../src/base/random.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import { AfterStart, type StartedWorld } from "./afterStart.ts";
 import { Appending } from "./appending.ts";
-import { type BitFlip, checkDamaged, flipSomeBit } from "./bitFlips.ts";
+import { flipSomeBit } from "./bitFlips.ts";
+import { CompactionWatch } from "./compactionWatch.ts";
+import { Damage } from "./damage.ts";
 import { Faults } from "./faults.ts";
-import type { Ending, Moment, PartitionModel } from "./partitionModel.ts";
+import { Keying } from "./keying.ts";
+import type { Ending, Moment } from "./partitionModel.ts";
 import { Queueing } from "./queueing.ts";
 import { Reading } from "./reading.ts";
 import { LogLines, type NodeSettings, SimulatedNode, textOf, topicsDirectory } from "./simulatedNode.ts";
@@ -18,13 +22,15 @@ import { firstTopics, TopicLives } from "./topicLives.ts";
 import type { TopicModel } from "./topicModel.ts";
 import { Transacting } from "./transacting.ts";
 import { demand, Violation } from "./violation.ts";
-import { codeOf, type Operation, type Settled, unexpected, type World } from "./world.ts";
+import { codeOf, type Operation, type Settled, unexpected } from "./world.ts";
 
 export interface SimulationResult {
   /** How often each operation was run, each fault met and each consequence seen. */
   readonly counters: Readonly<Record<string, number>>;
   /** What went wrong, if anything. */
   readonly failure: string | undefined;
+  /** A promise was not kept; else it was something that nobody expected, maybe a mistake of the simulation. */
+  readonly isViolation: boolean;
 }
 
 /** 2026-01-01 */
@@ -39,24 +45,27 @@ const slowTurns = 300;
 export async function simulate(seed: number, operations: number, trace?: (line: string) => void): Promise<SimulationResult> {
   const simulation = new Simulation(seed, (line) => trace?.(line()));
   let failure: string | undefined;
+  let isViolation = false;
   try {
     await simulation.run(operations);
   } catch (error) {
-    failure = error instanceof Violation ? error.message : textWithStack(error);
+    isViolation = error instanceof Violation;
+    failure = isViolation ? (error as Violation).message : textWithStack(error);
     failure += `\n  at operation ${simulation.done} (${simulation.current}), in process ${simulation.life}`;
     const lines = simulation.log.lines.slice(-6);
     failure += lines.map((line) => `\n  log: ${line.replaceAll("\n", " ").slice(0, 400)}`).join("");
   }
   simulation.abandon();
-  return { counters: Object.fromEntries([...simulation.counters].sort(([a], [b]) => (a < b ? -1 : 1))), failure };
+  return { counters: Object.fromEntries([...simulation.counters].sort(([a], [b]) => (a < b ? -1 : 1))), failure, isViolation };
 }
 
 const textWithStack = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));
 
-class Simulation implements World {
+class Simulation implements StartedWorld {
   readonly random: Random;
   readonly counters = new Map<string, number>();
-  log = new LogLines((line) => this.trace(line));
+  private readonly compaction = new CompactionWatch((what) => this.note(what));
+  log = this.nextLog();
   life = 0;
   done = 0;
   current = "start";
@@ -72,11 +81,6 @@ class Simulation implements World {
   private powerLost = false;
   private powerLostBefore = false;
   private isSetUp = false;
-  /** What is flipped now, and what the log said of it since. */
-  private flip: BitFlip | undefined;
-  /** What was flipped and said; what it took along is forgiven. */
-  private forgive: BitFlip | undefined;
-  private saidOfFlip = false;
   private diedAt: Moment = { ms: beginMs, turn: 0 };
   private everTroubled = false;
   /** It may have been about to cut what was not synced. */
@@ -89,6 +93,9 @@ class Simulation implements World {
   private readonly reading: Reading;
   private readonly queueing: Queueing;
   private readonly transacting = new Transacting(this);
+  private readonly keying = new Keying(this);
+  private readonly damage = new Damage((what) => this.note(what));
+  private readonly afterStart: AfterStart;
   private readonly faults: Faults;
   private readonly table: readonly Operation[];
   private readonly weights: number;
@@ -115,6 +122,8 @@ class Simulation implements World {
     this.appending = new Appending(this, this.topics);
     this.reading = new Reading(this, this.topics);
     this.queueing = new Queueing(this, this.appending);
+    const { topics, appending, reading, queueing, transacting, keying, damage } = this;
+    this.afterStart = new AfterStart(this, { topics, appending, reading, queueing, transacting, keying }, damage);
     this.faults = new Faults(this, () => this.fileSystem);
     for (const topic of [...firstTopics(), ...this.queueing.streams]) this.topics.set(topic.name, topic);
     const lives = new TopicLives(this, this.topics, this.reading);
@@ -123,9 +132,9 @@ class Simulation implements World {
       { name: "wait for long", weight: 1, run: () => this.waitLong() },
       { name: "restart", weight: 3, run: () => this.restart() },
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
-      { name: "a flipped bit", weight: 1, run: () => this.flipBit() },
+      { name: "a flipped bit", weight: 1, run: () => this.spoil() },
     ];
-    const parts = [this.appending, this.reading, lives, this.queueing, this.transacting, this.faults];
+    const parts = [this.appending, this.reading, lives, this.queueing, this.transacting, this.keying, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
@@ -219,7 +228,11 @@ class Simulation implements World {
 
   private checkReported(): void {
     if (this.reported !== undefined) throw this.reported;
-    if (this.log.lines.some((line) => line.startsWith("keyed store failed"))) this.restartSoon("a store takes nothing more");
+    if (this.storeFailed) this.restartSoon("a store takes nothing more");
+  }
+
+  private get storeFailed(): boolean {
+    return this.log.lines.some((line) => line.startsWith("keyed store failed"));
   }
 
   private async setUp(): Promise<void> {
@@ -230,12 +243,13 @@ class Simulation implements World {
       this.reading.watch(topic);
     }
     await this.mustEnd(this.transacting.create(), "creating the topics with transactions");
+    await this.mustEnd(this.keying.create(), "creating the compacted topics");
     await this.mustEnd(this.queueing.declare(), "declaring the queues");
     for (const stream of this.queueing.streams) this.reading.watch(stream);
     this.isSetUp = true;
   }
 
-  private async mustEnd<T>(promise: Promise<T>, what: string): Promise<T> {
+  async mustEnd<T>(promise: Promise<T>, what: string): Promise<T> {
     const outcome = await this.until(promise, endTurnsMax);
     if (outcome === undefined) throw new Violation(`${what} does not come to an end`);
     if (outcome.error !== undefined) throw unexpected(what, outcome.error);
@@ -268,34 +282,26 @@ class Simulation implements World {
     throw unexpected("a second process on the directory", outcome?.error ?? new Error("it was let in"));
   }
 
-  /** A bit flips; the process ends, another one starts, or refuses to; then the bit is as it was, and everything must be there again. */
-  private async flipBit(): Promise<void> {
-    this.flip = flipSomeBit(this.fileSystem, this.random);
-    if (this.flip === undefined) return;
-    const { kind, file, position } = this.flip;
-    this.note(`fault: a flipped bit in ${kind}`);
-    this.trace(() => `a bit is flipped in ${file} at byte ${position}`);
+  /** The disk spoils something; the process ends, another one starts, or refuses to; then it is as it was, and everything must be there again. */
+  private async spoil(): Promise<void> {
+    const flip = flipSomeBit(this.fileSystem, this.random);
+    if (flip === undefined) return;
+    this.damage.begin(flip);
+    this.trace(() => `${flip.extent} is damaged in ${flip.file} at byte ${flip.position}`);
     this.troubled = true;
     await this.restart();
-    this.followFlip();
-    this.flip?.undo();
-    const flipped = this.flip;
+    this.followDamage();
+    this.damage.undo();
     const { powerLostBefore, diedAt, diedInTrouble } = this;
-    this.flip = undefined;
-    this.forgive = this.saidOfFlip ? flipped : undefined;
     this.die("kill");
     // of what was damaged nothing was compared yet: it counts how the process before ended
     Object.assign(this, { diedAt, diedInTrouble, powerLost: powerLostBefore });
     await this.start();
-    this.forgive = undefined;
-    this.saidOfFlip = false;
+    this.damage.over();
   }
 
-  private followFlip(): void {
-    const { flip } = this;
-    if (flip === undefined || this.saidOfFlip) return;
-    this.saidOfFlip = this.log.lines.some((line) => line.includes(flip.file));
-    if (this.saidOfFlip) this.note(`a flipped bit in ${flip.kind} is found and named`);
+  followDamage(): void {
+    this.damage.follow(this.log.lines);
   }
 
   // ---- starts and ends
@@ -311,8 +317,8 @@ class Simulation implements World {
   }
 
   private surroundings() {
-    const { fileSystem, clock } = this;
-    return { fileSystem, clock, processes: this.processes(this.pid), pause: () => this.turns(3) };
+    const { clock } = this;
+    return { fileSystem: this.compaction.around(this.fileSystem), clock, processes: this.processes(this.pid), pause: () => this.turns(3) };
   }
 
   private async restart(how: Ending = this.random.pick<Ending>(["clean", "kill", "kill", "power", "power", "power"])): Promise<void> {
@@ -334,11 +340,12 @@ class Simulation implements World {
     if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
     if (!this.everTroubled) await this.verify();
     for (const topic of this.topics.values()) for (const model of topic.partitions) model.stopped();
+    this.keying.stopped();
     this.queueing.stopped();
   }
 
   private die(how: "kill" | "power"): void {
-    this.followFlip();
+    this.followDamage();
     this.life++;
     this.trace(() => `end by ${how}`);
     if (this.running !== undefined) {
@@ -347,13 +354,21 @@ class Simulation implements World {
       this.everTroubled ||= this.troubled;
     }
     this.running = undefined;
+    this.compaction.died(how);
     this.clock = this.clock.next();
     if (how === "power") this.powerLost = true;
     this.fileSystem = how === "power" ? this.fileSystem.crash() : this.fileSystem.kill();
     this.faults.heal();
     this.troubled = false;
     this.restartIn = Number.POSITIVE_INFINITY;
-    this.log = new LogLines((line) => this.trace(line));
+    this.log = this.nextLog();
+  }
+
+  private nextLog(): LogLines {
+    return new LogLines(
+      (line) => this.trace(line),
+      (message) => this.compaction.informed(message),
+    );
   }
 
   /** Starts until one comes to its end: some are killed on their way, and on some the disk fails. */
@@ -367,10 +382,15 @@ class Simulation implements World {
       const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
       starting.catch(() => undefined);
       const outcome = await this.until(starting, disturbed && !this.troubled ? this.random.below(60) : endTurnsMax);
-      if (outcome?.value !== undefined) this.running = outcome.value;
-      else {
+      if (outcome?.value !== undefined && this.storeFailed) {
+        this.note("a start ends with a store that takes nothing more");
+        this.die("kill");
+      } else if (outcome?.value !== undefined) {
+        this.running = outcome.value;
+        this.compaction.started();
+      } else {
         if (outcome === undefined) demand(disturbed && !this.troubled, () => "a start does not come to an end");
-        else if (this.flip !== undefined && textOf(outcome.error).includes(this.flip.file)) this.refusedForFlip(this.flip);
+        else if (this.damage.now !== undefined && textOf(outcome.error).includes(this.damage.now.file)) this.damage.refused();
         else if (!this.troubled) throw unexpected("a start", outcome.error);
         this.note(outcome === undefined ? "a start is killed on its way" : "a start fails and says so");
         this.die(this.random.below(2) === 0 ? "power" : "kill");
@@ -383,99 +403,22 @@ class Simulation implements World {
     this.stopped = false;
   }
 
+  private async look(): Promise<void> {
+    const { powerLost, diedInTrouble: inTrouble, diedAt: at, stopped } = this;
+    await this.afterStart.look({ powerLost, inTrouble, at, stopped });
+    this.powerLostBefore = powerLost;
+    this.powerLost = false;
+  }
+
   /** The tool for operators has nothing to say of what no disk has spoiled. */
   private async verify(): Promise<void> {
     const { problems } = await this.mustEnd(
       verifyLog(this.fileSystem, topicsDirectory, () => undefined),
       "verifying the log",
     );
-    demand(problems.length === 0, () => `verify finds ${problems.map((problem) => textOf(problem)).join("; ")}`);
+    // an index that was lost while compaction put a segment in the place of another is made again by upkeep
+    const found = problems.filter(({ kind, file }) => kind !== "index" || this.keying.topicOf(file) === undefined);
+    demand(found.length === 0, () => `verify finds ${found.map((problem) => textOf(problem)).join("; ")}`);
     this.note("the log is verified");
-  }
-
-  /** The operator puts the right file back. */
-  private refusedForFlip(flip: BitFlip): void {
-    this.note(`a start is refused for a flipped bit in ${flip.kind}`);
-    flip.undo();
-    this.flip = undefined;
-  }
-
-  private async look(): Promise<void> {
-    this.reading.started();
-    const names = new Set(this.node.log.topicNames());
-    for (const { name } of this.transacting.ledgers) demand(names.delete(name), () => `topic ${name} is not there`);
-    for (const topic of this.topics.values()) {
-      const isThere = names.delete(topic.name);
-      demand(
-        topic.existence === "unknown" || isThere === (topic.existence === "there"),
-        () => `topic ${topic.name} is ${topic.existence}, and ${isThere ? "there" : "not there"}`,
-      );
-      topic.existence = isThere ? "there" : "gone";
-      if (!isThere) topic.empty();
-      for (const [partition, model] of topic.partitions.entries()) if (isThere) await this.lookAt(topic, partition, model);
-    }
-    demand(names.size === 0, () => `there are topics that nobody created: ${[...names].join(", ")}`);
-    await this.mustEnd(this.transacting.started(this.powerLost || this.diedInTrouble), "looking at the transactions");
-    const missing = await this.queueing.started(this.stopped, this.flip ?? this.forgive, this.flip !== undefined);
-    this.followFlip();
-    demand(
-      !missing || this.saidOfFlip || this.forgive !== undefined,
-      () => `messages are missing, and nobody says that ${this.flip?.file} is damaged`,
-    );
-    this.powerLostBefore = this.powerLost;
-    this.powerLost = false;
-  }
-
-  private async lookAt(topic: TopicModel, partition: number, model: PartitionModel): Promise<void> {
-    const log = this.node.log.topic(topic.name);
-    if (log === undefined) return;
-    if (this.flip?.kind === ".log" && this.flip.file.includes(`/${topic.name}-${partition}/`)) {
-      return this.lookAtDamaged(topic, partition, model, this.flip);
-    }
-    const found = await this.mustEnd(this.reading.readAll(topic.name, partition), `reading all of ${model.where}`);
-    const start = log.startOffset(partition);
-    this.reading.checkRetention(topic, model, start);
-    model.started(
-      found.filter(({ offset }) => offset >= start), // retention goes on meanwhile
-      start,
-      log.endOffset(partition),
-      this.powerLost || (this.diedInTrouble && model.sync.kind !== "always"),
-      this.diedAt,
-      () => this.isForgiven(topic, partition),
-    );
-    await this.reading.searchSome(topic.name, partition, model);
-    if (topic.isStream) return;
-    for (const producer of topic.producers[partition] ?? []) {
-      const kept = model.ofProducer(producer.name);
-      producer.recovered(kept);
-      const last = kept.at(-1);
-      if (producer.id !== undefined || last === undefined) continue;
-      const state = await this.mustEnd(this.node.log.producerState(producer.name, topic.name, partition), "asking where a producer stands");
-      demand(
-        state?.epoch === producer.epoch && state.nextSequence === producer.nextSequence,
-        () =>
-          `producer ${producer.name} of ${model.where} stands at ${JSON.stringify(state)} and not at ${producer.epoch}/${producer.nextSequence}`,
-      );
-    }
-    if (this.random.below(4) === 0) await this.appending.checkRecognised(topic, partition);
-  }
-
-  private isForgiven(topic: TopicModel, partition: number): boolean {
-    return this.forgive?.file.includes(`/${topic.name}-${partition}/`) === true;
-  }
-
-  private async lookAtDamaged(topic: TopicModel, partition: number, model: PartitionModel, flip: BitFlip): Promise<void> {
-    const refusals: string[] = [];
-    const found = await this.mustEnd(
-      this.reading.readAll(topic.name, partition, (error) => {
-        if (codeOf(error) !== "LOG_CORRUPT") return false;
-        refusals.push(textOf(error));
-        return true;
-      }),
-      `reading all of ${model.where}`,
-    );
-    this.followFlip();
-    if (refusals.length > 0) this.note("a damaged batch is refused, and the rest served");
-    checkDamaged(model, flip, found, refusals, this.saidOfFlip || this.powerLost);
   }
 }

@@ -7,11 +7,15 @@ import type { Operation, World } from "./world.ts";
 const dayMs = 24 * 3_600_000;
 const interval: SyncPolicy = { kind: "interval", ms: 20 };
 
+/** More than what is read at a time where only headers are looked at. */
+export const largeBytesMax = 100_000;
+
 /** Those that are there from the beginning: every policy, with and without indexes, retention, both kinds of timestamps. */
 export function firstTopics(): TopicModel[] {
   return [
     new TopicModel("always", { partitions: 2, sync: { kind: "always" }, segmentBytes: 3000 }, false),
     new TopicModel("indexed", { partitions: 1, sync: interval, segmentBytes: 20_000 }, false),
+    new TopicModel("large", { partitions: 1, sync: interval, segmentBytes: 250_000, maxMessageBytes: largeBytesMax }, false),
     new TopicModel("never", { partitions: 1, sync: { kind: "never" }, segmentBytes: 9000, timestampType: "LogAppendTime" }, false),
     new TopicModel("sized", { partitions: 1, sync: { kind: "always" }, segmentBytes: 2500, retentionBytes: 6000 }, false),
     new TopicModel("aged", { partitions: 1, sync: interval, segmentBytes: 4000, segmentMs: 3_600_000, retentionMs: dayMs }, false),

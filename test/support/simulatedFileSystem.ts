@@ -136,7 +136,9 @@ export class SimulatedFileSystem implements FileSystem {
     const node = this.find(file);
     if (!(node instanceof FileNode)) return;
     const now = node.current.bytes.subarray(Math.max(0, position - AROUND_BYTES), position + AROUND_BYTES);
-    if (now.equals(around)) node.flip(position, mask);
+    // what is behind it may have been cut off
+    const isThere = position < node.current.size && now.equals(around.subarray(0, now.length));
+    if (isThere) node.flip(position, mask);
   }
 
   /** The one that the disk is used through now. */

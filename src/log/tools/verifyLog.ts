@@ -1,8 +1,9 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
+import { isMarked } from "../../record/batchMark.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
-import { baseOffsetsOf, isDeletedFolder, logFileName } from "../embedded/segment/names.ts";
+import { baseOffsetsOf, isCleanedFile, isDeletedFolder, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 import { isSyncedBehind } from "../embedded/segment/syncedBehind.ts";
 import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
@@ -11,8 +12,9 @@ import { TransactionCheck } from "./transactionCheck.ts";
 /**
  * "tail": the end of the last segment is not whole; a start cuts it, if it was never synced. "batch": bad bytes before that, which nothing
  * cuts. "surplus": batches that the next segment has; they count nowhere. "missing": offsets are not there. "index": can be made again.
+ * "unfinished": the process ended while a compaction put the segment's files in the place of others; the next start comes to its end.
  */
-type ProblemKind = "tail" | "batch" | "surplus" | "missing" | "index";
+type ProblemKind = "tail" | "batch" | "surplus" | "missing" | "index" | "unfinished";
 
 export interface LogProblem {
   readonly kind: ProblemKind;
@@ -91,8 +93,10 @@ async function verifySegment(
     const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at) => {
       const first = baseOffsetAt(buffer, at);
       if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
-      if (first >= (nextBase ?? Number.POSITIVE_INFINITY)) what = `offset ${first} belongs to the next segment`;
-      isSurplus = what !== "" && nextOffset === nextBase; // else its offset is damaged, which no checksum covers
+      if (first >= (nextBase ?? Number.POSITIVE_INFINITY))
+        what = `offset ${first} belongs to the next segment: a failed write or a compaction that did not come to its end left it`;
+      // else its offset is damaged: an older release's has no checksum
+      isSurplus = what !== "" && first >= nextOffset && (nextOffset === nextBase || isMarked(buffer, at));
       if (what !== "") return "stop";
       nextOffset = lastOffsetAt(buffer, at) + 1;
       batches++;
@@ -104,15 +108,24 @@ async function verifySegment(
       const isTail = nextBase === undefined && !(await isSyncedBehind(file, end, bytes));
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
       problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
+      if (isSurplus) nextOffset = nextBase ?? nextOffset;
     } else {
       const unfit = nextBase !== undefined && !(await indexesFit(fileSystem, folder, base));
       const wrong = unfit ? "its indexes do not fit" : transactions.leaveSegment(nextOffset, nextBase === undefined);
-      if (wrong !== undefined) problems.push({ kind: "index", file: name, position: 0, what: wrong });
+      const isSwapped = unfit && (await hasCleanedFiles(fileSystem, folder, base));
+      if (isSwapped)
+        problems.push({ kind: "unfinished", file: name, position: 0, what: "its indexes were being replaced by a compaction" });
+      else if (wrong !== undefined) problems.push({ kind: "index", file: name, position: 0, what: wrong });
     }
     return { nextOffset, bytes, batches, problems };
   } finally {
     await file.close();
   }
+}
+
+async function hasCleanedFiles(fileSystem: FileSystem, folder: string, base: number): Promise<boolean> {
+  const segment = path.basename(logFileName(base), ".log");
+  return (await fileSystem.list(folder)).some((name) => isCleanedFile(name) && name.startsWith(segment));
 }
 
 async function totalBytes(fileSystem: FileSystem, folders: readonly string[]): Promise<number> {

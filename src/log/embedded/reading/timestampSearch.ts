@@ -71,12 +71,15 @@ export class TimestampSearch {
     const { file } = await openSegment(this.fileSystem, this.folder, base);
     try {
       let latest = Number.NEGATIVE_INFINITY;
+      let reached = base;
       const { end, problem } = await scanSegment(file, 0, await file.bytes(), true, (bytes, at) => {
         if (baseOffsetAt(bytes, at) >= nextBase) return "stop";
         latest = Math.max(latest, maxTimestampAt(bytes, at));
+        reached = lastOffsetAt(bytes, at) + 1;
         return undefined;
       });
-      if (problem !== undefined) throw this.corrupt(base, end, problem);
+      // behind the last one may be what a write left that failed
+      if (problem !== undefined && reached < nextBase) throw this.corrupt(base, end, problem);
       return latest;
     } finally {
       await file.close();

@@ -87,7 +87,11 @@ export class AbortedLookup {
     const name = path.join(this.folder, abortedIndexFileName(base));
     const exists = (await this.fileSystem.stat(name)) !== undefined;
     if (!exists) return [];
-    const file = await this.fileSystem.open(name, "read");
+    const file = await this.fileSystem.open(name, "read").catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    });
+    // retention went over the segment meanwhile: what ended in it is below what is kept
+    if (file === undefined) return [];
     try {
       const from = known.length * ABORTED_ENTRY_BYTES;
       const bytes = Buffer.allocUnsafe(Math.max(0, (await file.bytes()) - from));
