@@ -1,10 +1,11 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
-import { isOffsetMarked } from "../../record/offsetMark.ts";
+import { isMarked } from "../../record/batchMark.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
 import { baseOffsetsOf, isCleanedFile, isDeletedFolder, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
+import { isSyncedBehind } from "../embedded/segment/syncedBehind.ts";
 import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { TransactionCheck } from "./transactionCheck.ts";
 
@@ -95,7 +96,7 @@ async function verifySegment(
       if (first >= (nextBase ?? Number.POSITIVE_INFINITY))
         what = `offset ${first} belongs to the next segment: a failed write or a compaction that did not come to its end left it`;
       // else its offset is damaged: an older release's has no checksum
-      isSurplus = what !== "" && first >= nextOffset && (nextOffset === nextBase || isOffsetMarked(buffer, at));
+      isSurplus = what !== "" && first >= nextOffset && (nextOffset === nextBase || isMarked(buffer, at));
       if (what !== "") return "stop";
       nextOffset = lastOffsetAt(buffer, at) + 1;
       batches++;
@@ -104,7 +105,7 @@ async function verifySegment(
     });
     const problems: LogProblem[] = [];
     if (end < bytes) {
-      const isTail = nextBase === undefined && (await nothingGoodBehind(file, end, bytes));
+      const isTail = nextBase === undefined && !(await isSyncedBehind(file, end, bytes));
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
       problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
       if (isSurplus) nextOffset = nextBase ?? nextOffset;
@@ -125,26 +126,6 @@ async function verifySegment(
 async function hasCleanedFiles(fileSystem: FileSystem, folder: string, base: number): Promise<boolean> {
   const segment = path.basename(logFileName(base), ".log");
   return (await fileSystem.list(folder)).some((name) => isCleanedFile(name) && name.startsWith(segment));
-}
-
-const SEARCH_BYTES = 1024 * 1024;
-/** magic 2 with a plausible header: where a good batch might begin behind a bad one. */
-const MAGIC_AT = 16;
-
-/** Only the last write can be torn. If a whole batch lies behind the bad bytes, they are damage and no torn tail. */
-async function nothingGoodBehind(file: Parameters<typeof scanSegment>[0], from: number, to: number): Promise<boolean> {
-  const buffer = Buffer.allocUnsafe(Math.min(SEARCH_BYTES, to - from));
-  const length = await file.read(buffer, 0, buffer.length, from);
-  for (let at = 1; at + MAGIC_AT < length; at++) {
-    if (buffer[at + MAGIC_AT] !== 2) continue;
-    let good = false;
-    await scanSegment(file, from + at, to, true, () => {
-      good = true;
-      return "stop";
-    });
-    if (good) return false;
-  }
-  return true;
 }
 
 async function totalBytes(fileSystem: FileSystem, folders: readonly string[]): Promise<number> {

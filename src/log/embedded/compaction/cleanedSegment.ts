@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
-import { markOffset } from "../../../record/offsetMark.ts";
+import { markBatch } from "../../../record/batchMark.ts";
 import type { DiskSpace } from "../diskSpace.ts";
 import { CLEANED_SUFFIX, isCleanedFile } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
@@ -46,7 +46,7 @@ export class CleanedSegment {
   add(bytes: Buffer, at: number, end: number): void {
     this.segment.noteBatch(lastOffsetAt(bytes, at), this.bytes, maxTimestampAt(bytes, at));
     bytes.copy(this.chunk, this.filled, at, end);
-    markOffset(this.chunk, this.filled);
+    markBatch(this.chunk, this.filled, false);
     this.filled += end - at;
   }
 

@@ -1,8 +1,9 @@
 /**
  * Finds the end of a partition after an end that was not clean. Only the last segment can have a torn tail: each one before it was synced
- * before the next was created. So the last one is cut at its first bad batch; bad bytes in an older one are damage, found
- * and reported where they are read, and never cut. What a failed write left in an older one (batches at and above the next segment's base
- * offset) is no part of it. What is below the known synced position is not read again; what lies behind it is written again.
+ * before the next was created. So the last one is cut at its first bad batch, unless a batch behind it says that it was synced: then the
+ * partition can be read up to there. Bad bytes in an older one are damage, found and reported where they are read. Damage is never cut. What a
+ * failed write left in an older one (batches at and above the next segment's base offset) is no part of it. What is below the known synced
+ * position is not read again; what lies behind it is written again.
  */
 import path from "node:path";
 import { assert, MillraceError } from "../../../base/errors.ts";
@@ -14,6 +15,7 @@ import { nobodyReads, replaceSegments } from "../compaction/segmentReplacement.t
 import { readSnapshot } from "../producers/snapshotFile.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
+import { isSyncedBehind } from "../segment/syncedBehind.ts";
 import { recoverAborted } from "../transactions/abortedRecovery.ts";
 import type { LogPosition, PartitionState } from "./partitionState.ts";
 
@@ -48,16 +50,17 @@ export async function recoverPartition(
   // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
   const syncedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
   const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
+  let corrupt: MillraceError | undefined;
   let end = knownBase ? known.synced : { offset: lastBase, baseOffset: lastBase, bytes: 0 };
   const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
     if (base > end.baseOffset) end = { offset: base, baseOffset: base, bytes: 0 };
-    end = await recoverSegment(fileSystem, folder, end, bases[i + 1], syncedOffset, logger);
+    ({ end, corrupt } = await recoverSegment(fileSystem, folder, end, bases[i + 1], syncedOffset, logger));
   }
   await fileSystem.syncDirectory(folder);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
-  const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined;
+  const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : corrupt;
   const { openFrom } = await recoverAborted(fileSystem, folder, indexed, end, now);
   const state = {
     startOffset: Math.min(startOffset, end.offset),
@@ -78,7 +81,7 @@ async function recoverSegment(
   nextBase: number | undefined,
   syncedOffset: number,
   logger: Logger,
-): Promise<LogPosition> {
+): Promise<{ readonly end: LogPosition; readonly corrupt: MillraceError | undefined }> {
   const name = path.join(folder, logFileName(from.baseOffset));
   const file = await fileSystem.open(name, "write");
   try {
@@ -93,7 +96,8 @@ async function recoverSegment(
       offset = lastOffsetAt(bytes, at) + 1;
       return undefined;
     });
-    const tornTail = nextBase === undefined && offset >= syncedOffset;
+    const wasSynced = nextBase === undefined && end < fileBytes && (await isSyncedBehind(file, end, fileBytes));
+    const tornTail = nextBase === undefined && offset >= syncedOffset && !wasSynced;
     if (end < fileBytes && (tornTail || (foreign && offset === nextBase))) {
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });
       await file.truncate(end);
@@ -101,7 +105,8 @@ async function recoverSegment(
     // of what a killed process wrote nobody knows that it is not in the page cache only; a segment before the last one was synced
     if (nextBase === undefined) await writeAgain(file, Math.min(from.bytes, end), end);
     await file.sync();
-    return { offset, baseOffset: from.baseOffset, bytes: end };
+    const corrupt = wasSynced ? damaged(name, end, problem) : undefined;
+    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, corrupt };
   } finally {
     await file.close();
   }
@@ -117,6 +122,14 @@ async function writeAgain(file: File, from: number, to: number): Promise<void> {
     at += read;
   }
 }
+
+const damaged = (file: string, position: number, cause: unknown): MillraceError =>
+  new MillraceError("LOG_CORRUPT", "A batch is damaged that was synced: so say the batches behind it.", {
+    domain: "external",
+    where: `${file} at byte ${position}`,
+    cause,
+    hint: "Bring the partition's folder back from a backup, or stop the node and cut it there with millrace log repair --cut-damage.",
+  });
 
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>
   new MillraceError("LOG_CORRUPT", `Offsets ${end.offset} to ${syncedOffset - 1} were synced and are not readable any more.`, {

@@ -2,7 +2,7 @@ import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
-import { clearOffsetMark, offsetProblem } from "../../../record/offsetMark.ts";
+import { clearMark, offsetProblem } from "../../../record/batchMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } from "../../contract/partitionedLog.ts";
 import { closedError, deletedError, outOfRange, readFailed, segmentCorrupt } from "../partition/partitionErrors.ts";
@@ -277,7 +277,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
         if (end > 0) break;
         throw this.corrupt(this.position, `its offset is ${baseOffset}, and ${nextOffset} is expected`);
       }
-      clearOffsetMark(buffer, end);
+      clearMark(buffer, end);
       transactional ||= touchesTransactions(buffer, end);
       nextOffset = lastOffsetAt(buffer, end) + 1;
       end += batchBytesAt(buffer, end);

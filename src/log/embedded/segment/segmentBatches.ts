@@ -2,7 +2,7 @@ import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
-import { offsetProblem } from "../../../record/offsetMark.ts";
+import { offsetProblem } from "../../../record/batchMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 import { logFileName } from "./names.ts";
 

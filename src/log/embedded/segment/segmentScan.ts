@@ -1,8 +1,8 @@
 import { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, batchBytesAt } from "../../../record/batchHeader.ts";
+import { offsetProblem } from "../../../record/batchMark.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
-import { offsetProblem } from "../../../record/offsetMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 
 const SCAN_BYTES = 1024 * 1024;

@@ -1,7 +1,7 @@
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
+import { markBatch } from "../../../record/batchMark.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
-import { markOffset } from "../../../record/offsetMark.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import type { LogPosition } from "../partition/partitionState.ts";
 import type { ProducerState } from "../producers/producerState.ts";
@@ -55,11 +55,11 @@ export class SegmentWriter {
     return this.active.latestTimestamp;
   }
 
-  /** Batches that lie back to back in `bytes`, and came at `now`; their offsets' checksums are put in where they lie. */
+  /** Batches that lie back to back in `bytes`, and came at `now`; their marks are put in where they lie. */
   async write(bytes: Buffer, now: number): Promise<void> {
     let from = 0;
     for (let at = 0; at < bytes.length; ) {
-      markOffset(bytes, at);
+      markBatch(bytes, at, this.syncedEnd.offset === this.nextOffset);
       const baseOffset = baseOffsetAt(bytes, at);
       const lastOffset = lastOffsetAt(bytes, at);
       const timestamp = maxTimestampAt(bytes, at);
