@@ -119,7 +119,9 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
   },
   "src/log/journal/files/journalMessages.ts": {
     rare: {
-      "a message that holds what looks like another journal"s commit: test/log/journal/journal.test.ts": ["if (journalId !== undefined && !journalIdAt"],
+      "a message that holds what looks like a commit of another journal: test/log/journal/journal.test.ts": [
+        "if (journalId !== undefined && !journalIdAt",
+      ],
       "damage of just these bytes: test/log/journal/journalDamage.test.ts has it everywhere in a file": [
         "damagedAt(here);",
         "if (at + entryHeadBytes > file.length) return 0;",
