@@ -35,8 +35,8 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   if (files.length === 0) return undefined;
   const file = random.pick(files);
   const bytes = fileSystem.peek(file) as Buffer;
-  const written = files.filter((one) => kind !== ".journal" || commitsOf(fileSystem.peek(one) as Buffer).commits.length > 0);
-  const end = tellableEnd(kind, bytes, file === written.at(-1));
+  const later = files.slice(files.indexOf(file) + 1).map((one) => fileSystem.peek(one) as Buffer);
+  const end = tellableEnd(kind, bytes, !later.some(lasts));
   if (end <= 0) return undefined;
   const extent = random.pick(extents);
   const position = extent === "a hole" ? Math.floor(random.below(end) / sectorBytes) * sectorBytes : random.below(end);
@@ -76,6 +76,9 @@ function isOffset(bytes: Buffer, position: number): boolean {
 }
 
 const syncedBelow = (bytes: Buffer, commit: number): number => bytes.readUInt32LE(commit + 24);
+
+/** Is something in a file of the journal that a loss of power cannot take? */
+const lasts = (bytes: Buffer): boolean => commitsOf(bytes).commits.some((commit) => syncedBelow(bytes, commit) > journalHeaderBytes);
 
 /** Where the writes of a journal's file begin, and where the last one ends; what is behind that is of the file's earlier life. */
 function commitsOf(bytes: Buffer): { readonly commits: readonly number[]; readonly end: number } {

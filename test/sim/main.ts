@@ -3,7 +3,7 @@
  *
  *   npm run test:sim -- --seeds 10000        runs the seeds 1 to 10000, and prints what was met how often
  *   npm run test:sim -- --seed 17 [--trace]  runs one
- *   npm run test:sim -- --mutants            breaks the code on purpose, and demands that some seed up to 40 finds it
+ *   npm run test:sim -- --mutants            breaks the code on purpose, and demands that some seed up to 150 finds it
  *
  * Exits with 1 if a seed failed, something that must happen never did, or a mutant was not found.
  */
@@ -18,7 +18,7 @@ import { unreachable } from "./unreachable.ts";
 
 const { values } = parseArgs({
   options: {
-    /** 500, or 40 with each mutant. */
+    /** 500, or 150 with each mutant. */
     seeds: { type: "string" },
     seed: { type: "string" },
     ops: { type: "string", default: "1000" },
@@ -83,6 +83,6 @@ async function runAll(): Promise<boolean> {
 const seedsUpTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
 const passed = values.mutants
-  ? await runMutants(Number(values.seeds ?? 40), Number(values.ops), Number(values.workers), values.only)
+  ? await runMutants(Number(values.seeds ?? 150), Number(values.ops), Number(values.workers), values.only)
   : await runAll();
 process.exitCode = passed ? 0 : 1;

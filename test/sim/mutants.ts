@@ -56,9 +56,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the journal's replay does not check the chain",
-    file: "src/log/journal/start/recovery.ts",
-    from: "if (length < entryHeadBytes || window.bytes.readUInt32LE(here - window.start + 8) !== chain) return broken;",
-    to: "if (length < entryHeadBytes) return broken;",
+    file: "src/log/journal/files/wholeEntries.ts",
+    from: " || view.getUint32(end + 8, true) !== previous) break;",
+    to: ") break;",
   },
   {
     name: "the journal's replay passes over acknowledgements",
@@ -123,8 +123,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "compaction drops a tombstone at the second pass, whatever its time",
     file: "src/log/embedded/compaction/compactionPass.ts",
-    from: "this.tombstonesGo = horizon !== undefined && horizon <= now;",
-    to: "this.tombstonesGo = horizon !== undefined;",
+    from: "this.horizonIsOver = horizon !== undefined && horizon <= now;",
+    to: "this.horizonIsOver = horizon !== undefined;",
   },
   {
     name: "the records of an aborted transaction replace others of their keys",
@@ -135,7 +135,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "compaction forgets a producer's last batch",
     file: "src/log/embedded/compaction/compactionPass.ts",
-    from: "this.emptyStays = next === this.groupEnd || producers.isLastBatch(bytes, at);",
+    from: "this.emptyStays = next === this.groupEnd || isLast;",
     to: "this.emptyStays = next === this.groupEnd;",
   },
 ];
