@@ -109,10 +109,12 @@ export class WriteBehind {
     const { toMove, toPutAside } = this.files;
     // what only removes comes first: on a full disk it makes the room that moving needs
     if (this.retired.length > 0) return () => this.removeRetired();
-    const empty = this.segments.all.find((segment) => segment.aliveCount === 0 && this.countsAlone(segment));
-    if (empty !== undefined) return () => this.replace([empty]);
+    const empty = this.segments.all.filter(({ aliveCount }) => aliveCount === 0);
+    const removable = empty.find((segment) => this.countsAlone(segment));
+    if (removable !== undefined) return () => this.replace([removable]);
     if (toMove !== undefined) return () => this.move(toMove);
     if (toPutAside) return () => this.files.putOldestAside();
+    if (empty.length > 0) return () => this.replace(empty);
     const run = this.runToMerge();
     return run === undefined ? undefined : () => this.merge(run);
   }
