@@ -207,3 +207,32 @@ test("a flipped bit in a list of what is gone is said; then what was taken comes
   expect(node.errors).toEqual(["the list of what is gone from a segment is damaged: some of what was acknowledged comes again"]);
   await node.stop();
 });
+
+test("on a full disk what consumers have taken makes room, also while what others leave there cannot be moved", async () => {
+  const node = await start(8);
+  await node.queue("taken");
+  await node.queue("left");
+  for (let n = 0; n < 200; n++) await publish(node, "taken", `${n}`.padEnd(300));
+  expect(node.journal.stats.segments).toBeGreaterThan(3);
+  for (let n = 0; n < 80; n++) await publish(node, "left", `${n}`.padEnd(300)); // in all files of the journal
+  const fileSystem = node.fileSystem as SimulatedFileSystem;
+  fileSystem.limitDisk(fileSystem.usedBytes() + 1000);
+  let kept = 0;
+  const keepOne = (): Promise<boolean> =>
+    publish(node, "left", `${kept}`.padEnd(300))
+      .then(() => ++kept > 0)
+      .catch(() => false);
+  while (await keepOne()) expect(kept).toBeLessThan(1000);
+  const consumer = new TestConsumer();
+  node.host.consume("taken", consumer);
+  let taken = 0;
+  await until("every message is taken", () => {
+    for (; taken < consumer.received.length; taken++)
+      consumer.received[taken]?.queue?.acknowledge(consumer.received[taken]?.offset as number);
+    return taken === 200;
+  });
+  const before = kept;
+  await until("the queue takes messages again", keepOne);
+  expect(kept).toBeGreaterThan(before);
+  await node.stop();
+});

@@ -107,21 +107,27 @@ export class WriteBehind {
 
   private nextJob(): (() => Promise<void>) | undefined {
     const { toMove, toPutAside } = this.files;
+    // what only removes comes first: on a full disk it makes the room that moving needs
+    if (this.retired.length > 0) return () => this.removeRetired();
+    const empty = this.segments.all.filter(({ aliveCount }) => aliveCount === 0);
+    const removable = empty.find((segment) => this.countsAlone(segment));
+    if (removable !== undefined) return () => this.replace([removable]);
     if (toMove !== undefined) return () => this.move(toMove);
     if (toPutAside) return () => this.files.putOldestAside();
-    if (this.retired.length > 0) return () => this.removeRetired();
-    const empty = this.segments.all.find((segment) => segment.aliveCount === 0);
-    if (empty !== undefined) return () => this.replace([empty]);
+    if (empty.length > 0) return () => this.replace(empty);
     const run = this.runToMerge();
     return run === undefined ? undefined : () => this.merge(run);
+  }
+
+  /** While the file of the journal is there, that is what counts after a crash, and not the segment. */
+  private countsAlone({ name }: Segment): boolean {
+    return name.last < (this.files.all[0]?.sequence ?? 0);
   }
 
   private async releaseDurably(run: SegmentRun, range: OffsetRange): Promise<void> {
     const { segment } = run;
     await this.files.freed();
-    // while the file of the journal is there, that is what counts after a crash, and not the segment
-    const counts = segment.name.last < (this.files.all[0]?.sequence ?? 0);
-    if (!counts && (await this.acknowledgeEach(run, range))) return;
+    if (!this.countsAlone(segment) && (await this.acknowledgeEach(run, range))) return;
     await run.release(range, false);
     // what a job has just written may hold copies of what was released; it is settled when the job is done
     await this.job.catch(() => undefined);
@@ -240,7 +246,7 @@ export class WriteBehind {
 
   private runToMerge(): readonly Segment[] | undefined {
     const { all } = this.segments;
-    const movable = all.filter(({ damaged, name }) => !damaged && name.last < (this.files.all[0]?.sequence ?? 0));
+    const movable = all.filter((segment) => !segment.damaged && this.countsAlone(segment));
     const shrunk = movable.find(
       ({ header, aliveCount, items }) => header.indexAt >= this.files.fileBytes * shrunkPartMin && aliveCount * 2 < items,
     );
