@@ -132,6 +132,21 @@ describe("a compacted topic", () => {
     await run.log.close();
   });
 
+  test("is read on in the new files by a reader that has looked for a time since they came", async () => {
+    const run = await openRun({});
+    for (let n = 0; n < 40; n++) await run.put(`k${n % 4}=${n} ${"x".repeat(60)}`);
+    await roll(run);
+    const begun = await run.reader.read(0, 1); // it stands in a file that is replaced now
+    expect(begun.length).toBeGreaterThan(0);
+    await run.log.maintain();
+    expect(await run.reader.offsetForTimestamp(run.time.now)).toMatchObject({ offset: 36 });
+    const fresh = await run.log.openReader(run.topic.description.partitions[0] as never);
+    const expected = (await readFrom(fresh, 0)).map(text);
+    expect((await readFrom(run.reader, 0)).map(text)).toEqual(expected);
+    await fresh.close();
+    await run.log.close();
+  });
+
   test("does not grow with the number of updates: small segments become one", async () => {
     const run = await openRun({ segmentBytes: 2000 });
     for (let i = 0; i < 600; i++) {

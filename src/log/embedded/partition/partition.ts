@@ -247,6 +247,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.refusal = deleted;
     this.trouble.end();
     this.pending.failGathered(deleted);
+    this.failWaiting(deleted); // else who waits for the files would append behind what has just failed
     await this.upkeepTurns.over();
     await this.running;
     this.failWaiting(deleted);

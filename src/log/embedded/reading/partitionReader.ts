@@ -168,6 +168,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       this.generation = mark.generation;
       this.positionOffset = -1;
       this.baseOffsets = [];
+      await this.leaveSegment(); // it may be the file that was replaced
     }
     return mark;
   }
