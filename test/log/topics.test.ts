@@ -101,6 +101,19 @@ describe("topics", () => {
     await log.close();
   });
 
+  test("that is deleted takes nothing of what gathered, nor behind it what has waited for its files", async () => {
+    const { log, topic } = await openWithTopic();
+    const waiting = log.append(producer, "t", 0, 0, [record("waits for the files")]);
+    const refused = expect(waiting).rejects.toEqual(code("TOPIC_DELETED"));
+    const gathered = receipt();
+    topic.append(0, record("gathered"), gathered.receipt);
+    gathered.receipt.seal();
+    await log.deleteTopic("t");
+    expect(await gathered.settled).toEqual(code("TOPIC_DELETED"));
+    await refused;
+    await log.close();
+  });
+
   test("whose deletion was cut short are gone after the next start", async () => {
     const directory = await temporaryFolder();
     const catalog = new MemoryCatalog();
