@@ -1,3 +1,4 @@
+import os from "node:os";
 import zlib from "node:zlib";
 import { compress as nativeZstd } from "@mongodb-js/zstd";
 import { compress as nativeSnappy } from "snappy";
@@ -10,10 +11,10 @@ export const compressionCodec: Readonly<Record<Compression, number>> = { none: 0
 const zstdLevel = 1;
 
 /**
- * Compression runs in libuv's pool of four threads, which file writes and syncs of the whole process share. Eight jobs at once raised a
- * sync from 0.3 ms to 35 ms; two leave half of the pool. One cap a thread, since the pool is the process's.
+ * Compression runs in libuv's pool, which file writes and syncs of the whole process share. Eight jobs at once raised a sync from 0.3 ms to
+ * 35 ms; two leave most of the pool, and one core stays for those who sync. One cap a thread, since the pool is the process's.
  */
-const jobsMax = 2;
+const jobsMax = Math.max(1, Math.min(2, os.availableParallelism() - 1));
 let running = 0;
 const waiting: (() => void)[] = [];
 
