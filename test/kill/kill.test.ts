@@ -42,7 +42,8 @@ test(`killed ${KILLS} times: what was confirmed is there, once, in order, and no
     running = new Listener(child.start(args));
     if (random.below(6) === 0 && round !== KILLS)
       await sleep(random.below(150)); // in the middle of its start, or not much later
-    else await running.heardAfterStart(round !== KILLS ? random.below(40) : 0);
+    else await running.heardAfterStart(round === KILLS ? 0 : random.below(40));
+    if (round > KILLS) await sleep(random.below(50 * (round - KILLS))); // a longer life: more has time to happen
     if (round % 20 === 10) {
       await running.heardAfterStart(0);
       expect(await secondProcess()).toEqual({

@@ -76,7 +76,7 @@ async function writeTransactions() {
     const round = Math.floor(i / 3);
     const builder = new BatchBuilder();
     for (let n = 0; n < 2; n++) builder.append(record(i * 2 + n), n);
-    builder.endBatch({ id: BigInt(100 + producer), epoch: 0, baseSequence: round * 2 }, 0, BatchAttribute.transactional);
+    builder.endBatch({ id: BigInt(100 + producer), epoch: 0, baseSequence: round * 2 }, BatchAttribute.transactional);
     await topic.appendBatch(0, Buffer.from(builder.bytes()));
     if (round % 4 !== 3) continue;
     const outcome = Math.floor(round / 4) % 3 === producer ? "abort" : "commit";
