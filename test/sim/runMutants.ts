@@ -1,6 +1,6 @@
 import { bundleSimulation } from "./bundle.ts";
 import { type Mutant, mutants, mutating } from "./mutants.ts";
-import { runSeeds } from "./pool.ts";
+import { runSeeds, seedsFrom } from "./pool.ts";
 
 interface Tried {
   readonly seeds: number;
@@ -38,7 +38,7 @@ async function trySeeds(number: number, mutant: Mutant, seedsMax: number, operat
   let strange: string | undefined;
   await runSeeds({
     bundle,
-    seeds: Array.from({ length: seedsMax }, (_, i) => i + 1).values(),
+    seeds: seedsFrom(1, seedsMax),
     operations,
     workers: 1,
     countBlocks: false,

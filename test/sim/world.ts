@@ -1,4 +1,5 @@
 import type { Random } from "../../src/base/random.ts";
+import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { Moment } from "./partitionModel.ts";
 import type { SimulatedNode } from "./simulatedNode.ts";
 import { Violation } from "./violation.ts";
@@ -41,6 +42,9 @@ export interface Operation {
   readonly weight: number;
   run(): Promise<void> | void;
 }
+
+/** What was confirmed and not synced may be taken back: readers see that before anybody is told (see EmbeddedTopic.onCut). */
+export const mayGoBack = (world: World, sync: SyncPolicy): boolean => world.troubled && sync.kind !== "always";
 
 /** An error that nothing explains is the simulation's to report. */
 export function unexpected(what: string, error: unknown): Violation {
