@@ -59,6 +59,7 @@ export class BrokerNode {
     const journalOptions = {
       fileSystem,
       directory: `${data}/journal`,
+      space: log.space,
       fileBytes: options.journalFileBytes ?? 1 << 20,
       bytesMax: options.journalBytesMax ?? 1 << 29,
       clock,

@@ -4,8 +4,9 @@ import type { Logger } from "../../../base/logger.ts";
 /** What the disk has to have room for: the next file, and the segment that makes room in the journal. */
 type Need = "file" | "segment";
 
-/** Of the file system, or of the user's part of it. */
-export const isDiskFull = (error: unknown): boolean => ["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "");
+/** The file system, or the user's part of it; or all but the reserve. */
+export const isDiskFull = (error: unknown): boolean =>
+  ["ENOSPC", "EDQUOT", "LOG_DISK_FULL"].includes((error as NodeJS.ErrnoException).code ?? "");
 
 /** What the journal lacks, and why messages are refused meanwhile: what is left of the current file is for acknowledgements. */
 export class DiskRoom {
