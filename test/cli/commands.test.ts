@@ -211,8 +211,17 @@ test("tail and dump show AMQP's properties by their names; --raw shows what is s
   await channel.bindQueue("t", "orders", "#");
   const when = Date.UTC(2001, 0, 1) / 1000;
   channel.publish("orders", "eu.grün", Buffer.from('{"a":1}'), {
-    ...{ persistent: true, contentType: "application/json", contentEncoding: "utf-8", messageId: "m-1", correlationId: "c", replyTo: "r" },
-    ...{ priority: 3, timestamp: when, type: "order", appId: "shop", userId: "guest" },
+    persistent: true,
+    contentType: "application/json",
+    contentEncoding: "utf-8",
+    messageId: "m-1",
+    correlationId: "c",
+    replyTo: "r",
+    priority: 3,
+    timestamp: when,
+    type: "order",
+    appId: "shop",
+    userId: "guest",
     headers: { user: "u", count: 7, list: [1, "two"], bytes: Buffer.from([0xff, 0]), nested: { on: true } },
   });
   channel.publish("orders", "eu.plain", Buffer.from("\u001b[31mred"), { persistent: true });
