@@ -3,6 +3,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import type { Message } from "../record/message.ts";
 import type { Receipt } from "../record/receipt.ts";
+import { checkQueueArgumentNames } from "./argumentNames.ts";
 import { type Binding, bindingKey } from "./bindings.ts";
 import type { BrokerLimits } from "./config.ts";
 import type {
@@ -112,6 +113,7 @@ export class Host implements VirtualHost {
   declareQueue(name: string, options: QueueOptions, owner: Owner): Promise<QueueState> {
     const wanted = name === "" ? generatedName() : name;
     const declare = async (): Promise<QueueState> => {
+      checkQueueArgumentNames(options.arguments, `for ${this.whereQueue(name)}`);
       const present = this.topology.queues.get(wanted);
       if (present !== undefined) {
         this.checkAccess(present, owner);
