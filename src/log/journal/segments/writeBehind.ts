@@ -1,5 +1,6 @@
 import type { Clock } from "../../../base/clock.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../../base/repeatedTrouble.ts";
 import type { DiskRoomLeft } from "../../contract/embeddedLog.ts";
 import type { JournalTenants, KeptRun, OffsetRange, QueueId } from "../../contract/queueJournal.ts";
@@ -13,7 +14,7 @@ import { type Damage, SegmentMerge } from "./segmentMerge.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { Created, Segments } from "./segments.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
-import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, Slice } from "./slice.ts";
 
 const retryAfterMs = 1000;
 const acknowledgedPerTurnMax = 4096;
