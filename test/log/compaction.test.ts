@@ -136,6 +136,22 @@ describe("a compacted topic", () => {
     await run.log.close();
   });
 
+  test("keeps a record that is larger than what compaction writes at once", async () => {
+    const run = await openRun({ maxMessageBytes: 1 << 20 });
+    await run.put("a=1", `large=${"x".repeat(700_000)}`, "b=1");
+    await run.put("a=2", "b=2");
+    await roll(run);
+    await run.log.maintain();
+    const found = await readFrom(run.reader, 0);
+    expect(found.slice(0, 3).map(({ offset, value }) => [offset, value?.length])).toEqual([
+      [1, 700_000],
+      [3, 1],
+      [4, 1],
+    ]);
+    await checkFiles(run);
+    await run.log.close();
+  });
+
   test("with compact,delete also loses what is too old; with compact alone nothing goes by age, size or offset", async () => {
     const both = await openRun({ cleanupPolicy: "compact,delete", retentionMs: 10 * hour });
     await both.put("a=1", "b=1");
