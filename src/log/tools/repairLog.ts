@@ -14,7 +14,8 @@ import {
 } from "../embedded/segment/names.ts";
 import { replaceAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { abortedBelow, endOfSegment } from "../embedded/transactions/abortedRecovery.ts";
-import { type LogProblem, partitionFolders, verifyLog } from "./verifyLog.ts";
+import type { LogProblem } from "./logProblem.ts";
+import { partitionFolders, verifyLog } from "./verifyLog.ts";
 
 export interface RepairOptions {
   readonly fileSystem: FileSystem;
