@@ -2,6 +2,7 @@
 import path from "node:path";
 import { MillraceError, toMillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
+import { replaceFile } from "../base/wholeFile.ts";
 
 const layoutVersion = 1;
 
@@ -43,7 +44,8 @@ export async function makeDataDirectory(fileSystem: FileSystem, root: string): P
 /** Reads the directory's version, or writes it into a new one. Only under the directory's lock. */
 export async function checkVersion(fileSystem: FileSystem, data: DataDirectory): Promise<void> {
   try {
-    if (!(await hasKnownVersion(fileSystem, data))) await writeVersion(fileSystem, data.root, versionFile(data));
+    if (await hasKnownVersion(fileSystem, data)) return;
+    await replaceFile(fileSystem, versionFile(data), Buffer.from(`millrace-data ${layoutVersion}\n`));
   } catch (error) {
     throw unusable(error, data.root);
   }
@@ -70,21 +72,6 @@ export async function hasKnownVersion(fileSystem: FileSystem, data: DataDirector
     where: file,
     hint: "Start the release that wrote it, or a later one.",
   });
-}
-
-async function writeVersion(fileSystem: FileSystem, root: string, file: string): Promise<void> {
-  const temporary = `${file}.new`;
-  if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
-  const opened = await fileSystem.open(temporary, "create");
-  try {
-    const bytes = Buffer.from(`millrace-data ${layoutVersion}\n`);
-    await opened.write(bytes, 0, bytes.length, 0);
-    await opened.sync();
-  } finally {
-    await opened.close();
-  }
-  await fileSystem.rename(temporary, file);
-  await fileSystem.syncDirectory(root);
 }
 
 export const unusable = (error: unknown, root: string): MillraceError =>

@@ -3,6 +3,7 @@ import type { Clock } from "../../../base/clock.ts";
 import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { removeIfThere } from "../../../base/wholeFile.ts";
 import { DiskRoom, isDiskFull } from "./diskRoom.ts";
 import { nameOf, openFiles } from "./fileHeaders.ts";
 import { type Cut, encodeFileHeader, fileHeaderBytes } from "./format.ts";
@@ -154,8 +155,8 @@ export class JournalFiles {
   }
 
   /**
-   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without the
-   * cut before it. What the disk does not let go does in its turn.
+   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without
+   * the cut before it. What the disk does not let go does in its turn.
    */
   async giveUpAfter(sequence: number): Promise<void> {
     for (let file = this.list.at(-1); file !== undefined && file.sequence > sequence; file = this.list.at(-1)) {
@@ -392,8 +393,4 @@ export class JournalFiles {
     }
     return this.list[0];
   }
-}
-
-async function removeIfThere(fileSystem: FileSystem, file: string): Promise<void> {
-  if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
 }
