@@ -142,9 +142,9 @@ describe("beside a node that runs", () => {
       await node.queue("t", { "x-queue-type": "stream", "x-segment-bytes": 4000, "x-retention-bytes": 20_000 });
       await node.queue("q");
       await node.queue("slow");
-      let over = false;
+      const over = new AbortController();
       const load = (async () => {
-        for (let n = 0; !over; n++) {
+        for (let n = 0; !over.signal.aborted; n++) {
           await Promise.all(["t", "q", n % 20 === 0 ? "slow" : "q"].map((key) => publish(node, key, `${n}`.padEnd(400))));
           if (n % 2 === 0) for (let got = 0; got < 3; got++) await node.host.get("q", true, node);
           if (n % 50 === 0) await node.log.maintain();
@@ -157,7 +157,7 @@ describe("beside a node that runs", () => {
         found.push(...seen.problems);
         entries += seen.journal.entries;
       }
-      over = true;
+      over.abort();
       await load;
       await node.stop();
       expect(found).toEqual([]);
