@@ -23,15 +23,17 @@ import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
+import { type AheadPartition, WriteAhead } from "./writeAhead.ts";
 
 /**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
  */
-export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
+export class Partition implements AheadPartition, AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
+  readonly ahead: WriteAhead;
   /** What whole batches are appended with, and transactions ended. */
   readonly appends: ProducerAppends;
   private readonly watermark = new WatermarkWriter();
@@ -66,6 +68,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.where = `${options.topic}-${options.partition}`;
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
+    this.ahead = new WriteAhead(this, this.pending, options.config);
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
@@ -124,6 +127,16 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.nextOffset = baseOffset + count;
     this.took(bytes);
     return baseOffset;
+  }
+
+  /** See AheadPartition. */
+  get isBusy(): boolean {
+    return this.busy;
+  }
+
+  /** See AheadPartition. */
+  left(): void {
+    this.schedule();
   }
 
   checkTakes(): void {
@@ -330,6 +343,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private nextStep(): (() => Promise<void>) | undefined {
     if (this.trouble.retryIsDue) return () => this.trouble.retry();
     if (this.files.broken) return undefined;
+    if (this.files.ahead?.left) return () => this.files.cutAhead();
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();
@@ -348,8 +362,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (!this.usesOpenFiles()) await this.openFiles();
     const pieces = batches.take();
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const { space } = this.surroundings;
-    if (!space.takeAtOnce(bytes)) await space.take(bytes);
+    const room = this.files.takeRoom(bytes);
+    if (room !== undefined) await room;
     const { sync } = this.options.config;
     const end = await this.files.write(pieces, sync.kind === "always");
     if (sync.kind === "interval") this.syncs.within(sync.ms);
