@@ -86,6 +86,7 @@ describe("a batch that is written while its checksum is looked at", () => {
     await expect(topic.appendBatch(0, bad)).rejects.toEqual(code("BATCH_CORRUPT"));
     const next = topic.appendBatch(0, batch("third"));
     const [first, third] = [batch("first").length, batch("third").length];
+    await expect(topic.appendBatch(0, bad)).rejects.toEqual(code("BATCH_CORRUPT"));
     await next;
     const rest = [`cut to ${first}`, "sync", `write ${third} at ${first}`, "sync"];
     expect(done).toEqual([`write ${bad.length} at ${first}`, ...rest]);
@@ -93,6 +94,23 @@ describe("a batch that is written while its checksum is looked at", () => {
     expect(disk.peek("/data/t-0/00000000000000000000.log")?.length).toBe(first + third);
     await log.close();
     expect((await verifyLog(fileSystem, "/data", () => undefined)).problems).toEqual([]);
+  });
+
+  test("is not begun again for a sender of damaged ones before a good one came", async () => {
+    const { fileSystem, done } = watched(new SimulatedFileSystem({ seed: 8 }));
+    const { log, topic } = await openWithTopic({ fileSystem, directory: "/data" });
+    await topic.appendBatch(0, batch("first"));
+    done.length = 0;
+    for (let n = 0; n < 9; n++) {
+      await expect(topic.appendBatch(0, damaged("x"))).rejects.toEqual(code("BATCH_CORRUPT"));
+      await turns(20);
+    }
+    expect(done.filter((what) => what.startsWith("write")).length).toBe(1);
+    await topic.appendBatch(0, batch("good"));
+    done.length = 0;
+    await expect(topic.appendBatch(0, damaged("x"))).rejects.toEqual(code("BATCH_CORRUPT"));
+    expect(done).toEqual([expect.stringMatching(/^write/)]);
+    await log.close();
   });
 
   test("is not begun if anything but its checksum is wrong, and not for a producer who sends it a second time", async () => {

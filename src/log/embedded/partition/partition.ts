@@ -68,7 +68,7 @@ export class Partition implements AheadPartition, AppendedPartition, CompactedPa
     this.where = `${options.topic}-${options.partition}`;
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
-    this.ahead = new WriteAhead(this, this.pending, options.config);
+    this.ahead = new WriteAhead(this, options.config);
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
@@ -368,6 +368,7 @@ export class Partition implements AheadPartition, AppendedPartition, CompactedPa
     const end = await this.files.write(pieces, sync.kind === "always");
     if (sync.kind === "interval") this.syncs.within(sync.ms);
     this.publish(end);
+    this.ahead.landed(batches.receiptCount);
     this.pending.landed();
     this.trouble.appended();
   }

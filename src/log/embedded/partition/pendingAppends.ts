@@ -23,7 +23,6 @@ export class PendingAppends {
   private readonly open: Gathered[] = [];
   private inFlight: OpenBatches | undefined;
   private inFlightBytes = 0;
-  private lastReceipts = 0;
 
   constructor(
     private readonly buffers: BatchBuffers,
@@ -34,11 +33,6 @@ export class PendingAppends {
   /** Is there something for the next flush? */
   get gathered(): boolean {
     return this.open.length > 0;
-  }
-
-  /** Did no more than one wait for the last flush? */
-  get wasForOne(): boolean {
-    return this.lastReceipts <= 1;
   }
 
   /** Where the next records go; say with `took` how many bytes they were. */
@@ -70,7 +64,6 @@ export class PendingAppends {
 
   landed(): void {
     const { inFlight } = this;
-    this.lastReceipts = inFlight?.receiptCount ?? 0;
     this.settleInFlight(undefined);
     if (inFlight !== undefined) this.buffers.giveBack(inFlight);
   }

@@ -1,7 +1,6 @@
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import { COPIED_BYTES_MAX } from "./openBatches.ts";
 import type { PartitionFiles } from "./partitionFiles.ts";
-import type { PendingAppends } from "./pendingAppends.ts";
 
 /** The partition as its write ahead sees it. */
 export interface AheadPartition {
@@ -18,15 +17,29 @@ export interface AheadPartition {
  * is cut before anything else is written; if the process ends meanwhile, it is a torn end.
  */
 export class WriteAhead {
+  /** Of the last flush. */
+  private waiters = 0;
+  /** The last one was not left. */
+  private trusts = true;
+
   constructor(
     private readonly partition: AheadPartition,
-    private readonly pending: PendingAppends,
     private readonly config: TopicConfig,
   ) {}
 
-  /** Is it a good time for it? Not if more small ones are likely to come in this turn: one write is better than two. */
+  /**
+   * Is it a good time for it? Not if more small ones are likely to come in this turn: one write is better than two. And not for whoever sends
+   * damaged ones again and again.
+   */
   suits(batch: Buffer): boolean {
-    return !this.partition.isBusy && this.config.sync.kind === "always" && (this.pending.wasForOne || batch.length >= COPIED_BYTES_MAX);
+    if (this.partition.isBusy || !this.trusts || this.config.sync.kind !== "always") return false;
+    return this.waiters <= 1 || batch.length >= COPIED_BYTES_MAX;
+  }
+
+  /** A flush is over for which so many wait. */
+  landed(waiters: number): void {
+    this.waiters = waiters;
+    this.trusts = true;
   }
 
   /** False: not now. */
@@ -43,6 +56,7 @@ export class WriteAhead {
   leave(): void {
     const { ahead } = this.partition.files;
     if (ahead !== undefined) ahead.left = true;
+    this.trusts = false;
     this.partition.left();
   }
 }
