@@ -139,9 +139,14 @@ export class Partition implements AheadPartition, AppendedPartition, CompactedPa
     this.schedule();
   }
 
+  /** Why nothing is taken, now or ever. */
+  get refuses(): MillraceError | undefined {
+    return this.refusal ?? this.trouble.reason;
+  }
+
   checkTakes(): void {
-    const refusal = this.refusal ?? this.trouble.reason;
-    if (refusal !== undefined) throw refusal;
+    const { refuses } = this;
+    if (refuses !== undefined) throw refuses;
   }
 
   durable(): Promise<void> {
