@@ -184,7 +184,7 @@ describe("a batch that is written while its checksum is looked at", () => {
   test("is refused with those that came behind it when the disk has no room for them, and does not appear", async () => {
     const disk = new SimulatedFileSystem({ seed: 6 });
     const { fileSystem, done } = watched(disk, 20);
-    const clock = new SimulatedClock();
+    const clock = new SimulatedClock(1_000_000);
     const { log, topic, options } = await openWithTopic({ fileSystem, directory: "/data", clock, diskReserveBytes: 1000 });
     disk.limitDisk(20_000);
     await topic.appendBatch(0, batch("before"));
