@@ -23,14 +23,14 @@ import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
-import { type AheadPartition, WriteAhead } from "./writeAhead.ts";
+import { WriteAhead } from "./writeAhead.ts";
 
 /**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
  */
-export class Partition implements AheadPartition, AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
+export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
   readonly ahead: WriteAhead;
@@ -68,7 +68,12 @@ export class Partition implements AheadPartition, AppendedPartition, CompactedPa
     this.where = `${options.topic}-${options.partition}`;
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
-    this.ahead = new WriteAhead(this, options.config);
+    this.ahead = new WriteAhead(
+      this.files,
+      options.config,
+      () => this.busy,
+      () => this.schedule(),
+    );
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
@@ -107,10 +112,7 @@ export class Partition implements AheadPartition, AppendedPartition, CompactedPa
   }
 
   append(record: NewRecord, receipt: Receipt | undefined): number {
-    this.checkTakes();
-    if (this.compacts && record.key === null) throw keyMissing(this.where);
-    const bound = BatchBuilder.boundOf(record);
-    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    const bound = this.checkTakesRecord(record);
     const offset = this.nextOffset;
     const batches = this.pending.batches();
     const bytes = batches.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
@@ -129,14 +131,13 @@ export class Partition implements AheadPartition, AppendedPartition, CompactedPa
     return baseOffset;
   }
 
-  /** See AheadPartition. */
-  get isBusy(): boolean {
-    return this.busy;
-  }
-
-  /** See AheadPartition. */
-  left(): void {
-    this.schedule();
+  /** Throws what `append` throws. @returns the most bytes that it takes */
+  checkTakesRecord(record: NewRecord): number {
+    this.checkTakes();
+    if (this.compacts && record.key === null) throw keyMissing(this.where);
+    const bound = BatchBuilder.boundOf(record);
+    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    return bound;
   }
 
   /** Why nothing is taken, now or ever. */

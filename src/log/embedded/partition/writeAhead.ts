@@ -2,15 +2,6 @@ import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import { COPIED_BYTES_MAX } from "./openBatches.ts";
 import type { PartitionFiles } from "./partitionFiles.ts";
 
-/** The partition as its write ahead sees it. */
-export interface AheadPartition {
-  /** There is something to do, or on its way to be done. */
-  readonly isBusy: boolean;
-  readonly files: PartitionFiles;
-  /** What was begun is to be cut. */
-  left(): void;
-}
-
 /**
  * Begins to write a batch of which only the checksum is still to be looked at, in the place that it would have, when there is nothing else to
  * do. In the same turn it is taken, as the first of the next flush, or left. Nobody sees it before its flush is over, and what is left
@@ -22,9 +13,15 @@ export class WriteAhead {
   /** The last one was not left. */
   private trusts = true;
 
+  /**
+   * @param isBusy there is something to do, or on its way to be done.
+   * @param left what was begun is to be cut.
+   */
   constructor(
-    private readonly partition: AheadPartition,
+    private readonly files: PartitionFiles,
     private readonly config: TopicConfig,
+    private readonly isBusy: () => boolean,
+    private readonly left: () => void,
   ) {}
 
   /**
@@ -32,7 +29,7 @@ export class WriteAhead {
    * damaged ones again and again.
    */
   suits(batch: Buffer): boolean {
-    if (this.partition.isBusy || !this.trusts || this.config.sync.kind !== "always") return false;
+    if (this.isBusy() || !this.trusts || this.config.sync.kind !== "always") return false;
     return this.waiters <= 1 || batch.length >= COPIED_BYTES_MAX;
   }
 
@@ -44,19 +41,19 @@ export class WriteAhead {
 
   /** False: not now. */
   begin(batch: Buffer): boolean {
-    return this.partition.files.writeAhead(batch);
+    return this.files.writeAhead(batch);
   }
 
   /** Is it this one that was begun? */
   isOf(batch: Buffer): boolean {
-    const { ahead } = this.partition.files;
+    const { ahead } = this.files;
     return ahead?.bytes === batch && !ahead.left;
   }
 
   leave(): void {
-    const { ahead } = this.partition.files;
+    const { ahead } = this.files;
     if (ahead !== undefined) ahead.left = true;
     this.trusts = false;
-    this.partition.left();
+    this.left();
   }
 }
