@@ -52,7 +52,12 @@ export function checkHeader(bytes: Buffer, identity: StoreIdentity): number {
   return end;
 }
 
-/** @param encodedChanges each `JSON.stringify` of a KeyedChange */
+/** A KeyedChange as it lies in an entry. */
+export function encodeChange(key: string, value: Json | null): string {
+  return JSON.stringify(value === null ? [key] : [key, value]);
+}
+
+/** @param encodedChanges see encodeChange */
 export function encodeEntry(encodedChanges: readonly string[]): Buffer {
   const payload = Buffer.from(`[${encodedChanges.join(",")}]`);
   const head = Buffer.alloc(entryHeadBytes);

@@ -77,7 +77,7 @@ async function openStores(
   const surroundings = { fileSystem: nodeFileSystem, clock: systemClock, logger };
   const budget = new ByteBudget("publish", config.log.pendingBytesMax);
   const store = (path: string, name: string, formatVersion: number) =>
-    openKeyedStore({ fileSystem: nodeFileSystem, logger, path, name, formatVersion });
+    openKeyedStore({ ...surroundings, path, name, formatVersion });
 
   const catalog = await store(data.catalog, "catalog", catalogVersion);
   layers.add("the catalog", () => catalog.close());

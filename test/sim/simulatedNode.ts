@@ -113,7 +113,7 @@ export class SimulatedNode {
       closers.unshift(() => lock.release());
       const budget = new ByteBudget("publish", 1 << 20);
       const store = (name: string, formatVersion: number) =>
-        openKeyedStore({ fileSystem, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
+        openKeyedStore({ fileSystem, clock, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
       const catalog = await store("catalog", catalogVersion);
       closers.unshift(() => catalog.close());
       const { openMax, diskReserveBytes } = settings;

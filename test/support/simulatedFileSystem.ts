@@ -40,12 +40,14 @@ export interface Fault {
   readonly path?: string;
   /** Default 1; Infinity until `heal`. */
   readonly times?: number;
+  /** So many such operations work before; default 0. */
+  readonly after?: number;
 }
 
 export class SimulatedFileSystem implements FileSystem {
   readonly syncs = { file: 0, directory: 0 };
   private readonly random: Random;
-  private readonly faults: { readonly fault: Fault; left: number }[] = [];
+  private readonly faults: { readonly fault: Fault; left: number; before: number }[] = [];
   private readonly writing = new Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>();
   private ended: string | undefined;
   private lastNameChange = "";
@@ -88,7 +90,7 @@ export class SimulatedFileSystem implements FileSystem {
 
   /** The next such operation fails. A failed write may have written a part; a failed sync makes what it should have synced indeterminate. */
   failNext(fault: Fault): void {
-    this.faults.push({ fault, left: fault.times ?? 1 });
+    this.faults.push({ fault, left: fault.times ?? 1, before: fault.after ?? 0 });
   }
 
   heal(): void {
@@ -306,7 +308,7 @@ export class SimulatedFileSystem implements FileSystem {
   private fault(op: Operation, where: string): void {
     const index = this.faults.findIndex(({ fault }) => fault.op === op && (fault.path === undefined || where.includes(fault.path)));
     const found = this.faults[index];
-    if (found === undefined) return;
+    if (found === undefined || found.before-- > 0) return;
     if (--found.left <= 0) this.faults.splice(index, 1);
     this.met(`${found.fault.code} on ${op}`);
     throw systemError(found.fault.code, op, where);

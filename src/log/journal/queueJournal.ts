@@ -20,7 +20,7 @@ import { heldBytesOf, Rescue, UnsyncedBytes } from "./files/rescue.ts";
 import { WriteBuffer, WriteChunk } from "./files/writeChunk.ts";
 import { journalClosed, journalFailed, messageTooLarge } from "./journalErrors.ts";
 import type { JournalParts, JournalSettings } from "./journalParts.ts";
-import { RetryPause } from "./retryPause.ts";
+import { RetryPause } from "../retryPause.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
 const acknowledgeDelayMs = 5;
