@@ -24,8 +24,8 @@ export class PartitionFiles {
   private indexed: LogPosition;
   private changes = 0;
   private used = false;
-  /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
-  private start: number;
+  /** What the keyed store surely has: `known` may be on its way there, or have failed on it. */
+  private stored: PartitionState;
 
   /** @param known as the keyed store has it, or soon will. */
   constructor(
@@ -35,11 +35,12 @@ export class PartitionFiles {
     private known: PartitionState,
   ) {
     this.indexed = known.synced;
-    this.start = known.startOffset;
+    this.stored = known;
   }
 
+  /** Durable: what lies below a higher one that is on its way must not go yet. */
   get startOffset(): number {
-    return this.start;
+    return this.stored.startOffset;
   }
 
   get areOpen(): boolean {
@@ -161,16 +162,21 @@ export class PartitionFiles {
 
   /** What is below is not kept any more. */
   async startFrom(offset: number): Promise<void> {
-    await this.know({ ...this.known, startOffset: offset });
-    this.start = offset;
+    try {
+      await this.know({ ...this.known, startOffset: offset });
+    } catch (error) {
+      this.known = { ...this.known, startOffset: this.startOffset }; // who asked was told that it failed
+      throw error;
+    }
   }
 
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
   async restFrom(baseOffset: number): Promise<void> {
-    if (this.known.synced.baseOffset >= baseOffset) return;
-    const synced = { offset: baseOffset, baseOffset, bytes: 0 };
-    if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
-    await this.know({ ...this.known, synced });
+    if (this.stored.synced.baseOffset >= baseOffset) return;
+    const begin = { offset: baseOffset, baseOffset, bytes: 0 };
+    if (this.indexed.baseOffset < baseOffset) this.indexed = begin;
+    const { synced } = this.known;
+    await this.know({ ...this.known, synced: synced.baseOffset >= baseOffset ? synced : begin });
   }
 
   /** Durable when it resolves; from then on the replacement has to come to its end. */
@@ -245,8 +251,9 @@ export class PartitionFiles {
     this.know({ ...this.known, synced: reached }).catch(() => undefined);
   }
 
-  private know(state: PartitionState): Promise<void> {
+  private async know(state: PartitionState): Promise<void> {
     this.known = state;
-    return this.surroundings.states.put(path.basename(this.options.folder), state);
+    await this.surroundings.states.put(path.basename(this.options.folder), state);
+    this.stored = state;
   }
 }
