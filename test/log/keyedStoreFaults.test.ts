@@ -176,6 +176,35 @@ describe("a keyed store on a disk that fails", () => {
     }
   }
 
+  test("at any operation of a start: that one says so, and the next one finds everything", async () => {
+    const change = set("a", "x".repeat(300));
+    for (const op of operations) {
+      for (const isNew of [true, false]) {
+        for (let after = 0; ; after++) {
+          let met = false;
+          let fs = await fresh(after, { forgottenStaysCached: true, met: (what) => void (met ||= what === `EIO on ${op}`) });
+          if (!isNew) {
+            const store = await open(fs);
+            await store.change(change);
+            // what is dead is written anew by the next start only
+            fs.failNext({ op: "open", code: "ENOSPC", path: ".new", times: 2 });
+            await store.change(change);
+            await store.change(change);
+            fs = fs.kill();
+          }
+          fs.failNext({ op, code: "EIO", after });
+          const started = await open(fs).catch((error: unknown) => void expect(error).toEqual(code("EIO")));
+          fs.heal();
+          if (isNew) await started?.change(change);
+          fs = after % 2 === 0 ? fs.kill() : fs.crash();
+          const found = [...(await open(fs)).entries];
+          expect(found, `${op} ${after}`).toEqual(isNew && started === undefined ? [] : [...change]);
+          if (!met) break;
+        }
+      }
+    }
+  });
+
   test("what was in flight is unknown, what comes then is refused, and both are as before once changes are taken again", async () => {
     for (const op of ["write", "sync"] as const) {
       let fs = await fresh(3);

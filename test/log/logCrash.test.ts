@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { systemClock } from "../../src/base/clock.ts";
+import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { Random } from "../../src/base/random.ts";
 import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";

@@ -39,6 +39,8 @@ const beginMs = 1_767_225_600_000;
 const waitTurnsMax = 60;
 /** After so many turns without an end something hangs. */
 const endTurnsMax = 20_000;
+/** A store that failed tries again at least every five seconds. */
+const storeTriesMax = 100;
 /** From here on waiting takes larger steps of time: retries come seconds later. */
 const slowTurns = 300;
 
@@ -75,7 +77,6 @@ class Simulation implements StartedWorld {
   private running: SimulatedNode | undefined;
   private turn = 0;
   private lastId = 0;
-  private restartIn = Number.POSITIVE_INFINITY;
   private reported: unknown;
   /** Since the last start that came to its end. */
   private powerLost = false;
@@ -133,6 +134,7 @@ class Simulation implements StartedWorld {
       { name: "restart", weight: 3, run: () => this.restart() },
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
       { name: "a flipped bit", weight: 1, run: () => this.spoil() },
+      { name: "the catalog and the topology take changes", weight: 1, run: () => this.storesGoOn() },
     ];
     const parts = [this.appending, this.reading, lives, this.queueing, this.transacting, this.keying, this.faults];
     this.table = [...parts.flatMap((part) => part.operations), ...own];
@@ -151,7 +153,6 @@ class Simulation implements StartedWorld {
       await operation.run();
       await this.turns(this.random.below(4));
       this.checkReported();
-      if (this.restartIn-- <= 0) await this.restart();
     }
     this.current = "the end";
     this.faults.heal();
@@ -199,12 +200,6 @@ class Simulation implements StartedWorld {
     this.reported ??= violation;
   }
 
-  restartSoon(why: string): void {
-    if (this.restartIn !== Number.POSITIVE_INFINITY) return;
-    this.note(`a restart is needed: ${why}`);
-    this.restartIn = this.random.below(30);
-  }
-
   nextId(): number {
     return ++this.lastId;
   }
@@ -228,9 +223,9 @@ class Simulation implements StartedWorld {
 
   private checkReported(): void {
     if (this.reported !== undefined) throw this.reported;
-    if (this.storeFailed) this.restartSoon("a store takes nothing more");
   }
 
+  /** In this life: it may still be about to begin anew. */
   private get storeFailed(): boolean {
     return this.log.lines.some((line) => line.startsWith("keyed store failed"));
   }
@@ -300,6 +295,21 @@ class Simulation implements StartedWorld {
     this.damage.over();
   }
 
+  /** On a disk that works they do again by themselves. */
+  private async storesGoOn(): Promise<void> {
+    this.faults.heal();
+    for (const store of this.node.stores) {
+      for (let tries = 0; ; tries++) {
+        const outcome = await this.until(store.change(new Map()), endTurnsMax);
+        if (outcome !== undefined && outcome.error === undefined) break;
+        demand(codeOf(outcome?.error) === "KEYED_STORE_UNAVAILABLE", () => `a store is asked for changes: ${textOf(outcome?.error)}`);
+        if (tries === 0) this.note("a keyed store takes nothing for a while");
+        demand(tries < storeTriesMax, () => "a keyed store takes no changes although the disk works");
+        await this.oneTurn(100);
+      }
+    }
+  }
+
   followDamage(): void {
     this.damage.follow(this.log.lines);
   }
@@ -337,7 +347,7 @@ class Simulation implements StartedWorld {
       if (!this.troubled) throw unexpected("a clean stop", outcome.error);
       return this.note("a stop fails and says so");
     }
-    if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
+    if (this.troubled) return; // what was in trouble may not have been synced
     if (!this.everTroubled) await this.verify();
     for (const topic of this.topics.values()) for (const model of topic.partitions) model.stopped();
     this.keying.stopped();
@@ -360,14 +370,16 @@ class Simulation implements StartedWorld {
     this.fileSystem = how === "power" ? this.fileSystem.crash() : this.fileSystem.kill();
     this.faults.heal();
     this.troubled = false;
-    this.restartIn = Number.POSITIVE_INFINITY;
     this.log = this.nextLog();
   }
 
   private nextLog(): LogLines {
     return new LogLines(
       (line) => this.trace(line),
-      (message) => this.compaction.informed(message),
+      (message) => {
+        if (message === "a keyed store takes changes again") this.note("a keyed store that failed begins anew");
+        this.compaction.informed(message);
+      },
     );
   }
 
@@ -382,10 +394,7 @@ class Simulation implements StartedWorld {
       const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
       starting.catch(() => undefined);
       const outcome = await this.until(starting, disturbed && !this.troubled ? this.random.below(60) : endTurnsMax);
-      if (outcome?.value !== undefined && this.storeFailed) {
-        this.note("a start ends with a store that takes nothing more");
-        this.die("kill");
-      } else if (outcome?.value !== undefined) {
+      if (outcome?.value !== undefined) {
         this.running = outcome.value;
         this.compaction.started();
       } else {
@@ -397,8 +406,7 @@ class Simulation implements StartedWorld {
       }
     }
     this.faults.heal();
-    // a failed catalog or topology stays one until the next start
-    this.troubled = this.log.lines.some((line) => line.startsWith("keyed store failed"));
+    this.troubled = this.storeFailed;
     if (this.isSetUp) await this.look();
     this.stopped = false;
   }
