@@ -8,7 +8,8 @@ import type { KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { openKeyedStore } from "../../src/log/keyedStore.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
-import { type Fault, type Operation, SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import type { Fault, Operation } from "../support/simulatedFaults.ts";
+import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { code, logOptions, producer, readFrom, record, smallDefaults, valuesOf } from "./support.ts";
 
 /** Every pause is over at the end of the turn. */

@@ -5,7 +5,8 @@ import { type Logger, silentLogger } from "../../src/base/logger.ts";
 import { Random } from "../../src/base/random.ts";
 import type { Json, KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import { openKeyedStore } from "../../src/log/keyedStore.ts";
-import { type Fault, type Operation, SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import type { Fault, Operation } from "../support/simulatedFaults.ts";
+import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { code } from "./support.ts";
 
 const path = "/data/catalog";
