@@ -16,6 +16,8 @@ export interface AppendedPartition {
   readonly where: string;
   /** Throws why it takes nothing. */
   checkTakes(): void;
+  /** Throws why it does not say what it has. */
+  checkAnswers(): void;
   /** Gives `count` offsets to what `put` adds to the batches that gather (it returns the bytes). Returns the first offset. */
   take(count: number, put: (batches: OpenBatches, baseOffset: number) => number): number;
   /** Everything that was appended so far, under the topic's policy. Who waits for a batch asks in the turn in which it was taken. */
@@ -89,13 +91,13 @@ export class ProducerAppends {
 
   /** See EmbeddedTopic. */
   async openTransactions(): Promise<OpenTransaction[]> {
-    this.partition.checkTakes();
+    this.partition.checkAnswers();
     return this.producers.use((producers) => producers.openTransactions());
   }
 
   /** See PartitionedLog. */
   async standing(name: string): Promise<{ epoch: number; nextSequence: number } | undefined> {
-    this.partition.checkTakes();
+    this.partition.checkAnswers();
     await this.partition.durable();
     return this.producers.use((producers) => producers.standing(producerIdOf(name)));
   }
