@@ -1,6 +1,6 @@
 import path from "node:path";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
-import { loadProducers } from "../producers/producerLoad.ts";
+import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import type { HandleOwner } from "../reading/openHandles.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
@@ -98,12 +98,12 @@ export class PartitionFiles {
   }
 
   async open(): Promise<void> {
-    const { fileSystem, clock, producerIdExpirationMs } = this.surroundings;
+    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
     const { folder, config } = this.options;
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
       if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+      const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
       await mendAbortedIndex(fileSystem, folder, synced, clock.now());
       producers.expire(clock.now(), producerIdExpirationMs);
       this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
@@ -203,12 +203,12 @@ export class PartitionFiles {
    * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
    */
   async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
-    const { fileSystem, clock } = this.surroundings;
+    const { fileSystem, clock, logger } = this.surroundings;
     const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
     await this.drop().catch(() => undefined);
     this.known = { ...this.known, synced };
-    const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });
     const end = await cutToSynced(fileSystem, folder, synced, producers);
