@@ -1,4 +1,5 @@
 import path from "node:path";
+import { closeUnconcerned } from "../../../base/closing.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
@@ -106,7 +107,7 @@ export class PartitionFiles {
       const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
       await mendAbortedIndex(fileSystem, folder, synced, clock.now());
       producers.expire(clock.now(), producerIdExpirationMs);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
+      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
     }
     this.useOpen();
   }
@@ -147,17 +148,21 @@ export class PartitionFiles {
     if (writer === undefined) return;
     this.touching = true;
     await writer.seal();
+    const { synced } = writer;
+    // from here on it is the end without a writer too
+    this.known = { ...this.known, synced, openFrom: writer.producers.openFrom };
+    this.indexed = synced;
     this.touching = false;
     await this.drop();
-    this.indexed = writer.synced;
-    await this.know({ ...this.known, synced: writer.synced, openFrom: writer.producers.openFrom, clean: true });
+    await this.know({ ...this.known, clean: true });
   }
 
+  /** What of the files counts is synced, or given up. Never rejects. */
   async drop(): Promise<void> {
     const { writer } = this;
     this.writer = undefined;
+    await closeUnconcerned(writer, this.surroundings.logger, this.options.folder);
     this.surroundings.handles.released(this.owner);
-    await writer?.close();
   }
 
   /** What is below is not kept any more. */
@@ -206,7 +211,7 @@ export class PartitionFiles {
     const { fileSystem, clock, logger } = this.surroundings;
     const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
-    await this.drop().catch(() => undefined);
+    await this.drop();
     this.known = { ...this.known, synced };
     const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
     this.changed(2);
