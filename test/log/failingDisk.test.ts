@@ -183,7 +183,12 @@ describe("a partition whose disk fails", () => {
   test("says where producers stand, and which transactions are open, also while the disk is full", async () => {
     for (const atRest of [false, true]) {
       const fileSystem = new SimulatedFileSystem({ seed: 4 });
-      const { log, topic } = await openWithTopic({ fileSystem, directory: "/data", clock: new SimulatedClock(0), diskReserveBytes: 10_000 });
+      const { log, topic } = await openWithTopic({
+        fileSystem,
+        directory: "/data",
+        clock: new SimulatedClock(0),
+        diskReserveBytes: 10_000,
+      });
       await log.append(producer, "t", 0, 0, [record("one"), record("two")]);
       await topic.appendBatch(0, producerBatch(["three"], { id: 7, epoch: 0, sequence: 0 }, true));
       fileSystem.limitDisk(fileSystem.usedBytes() + 5000);

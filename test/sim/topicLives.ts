@@ -49,14 +49,16 @@ export class TopicLives {
       topic.existence = deletes ? "gone" : "there";
       if (!deletes) this.reading.watch(topic);
     });
-    done.catch(() => undefined);
+    done.catch((error: unknown) => {
+      if (life !== this.world.life) return;
+      const code = codeOf(error);
+      if (code === "KEYED_STORE_FAILED") this.world.note("a change of topics fails with KEYED_STORE_FAILED");
+      if (code !== "KEYED_STORE_UNAVAILABLE") return;
+      this.world.note("a change of topics is refused with KEYED_STORE_UNAVAILABLE");
+      if (!deletes) topic.existence = "gone";
+    });
     const outcome = random.below(3) === 0 ? undefined : await this.world.until(done);
-    if (outcome?.error === undefined) return;
-    const code = codeOf(outcome.error);
-    if (code === "KEYED_STORE_FAILED") this.world.note("a change of topics fails with KEYED_STORE_FAILED");
-    if (code === "KEYED_STORE_UNAVAILABLE") this.world.note("a change of topics is refused with KEYED_STORE_UNAVAILABLE");
-    if (code === "KEYED_STORE_UNAVAILABLE" && node.log.topic(name) === undefined && !deletes) topic.existence = "gone";
-    this.reading.ofDisk(`${deletes ? "deleting" : "creating"} ${name}`, outcome.error);
+    if (outcome?.error !== undefined) this.reading.ofDisk(`${deletes ? "deleting" : "creating"} ${name}`, outcome.error);
   }
 }
 
