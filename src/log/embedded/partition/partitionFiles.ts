@@ -4,6 +4,7 @@ import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import type { HandleOwner } from "../reading/openHandles.ts";
+import { timeIndexFits } from "../segment/indexCheck.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
 import { cutToSynced } from "./partitionRepair.ts";
@@ -25,6 +26,8 @@ export class PartitionFiles {
   private indexed: LogPosition;
   private changes = 0;
   private used = false;
+  /** The indexes were left whole by this process: what lay on the disk before is looked at once. */
+  private sealedHere = false;
   /** What the keyed store surely has: `known` may be on its way there, or have failed on it. */
   private stored: PartitionState;
 
@@ -107,7 +110,8 @@ export class PartitionFiles {
       const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
       await mendAbortedIndex(fileSystem, folder, synced, clock.now());
       producers.expire(clock.now(), producerIdExpirationMs);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
+      const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
+      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
     }
     this.useOpen();
   }
@@ -148,6 +152,7 @@ export class PartitionFiles {
     if (writer === undefined) return;
     this.touching = true;
     await writer.seal();
+    this.sealedHere = true;
     const { synced } = writer;
     // from here on it is the end without a writer too
     this.known = { ...this.known, synced, openFrom: writer.producers.openFrom };
