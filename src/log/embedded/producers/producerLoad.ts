@@ -4,7 +4,7 @@ import type { FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt } from "../../../record/batchHeader.ts";
 import { segmentCorrupt } from "../partition/partitionErrors.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { seekOffset } from "../reading/segmentSeek.ts";
 import { scanPastDamage } from "../segment/damagedScan.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
@@ -44,7 +44,7 @@ export async function durableProducers(
   say: SayDamaged,
 ): Promise<ProducerState> {
   const { offset, state } = await whileFilesGo(() => readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now));
-  return offset >= base ? state : loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 }, now, say);
+  return offset >= base ? state : loadProducers(fileSystem, folder, segmentBegin(base), now, say);
 }
 
 /**
@@ -70,7 +70,7 @@ export async function loadProducers(
 export async function mendSnapshot(fileSystem: FileSystem, folder: string, base: number, now: number, say: SayDamaged): Promise<boolean> {
   const { offset } = await whileFilesGo(() => readSnapshot(fileSystem, folder, base, now));
   if (offset === base) return false;
-  const producers = await loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 }, now, say);
+  const producers = await loadProducers(fileSystem, folder, segmentBegin(base), now, say);
   await putSnapshot(fileSystem, folder, base, producers, true);
   return true;
 }
