@@ -52,7 +52,6 @@ const mustBeMet = [
   "a damaged batch is refused, and the rest served",
   "a keyed store that failed begins anew",
   "a keyed store takes nothing for a while",
-  "a change of topics fails with KEYED_STORE_FAILED",
   "a change of topics is refused with KEYED_STORE_UNAVAILABLE",
   "a start is refused for a flipped bit in /catalog",
   "a start is refused for a flipped bit in /topology",
