@@ -145,6 +145,12 @@ export const mutants: readonly Mutant[] = [
     from: "this.emptyStays = next === this.groupEnd || isLast;",
     to: "this.emptyStays = next === this.groupEnd;",
   },
+  {
+    name: "a partition whose disk failed does not try again",
+    file: "src/log/embedded/partition/partitionTrouble.ts",
+    from: "      this.partition.retrySoon();\n",
+    to: "",
+  },
 ];
 
 /** Replaces the text while the file is bundled. */

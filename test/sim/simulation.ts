@@ -7,6 +7,7 @@ import { Random } from "../../src/base/random.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import type { StartedWorld } from "./afterStart.ts";
 import { Appending } from "./appending.ts";
+import { GoingOn } from "./goingOn.ts";
 import { Keying } from "./keying.ts";
 import type { Moment } from "./partitionModel.ts";
 import { Processes } from "./processes.ts";
@@ -28,6 +29,7 @@ export interface SimulationResult {
   readonly isViolation: boolean;
 }
 
+const hourMs = 3_600_000;
 /** As long as an operation is waited for before the next one is begun beside it. */
 const waitTurnsMax = 60;
 /** From here on waiting takes larger steps of time: retries come seconds later. */
@@ -101,8 +103,9 @@ class Simulation implements StartedWorld {
     this.table = [
       ...parts.flatMap((part) => part.operations),
       { name: "wait", weight: 6, run: () => this.turns(this.random.below(40)) },
-      { name: "wait for long", weight: 1, run: () => this.waitLong() },
+      { name: "wait for long", weight: 1, run: () => this.pass(this.random.pick([1, 6, 30]) * hourMs) },
       ...this.processes.operations,
+      ...new GoingOn(this, this.processes, appending, queueing).operations,
     ];
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
@@ -160,6 +163,13 @@ class Simulation implements StartedWorld {
 
   async turns(count: number): Promise<void> {
     for (let n = 0; n < count; n++) await this.oneTurn(1);
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let step = 0; step < 6; step++) {
+      this.processes.clock.advance(ms / 6);
+      await this.turns(20);
+    }
   }
 
   async until<T>(promise: Promise<T>, turnsMax = waitTurnsMax): Promise<Settled<T> | undefined> {
@@ -234,14 +244,5 @@ class Simulation implements StartedWorld {
     await this.mustEnd(this.queueing.declare(), "declaring the queues");
     for (const stream of this.queueing.streams) this.reading.watch(stream);
     this.processes.isSetUp = true;
-  }
-
-  /** Hours, in steps: timers come one after the other, and what they begin has turns to run in. */
-  private async waitLong(): Promise<void> {
-    const hours = this.random.pick([1, 6, 30]);
-    for (let step = 0; step < 6; step++) {
-      this.processes.clock.advance((hours * 3_600_000) / 6);
-      await this.turns(20);
-    }
   }
 }
