@@ -148,7 +148,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a partition whose disk failed does not try again",
     file: "src/log/embedded/partition/partitionTrouble.ts",
-    from: "      this.partition.retrySoon();\n",
+    from: "      this.timeIsUp = true;\n",
     to: "",
   },
 ];

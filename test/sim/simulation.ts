@@ -29,6 +29,8 @@ export interface SimulationResult {
   readonly isViolation: boolean;
 }
 
+/** At the end of a run, with a disk that fills up: enough for most partitions to be refused. */
+const fullOperations = 30;
 const hourMs = 3_600_000;
 /** As long as an operation is waited for before the next one is begun beside it. */
 const waitTurnsMax = 60;
@@ -68,6 +70,7 @@ class Simulation implements StartedWorld {
   private readonly transacting = new Transacting(this);
   private readonly keying = new Keying(this);
   private readonly processes: Processes;
+  private readonly goingOn: GoingOn;
   private readonly table: readonly Operation[];
   private readonly weights: number;
 
@@ -105,8 +108,8 @@ class Simulation implements StartedWorld {
       { name: "wait", weight: 6, run: () => this.turns(this.random.below(40)) },
       { name: "wait for long", weight: 1, run: () => this.pass(this.random.pick([1, 6, 30]) * hourMs) },
       ...this.processes.operations,
-      ...new GoingOn(this, this.processes, appending, queueing).operations,
     ];
+    this.goingOn = new GoingOn(this, this.processes, appending, queueing);
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
   }
@@ -114,7 +117,19 @@ class Simulation implements StartedWorld {
   async run(operations: number): Promise<void> {
     await this.processes.start();
     await this.setUp();
-    for (this.done = 0; this.done < operations; this.done++) {
+    await this.operate(operations);
+    this.processes.faults.fill();
+    await this.operate(fullOperations);
+    this.current = "the end";
+    this.processes.faults.heal();
+    await this.goingOn.check();
+    await this.processes.restart();
+    await this.processes.restart("clean");
+    this.checkReported();
+  }
+
+  private async operate(operations: number): Promise<void> {
+    for (let n = 0; n < operations; n++, this.done++) {
       const operation = this.pick();
       this.current = operation.name;
       this.note(`operation: ${operation.name}`);
@@ -124,11 +139,6 @@ class Simulation implements StartedWorld {
       this.checkReported();
       await this.processes.restartIfDue();
     }
-    this.current = "the end";
-    this.processes.faults.heal();
-    await this.processes.restart();
-    await this.processes.restart("clean");
-    this.checkReported();
   }
 
   abandon(): void {
