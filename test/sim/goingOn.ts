@@ -1,6 +1,5 @@
 /** Once the disk works again, so does everything else, by itself and soon. */
 import type { Appending } from "./appending.ts";
-import type { Processes } from "./processes.ts";
 import type { Queueing } from "./queueing.ts";
 import { demand } from "./violation.ts";
 import type { Settled, World } from "./world.ts";
@@ -12,15 +11,13 @@ const answerTurnsMax = 1000;
 export class GoingOn {
   constructor(
     private readonly world: World,
-    private readonly processes: Processes,
     private readonly appending: Appending,
     private readonly queueing: Queueing,
   ) {}
 
   async check(): Promise<void> {
-    const { world, processes, appending } = this;
+    const { world, appending } = this;
     await world.pass(soonMs);
-    if (processes.storeFailed) return; // until the next start
     for (const topic of appending.appendable) {
       for (const partition of topic.partitions.keys()) {
         if (topic.existence !== "there") continue;
@@ -31,12 +28,8 @@ export class GoingOn {
   }
 
   private demandNone(answer: Settled<unknown> | undefined, what: string): void {
-    demand(answer !== undefined || this.processes.storeFailed, () => `the disk works again, and ${what} does not answer`);
-    const failure = answer?.value;
-    demand(
-      failure === undefined || this.processes.storeFailed,
-      () => `the disk works again, and ${what} takes nothing: ${String(failure)}`,
-    );
+    demand(answer !== undefined, () => `the disk works again, and ${what} does not answer`);
+    demand(answer.value === undefined, () => `the disk works again, and ${what} takes nothing: ${String(answer.value)}`);
     this.world.note("what failed goes on by itself");
   }
 }

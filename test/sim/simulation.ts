@@ -109,7 +109,7 @@ class Simulation implements StartedWorld {
       { name: "wait for long", weight: 1, run: () => this.pass(this.random.pick([1, 6, 30]) * hourMs) },
       ...this.processes.operations,
     ];
-    this.goingOn = new GoingOn(this, this.processes, appending, queueing);
+    this.goingOn = new GoingOn(this, appending, queueing);
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
   }
