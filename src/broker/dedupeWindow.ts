@@ -7,6 +7,8 @@ interface Remembered {
   /** Where the original is kept; only its keeper knows what the number means. */
   position: number;
   readonly timestamp: number;
+  /** The original outlives a restart. */
+  readonly durable: boolean;
 }
 
 export class DedupeWindow {
@@ -35,8 +37,8 @@ export class DedupeWindow {
   }
 
   /** The id must not be there already. */
-  remember(id: string, position: number, timestamp: number): void {
-    const remembered = { id, position, timestamp };
+  remember(id: string, position: number, timestamp: number, durable = true): void {
+    const remembered = { id, position, timestamp, durable };
     this.byId.set(id, remembered);
     this.inOrder.push(remembered);
     const most = this.limit.kind === "count" ? Math.min(this.limit.idsMax, this.idsMax) : this.idsMax;
@@ -70,6 +72,14 @@ export class DedupeWindow {
 
   positions(): number[] {
     return this.inOrder.slice(this.first).map((remembered) => remembered.position);
+  }
+
+  /** Those that a restart remembers too; but those whose originals were moved, which are found there. */
+  durable(): { readonly dedupeId: string; readonly position: number; readonly timestamp: number }[] {
+    return this.inOrder
+      .slice(this.first)
+      .filter(({ position, durable }) => durable && position >= 0)
+      .map(({ id, position, timestamp }) => ({ dedupeId: id, position, timestamp }));
   }
 
   clear(): void {

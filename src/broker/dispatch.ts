@@ -58,7 +58,7 @@ export class Dispatcher {
     const now = this.shared.clock.now();
     const dedupeId = remembers ? id : undefined;
     const position = this.journal.append(this.entry.of(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
-    if (remembers) queue.remember(id, position, now);
+    if (remembers) queue.remember(id, position, now, durable);
     if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
     const bytes = message.content.length;
     queue.enqueue(offset, position, bytes, durable, queue.hasRoomFor(bytes) ? keptContentOf(message) : undefined);
@@ -92,7 +92,7 @@ export class Dispatcher {
     let content: KeptContent | undefined;
     for (const { queue, offset, consumer, kept, remembers } of plans) {
       const durableCopy = queue.durable && message.persistent;
-      if (remembers) queue.remember(id as string, position, now);
+      if (remembers) queue.remember(id as string, position, now, durableCopy);
       if (consumer !== undefined && !kept) {
         queue.deliverUnkept(consumer, offset, message);
       } else if (consumer?.ready()) {

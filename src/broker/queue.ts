@@ -6,6 +6,7 @@ import type {
   QueueJournal,
   RememberedId,
   ReplayedMessage,
+  StoppedQueue,
 } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Consumers } from "./consumers.ts";
@@ -24,6 +25,9 @@ import { durably, inSlices, releaseRuns } from "./releasing.ts";
 import { RunFetch } from "./runFetch.ts";
 import { UnackedCopies } from "./unackedCopies.ts";
 
+/** What a stop tells of a queue is in memory for a moment, 100 bytes each. */
+const toldCopiesMax = 1_000_000;
+
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
  * message that a waiting consumer takes at once never becomes ready.
@@ -39,6 +43,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   deleted = false;
   /** An auto-delete queue goes with its last consumer, not before its first. */
   hadConsumers = false;
+  private purges = 0;
   private ready: ReadyMessages;
   private readonly unacked = new UnackedCopies();
   private readonly readAhead: ReadAhead;
@@ -108,8 +113,8 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   /** The message-id of what was just put into the journal. */
-  remember(id: string, position: number, now: number): void {
-    this.dedupe?.remember(id, position, now);
+  remember(id: string, position: number, now: number, durable: boolean): void {
+    this.dedupe?.remember(id, position, now, durable);
     this.expiry?.start(now);
   }
 
@@ -244,10 +249,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         : undefined;
     if (dropped !== undefined && drop === undefined) await dropped; // refused: everything stays
     const purged = this.takeAllReady();
+    this.purges++;
     const released = inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
       .then(() => this.releaseRuns(purged, this.durable && !dropsAll))
       .then(() => {
         if (drop !== undefined) this.journal.release(drop);
+        this.purges--;
       });
     // together: the drop may fail while the slices still go on
     await Promise.all([dropped, released]);
@@ -319,6 +326,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
       this.dedupe?.remember(dedupeId, position, timestamp);
   }
 
+  replayStopped({ copies, ids, nextOffset }: StoppedQueue): void {
+    this.ready.pushStopped(copies, this.offsets.next);
+    for (const { dedupeId, position, timestamp } of ids) {
+      if (this.dedupe?.find(dedupeId, timestamp) === undefined) this.dedupe?.remember(dedupeId, position, timestamp);
+    }
+    this.offsets.atLeast(nextOffset);
+  }
+
   replayAcknowledged(offset: number): void {
     this.offsets.atLeast(offset + 1);
     this.ready.delete(offset);
@@ -336,6 +351,27 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     await this.ready.recovered((position) => this.journal.pin(position));
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
     this.expiry?.start(this.shared.clock.now());
+  }
+
+  /** For `replayStopped` after the next start. */
+  get stopped(): StoppedQueue {
+    const isKept = ({ durable, position }: Copy): boolean => durable && position >= 0;
+    const unacked = this.unacked.all.filter(isKept);
+    const kept = unacked.concat([...this.ready].filter(isKept));
+    if (unacked.length > 0) kept.sort((a, b) => a.offset - b.offset);
+    const copies = {
+      offsets: Float64Array.from(kept, ({ offset }) => offset),
+      positions: Float64Array.from(kept, ({ position }) => position),
+      bytes: Uint32Array.from(kept, ({ bytes }) => bytes),
+    };
+    return { queue: this.id, nextOffset: this.offsets.next, copies, ids: this.dedupe?.durable() ?? [] };
+  }
+
+  /** False: what a purge took is not gone from everywhere yet; or there is so much that one would notice. */
+  get canTell(): boolean {
+    let copies = this.ready.length;
+    for (const { count } of this.ready.runParts()) copies -= count;
+    return this.purges === 0 && copies < toldCopiesMax;
   }
 
   /** For `recovered` after the next start. */

@@ -29,7 +29,7 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
     return new FileKeyedStore(options, live, handle, end);
   }
   const bytes = await fileSystem.readFile(file);
-  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value]) => live.set(key, value ?? null));
+  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value], weight) => live.set(key, value ?? null, weight));
   const handle = await fileSystem.open(file, "write");
   try {
     if (end < bytes.length) {
@@ -50,20 +50,19 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
   }
 }
 
-/** The map in memory, with what each entry weighs on the disk. */
+/** The map in memory, with what each entry weighs on the disk, about. */
 class LiveEntries {
   readonly values = new Map<string, Json>();
   private readonly weights = new Map<string, number>();
   bytes = 0;
 
-  set(key: string, value: Json): void {
+  set(key: string, value: Json, weight: number): void {
     this.bytes -= this.weights.get(key) ?? 0;
     if (value === null) {
       this.values.delete(key);
       this.weights.delete(key);
       return;
     }
-    const weight = encodeChange(key, value).length;
     this.values.set(key, value);
     this.weights.set(key, weight);
     this.bytes += weight;
@@ -151,7 +150,8 @@ class FileKeyedStore implements KeyedStore {
         break;
       }
       for (const one of group) {
-        for (const [key, value] of one.changes) this.live.set(key, value);
+        let n = 0;
+        for (const [key, value] of one.changes) this.live.set(key, value, (one.encoded[n++] as string).length);
         one.resolve();
       }
       try {

@@ -4,10 +4,12 @@ import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
 import { journalIdBytes } from "./files/format.ts";
 import { JournalFiles } from "./files/journalFiles.ts";
 import { JournalReader } from "./files/journalReader.ts";
-import type { JournalSettings } from "./journalParts.ts";
+import type { JournalParts, JournalSettings } from "./journalParts.ts";
 import { FileQueueJournal } from "./queueJournal.ts";
 import { Segments } from "./segments/segments.ts";
+import { nextTurn, Slice } from "./segments/slice.ts";
 import { WriteBehind } from "./segments/writeBehind.ts";
+import { type CleanStop, leaveCleanStop, takeCleanStop } from "./start/cleanStop.ts";
 import { Replay } from "./start/replay.ts";
 
 export interface JournalOptions extends JournalSettings {
@@ -30,18 +32,22 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   const files = await JournalFiles.open(fileSystem, directory, options, clock, logger);
   try {
     const reader = new JournalReader();
-    const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
+    const stop = await takeCleanStop(fileSystem, directory, files, logger);
+    const begin = stop?.first ?? files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
     const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
     const replay = new Replay(files, await segments.replay(visitor), logger);
-    const tail = await replay.run();
+    if (stop !== undefined) await tellStopped(stop, visitor);
+    const tail = await (stop === undefined ? replay.run() : replay.goOnAfter(stop));
     await files.syncDirectory();
     const writeBehind = new WriteBehind(files, segments, visitor, clock, logger);
     files.hooks = { beforeFree: () => writeBehind.saveDead(), changed: () => writeBehind.wake() };
     files.journalId ??= randomBytes(journalIdBytes);
     const processId = Buffer.concat([files.journalId, randomBytes(4)]);
+    const leave: JournalParts["leave"] = (at, queues) =>
+      leaveCleanStop({ files, segments, writeBehind, fileSystem, directory }, at, queues);
     return new FileQueueJournal(
       options,
-      { files, segments, reader, writeBehind, tenants: visitor },
+      { files, segments, reader, writeBehind, tenants: visitor, leave },
       tail,
       processId,
       replay.damagedEntries,
@@ -49,5 +55,13 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   } catch (error) {
     await files.close();
     throw error;
+  }
+}
+
+async function tellStopped({ queues }: CleanStop, visitor: JournalVisitor): Promise<void> {
+  const slice = new Slice();
+  for (const queue of queues) {
+    visitor.stopped(queue);
+    if (slice.isOver(1 + queue.copies.offsets.length / 64 + queue.ids.length)) await nextTurn();
   }
 }

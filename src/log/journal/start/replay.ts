@@ -3,6 +3,7 @@ import { type Cut, cutEntryBytes, fileHeaderBytes } from "../files/format.ts";
 import type { JournalFile, JournalTail } from "../files/journalFile.ts";
 import type { JournalFiles } from "../files/journalFiles.ts";
 import { entryAfter } from "../files/journalMessages.ts";
+import type { CleanStop } from "./cleanStop.ts";
 import { beginOf, type ChainPlace, readWhole, scanFile, wasSynced, writeAgain } from "./recovery.ts";
 import type { SegmentReplay } from "./segmentReplay.ts";
 
@@ -38,16 +39,29 @@ export class Replay {
     return tail;
   }
 
+  /** After a clean stop there is nothing to be read. @returns where to go on */
+  goOnAfter({ sequences, tail, journalId }: CleanStop): Promise<JournalTail> {
+    this.files.journalId = journalId;
+    return this.goOnAt(sequences.length - 1, tail);
+  }
+
   private async applyEntries(): Promise<JournalTail> {
     for (const [index, file] of this.found.entries()) {
       const end = await this.applyFile(file, this.found.slice(index + 1));
       await this.visitor.settle();
-      if (end === undefined) continue;
-      const isNew = end.at === fileHeaderBytes;
-      await this.files.setAside(this.found.length - index - (isNew ? 0 : 1));
-      if (isNew) break; // if it is in its place, it is the next one
-      return { file, offset: end.at, chain: end.chain };
+      if (end !== undefined) return this.goOnAt(index, end);
     }
+    return this.goOnInNext();
+  }
+
+  private async goOnAt(index: number, { at, chain }: ChainPlace): Promise<JournalTail> {
+    const isNew = at === fileHeaderBytes;
+    await this.files.setAside(this.found.length - index - (isNew ? 0 : 1));
+    // if it is in its place, it is the next one
+    return isNew ? this.goOnInNext() : { file: this.found[index] as JournalFile, offset: at, chain };
+  }
+
+  private async goOnInNext(): Promise<JournalTail> {
     const file = this.files.next();
     await file.ready;
     return { file, offset: fileHeaderBytes, chain: file.headerCrc };
