@@ -57,8 +57,13 @@ export async function openNode(config: NodeConfig, surroundings: NodeSurrounding
     const listener = await openListener(config.listeners.amqp, broker, logger, surroundings.nextPortIfTaken === true);
     const pipelines = newPipelines(config, surroundings, data, log);
     const node = new Node({ dataDirectory: data.root, logger, broker, log, listener, pipelines, layers, frame });
-    await openControl(node, data, lock, logger, frame);
-    await startPipelines(pipelines, data);
+    try {
+      await openControl(node, data, lock, logger, frame);
+      await startPipelines(pipelines, data);
+    } catch (error) {
+      await node.stop().catch(() => undefined); // logged
+      throw unusable(error, data.root);
+    }
     logger.info("node is ready", { version, amqp: node.addresses.amqp, data: data.root });
     return node;
   } catch (error) {
@@ -139,12 +144,7 @@ async function startPipelines(pipelines: Pipelines, data: DataDirectory): Promis
 }
 
 async function openControl(node: Node, data: DataDirectory, lock: DirectoryLock, logger: Logger, frame: Closers): Promise<void> {
-  try {
-    const control = await serveControl(data.socket, (request) => node.answer(request), logger);
-    frame.add("the control socket", () => control.close());
-    await lock.setInfo({ control: control.path });
-  } catch (error) {
-    await node.stop().catch(() => undefined); // logged
-    throw error;
-  }
+  const control = await serveControl(data.socket, (request) => node.answer(request), logger);
+  frame.add("the control socket", () => control.close());
+  await lock.setInfo({ control: control.path });
 }

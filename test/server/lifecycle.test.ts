@@ -4,6 +4,7 @@ import net from "node:net";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
+import { counting, writePipeline } from "./fixtures.ts";
 import { cleanUp, millrace, startNode, statusOf, temporaryFolder } from "./support.ts";
 
 describe("closing", () => {
@@ -137,12 +138,39 @@ describe("what cannot be", () => {
     expect(newer).toMatchObject({ code: 1, err: expect.stringContaining("DATA_TOO_NEW") as string });
   });
 
-  test("a data directory that is a file", async () => {
+  test("a data directory that cannot be made or written: it ends and says why, where and what to do", async () => {
     const folder = temporaryFolder();
-    fs.writeFileSync(path.join(folder, "data"), "");
-    const result = await millrace(["start", "--data", "data"], folder).ended;
-    expect(result.code).toBe(1);
-    expect(result.err).toContain("DATA_UNUSABLE");
+    fs.writeFileSync(path.join(folder, "file"), "");
+    fs.symlinkSync("loop", path.join(folder, "loop"));
+    const inTheWay = /because E(EXIST|NOTDIR): .*\n {2}A file has the name of a folder there/;
+    const cases: [command: string, data: string, text: RegExp][] = [
+      ["start", "file", inTheWay],
+      ["start", "file/data", inTheWay],
+      ["dev", "loop/data", /because ELOOP/],
+    ];
+    if (process.platform === "linux") cases.push(["dev", "/proc/nothing-can-be-made-here", /because ENOENT/]);
+    const results = await Promise.all(cases.map(([command, data]) => millrace([command, "--data", data], folder).ended));
+    for (const [n, { code, out, err }] of results.entries()) {
+      const [, data, text] = cases[n] as (typeof cases)[number];
+      expect({ code, out }, data).toEqual({ code: 1, out: "" });
+      expect(err).toMatch(/^DATA_UNUSABLE: the data directory cannot be used\n {2}at .*\n {2}because .*\n {2}.*--data\.\n$/);
+      expect(err).toContain(`at ${path.resolve(folder, data)}\n`);
+      expect(err).toMatch(text);
+    }
+  });
+
+  test("a folder within the data directory that is a file: the same", async () => {
+    const folder = temporaryFolder();
+    fs.mkdirSync(path.join(folder, "data"));
+    fs.writeFileSync(path.join(folder, "data/checkpoints"), "");
+    writePipeline(folder, "counting.ts", counting("counting"));
+    const { code, err } = await millrace(
+      ["start", "--data", "data", "--listeners.amqp.port", "0", "--logging.level", "silent", "--pipelines", "counting.ts"],
+      folder,
+    ).ended;
+    expect(code).toBe(1);
+    expect(err).toMatch(/^DATA_UNUSABLE: [^]*because EEXIST: .*checkpoints'\n {2}A file has the name of a folder there/);
+    expect(err).not.toMatch(/^ {4}at /m);
   });
 
   test("a topic's folder was removed: what cannot be read is said, without a stack", async () => {

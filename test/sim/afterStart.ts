@@ -14,6 +14,7 @@ import { demand } from "./violation.ts";
 import { codeOf, type World } from "./world.ts";
 
 export interface StartedWorld extends World {
+  troubled: boolean;
   /** Waits until it ends, which it must, and well. */
   mustEnd<T>(promise: Promise<T>, what: string): Promise<T>;
   followDamage(): void;
@@ -30,7 +31,7 @@ export interface LastEnd {
   readonly stopped: boolean;
 }
 
-interface Parts {
+export interface Parts {
   readonly topics: ReadonlyMap<string, TopicModel>;
   readonly appending: Appending;
   readonly reading: Reading;

@@ -1,4 +1,5 @@
-import type { Operation as FileOperation, SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import type { Operation as FileOperation } from "../support/simulatedFaults.ts";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import type { Operation, World } from "./world.ts";
 
 interface Kind {

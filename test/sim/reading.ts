@@ -1,11 +1,11 @@
 /** Readers that live long and short, searches by time, retention, deleted records. */
-import type { PartitionReader } from "../../src/log/contract/partitionedLog.ts";
+import type { PartitionReader, SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import { records } from "../../src/record/batch.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import type { PartitionModel } from "./partitionModel.ts";
 import type { TopicModel } from "./topicModel.ts";
 import { demand } from "./violation.ts";
-import { codeOf, type Operation, unexpected, type World } from "./world.ts";
+import { codeOf, mayGoBack, type Operation, unexpected, type World } from "./world.ts";
 
 interface OpenReader {
   readonly topic: TopicModel;
@@ -86,6 +86,7 @@ export class Reading {
           next++;
           continue;
         }
+        if (batch.length === 0 && this.hasGoneBack(reader, this.topics.get(topic)?.config.sync, next)) break;
         demand(batch[0]?.offset === next, () => `${topic}-${partition}: offset ${batch[0]?.offset} is read where ${next} was asked for`);
         found.push(...batch);
         next = (batch.at(-1) as StoredRecord).offset + 1;
@@ -135,7 +136,10 @@ export class Reading {
     if (this.cuts.get(model) !== cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, from, outcome.error);
     const found = [...records(outcome.value)];
-    demand(found.length > 0 || from >= end, () => `${model.where}: nothing is read at ${from}, below the end at ${end}`);
+    demand(
+      found.length > 0 || from >= end || this.hasGoneBack(reader, model.sync, from),
+      () => `${model.where}: nothing is read at ${from}, below the end at ${end}`,
+    );
     if (found.length === 0) return;
     const [first] = found as [StoredRecord];
     demand(
@@ -157,7 +161,7 @@ export class Reading {
     const outcome = await this.world.until(reader.offsetForTimestamp(timestamp));
     if (outcome === undefined || this.cuts.get(model) !== cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, undefined, outcome.error);
-    if (this.world.troubled && model.sync.kind !== "always") return; // it may be cut, and nobody told yet
+    if (mayGoBack(this.world, model.sync)) return;
     model.foundTimestamp(timestamp, outcome.value, reader.startOffset(), end);
   }
 
@@ -192,9 +196,14 @@ export class Reading {
     if (deletedWhile.includes(code) && this.world.node.log.topic(topic.name) !== undefined) return this.forget(one); // made again since
     if (code === "OFFSET_OUT_OF_RANGE" && from !== undefined && (from < reader.startOffset() || from > reader.highWatermark())) return;
     if (code === "OFFSET_OUT_OF_RANGE" && from === undefined && topic.hasRetention) return; // a search that retention overtook
-    if (code === "LOG_CORRUPT" && this.world.troubled && model.sync.kind !== "always") return; // cut, and nobody was told yet
+    if (code === "LOG_CORRUPT" && mayGoBack(this.world, model.sync)) return;
     if (code === "LOG_READ_FAILED" && this.world.troubled) return this.world.note("a read fails and says so");
     throw unexpected(`reading ${model.where} at ${from}`, error);
+  }
+
+  /** So that nothing is there at `offset` now. */
+  private hasGoneBack(reader: PartitionReader, sync: SyncPolicy | undefined, offset: number): boolean {
+    return sync !== undefined && mayGoBack(this.world, sync) && offset >= reader.highWatermark();
   }
 
   private forget(one: OpenReader): void {

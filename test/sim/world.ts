@@ -1,7 +1,11 @@
 import type { Random } from "../../src/base/random.ts";
+import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { Moment } from "./partitionModel.ts";
 import type { SimulatedNode } from "./simulatedNode.ts";
 import { Violation } from "./violation.ts";
+
+/** After so many turns without an end something hangs. */
+export const endTurnsMax = 20_000;
 
 /** What the operations see of the simulation: the running process, and time that passes in turns of the loop. */
 export interface World {
@@ -13,8 +17,8 @@ export interface World {
   readonly troubled: boolean;
   now(): Moment;
   turns(count: number): Promise<void>;
-  /** Waits for a while; undefined if it is still under way then. */
-  until<T>(promise: Promise<T>): Promise<Settled<T> | undefined>;
+  /** Waits for a while, or for so many turns; undefined if it is still under way then. */
+  until<T>(promise: Promise<T>, turnsMax?: number): Promise<Settled<T> | undefined>;
   note(what: string): void;
   /** For whoever looks why a seed fails. */
   trace(line: () => string): void;
@@ -41,6 +45,9 @@ export interface Operation {
   readonly weight: number;
   run(): Promise<void> | void;
 }
+
+/** What was confirmed and not synced may be taken back: readers see that before anybody is told (see EmbeddedTopic.onCut). */
+export const mayGoBack = (world: World, sync: SyncPolicy): boolean => world.troubled && sync.kind !== "always";
 
 /** An error that nothing explains is the simulation's to report. */
 export function unexpected(what: string, error: unknown): Violation {

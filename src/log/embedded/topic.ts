@@ -39,7 +39,7 @@ export class Topic implements EmbeddedTopic {
       const access: PartitionAccess = { kind: "embedded", folder, watermark: shared, compacted };
       return { topic: name, partition, access };
     };
-    this.made = new Array(config.partitions);
+    this.made = Array.from({ length: config.partitions });
     const all = (): readonly Partition[] => this.partitions;
     let descriptors: readonly PartitionDescriptor[] | undefined;
     this.description = {

@@ -9,7 +9,8 @@ import { FileQueueJournal } from "./queueJournal.ts";
 import { Segments } from "./segments/segments.ts";
 import { nextTurn, Slice } from "./segments/slice.ts";
 import { WriteBehind } from "./segments/writeBehind.ts";
-import { type CleanStop, leaveCleanStop, takeCleanStop } from "./start/cleanStop.ts";
+import { leaveCleanStop, takeCleanStop } from "./start/cleanStop.ts";
+import type { CleanStop } from "./start/cleanStopFormat.ts";
 import { Replay } from "./start/replay.ts";
 
 export interface JournalOptions extends JournalSettings {

@@ -214,7 +214,8 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (base === undefined) throw this.outOfRange(offset, mark);
     const segment = await this.enterSegment(base);
     const limit = await this.limitOf(segment, mark);
-    const { position, problem } = await seekOffset(this.fileSystem, this.folder, segment, offset, limit, !this.compacted);
+    const end = this.baseOffsets.find((next) => next > base) ?? mark.highWatermark;
+    const { position, problem } = await seekOffset(this.fileSystem, this.folder, segment, offset, limit, end, !this.compacted);
     if (problem !== undefined) throw this.corrupt(position, problem);
     this.position = position;
     this.positionOffset = offset;

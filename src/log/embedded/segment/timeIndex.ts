@@ -10,7 +10,7 @@ import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { readInt64, writeInt64 } from "../../../record/batchHeader.ts";
 import { type IndexEntry, type IndexLayout, readIndexFile } from "./indexFile.ts";
-import { findInIndex, lastInIndex } from "./indexSearch.ts";
+import { findInIndex, type IndexRange, lastInIndex } from "./indexSearch.ts";
 import { timeIndexFileName } from "./names.ts";
 
 const TIME_ENTRY_BYTES = 12;
@@ -46,15 +46,21 @@ export async function loadTimeIndex(fileSystem: FileSystem, folder: string, base
   return entries;
 }
 
-/** The last entry that is earlier than `timestamp`: what is searched lies after its offset. Undefined: nowhere is known to be too early. */
+/**
+ * The last entry that is earlier than `timestamp`: what is searched lies after its offset. Undefined: nowhere is known to be too early.
+ *
+ * @param about from when to when the segment is, if that is known
+ */
 export async function findTimeEntry(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,
   timestamp: number,
+  about?: IndexRange,
 ): Promise<TimeEntry | undefined> {
   const latest = Math.ceil(timestamp) - 1;
-  return asTimeEntry(await findInIndex(fileSystem, path.join(folder, timeIndexFileName(baseOffset)), timeIndexLayout(baseOffset), latest));
+  const name = path.join(folder, timeIndexFileName(baseOffset));
+  return asTimeEntry(await findInIndex(fileSystem, name, timeIndexLayout(baseOffset), latest, about));
 }
 
 /** The last entry of all. */

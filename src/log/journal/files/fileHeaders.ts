@@ -24,6 +24,7 @@ export async function openFiles(
   fileSystem: FileSystem,
   directory: string,
   logger: Logger,
+  mode: "write" | "read" = "write",
 ): Promise<{ readonly files: readonly FoundFile[]; readonly fileBytes: number | undefined }> {
   const names = await fileSystem.list(directory);
   const sequences = names.flatMap((name) => fileName.exec(name)?.[1] ?? []).map(Number);
@@ -32,7 +33,7 @@ export async function openFiles(
   try {
     for (const sequence of sequences) {
       const file = path.join(directory, nameOf(sequence));
-      const handle = await fileSystem.open(file, "write");
+      const handle = await fileSystem.open(file, mode);
       opened.push({ handle, file, sequence, fileBytes: undefined, size: await handle.bytes() });
       const bytes = Buffer.alloc(fileHeaderBytes);
       const header = decodeFileHeader(bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0)), file);

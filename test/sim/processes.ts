@@ -1,0 +1,257 @@
+/** The processes of a run, one after the other on one disk: how they start and end, and what must be there then. */
+import type { Random } from "../../src/base/random.ts";
+import { verifyLog } from "../../src/log/tools/verifyLog.ts";
+import { SimulatedClock } from "../support/simulatedClock.ts";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import { AfterStart, type Parts, type StartedWorld } from "./afterStart.ts";
+import { flipSomeBit } from "./bitFlips.ts";
+import { CompactionWatch } from "./compactionWatch.ts";
+import { Damage } from "./damage.ts";
+import { Faults } from "./faults.ts";
+import type { Ending, Moment } from "./partitionModel.ts";
+import { LogLines, type NodeSettings, SimulatedNode, textOf, topicsDirectory } from "./simulatedNode.ts";
+import { demand, Violation } from "./violation.ts";
+import { codeOf, endTurnsMax, type Operation, unexpected } from "./world.ts";
+
+/** 2026-01-01 */
+const beginMs = 1_767_225_600_000;
+
+export class Processes {
+  log: LogLines;
+  /** Counts them: the one that runs, or is starting. */
+  life = 0;
+  troubled = false;
+  /** The first topics and queues are there: from now on a start is compared. */
+  isSetUp = false;
+  clock = new SimulatedClock(beginMs);
+  readonly faults: Faults;
+  private running: SimulatedNode | undefined;
+  private restartIn = Number.POSITIVE_INFINITY;
+  /** Since the last start that came to its end. */
+  private powerLost = false;
+  private powerLostBefore = false;
+  private diedAt: Moment = { ms: beginMs, turn: 0 };
+  private everTroubled = false;
+  /** It may have been about to cut what was not synced. */
+  private diedInTrouble = false;
+  /** Nothing was delivered since a stop that came to its end. */
+  private stopped = false;
+  private readonly compaction: CompactionWatch;
+  private readonly damage: Damage;
+  private readonly afterStart: AfterStart;
+
+  constructor(
+    private readonly world: StartedWorld,
+    private fileSystem: SimulatedFileSystem,
+    private readonly settings: NodeSettings,
+    private readonly parts: Parts,
+  ) {
+    const note = (what: string): void => world.note(what);
+    this.compaction = new CompactionWatch(note);
+    this.damage = new Damage(note);
+    this.log = this.nextLog();
+    this.afterStart = new AfterStart(world, parts, this.damage);
+    this.faults = new Faults(world, () => this.fileSystem);
+  }
+
+  get operations(): readonly Operation[] {
+    return [
+      { name: "restart", weight: 3, run: () => this.restart() },
+      { name: "a second process", weight: 1, run: () => this.secondProcess() },
+      { name: "a flipped bit", weight: 1, run: () => this.spoil() },
+    ];
+  }
+
+  get node(): SimulatedNode {
+    return this.running as SimulatedNode;
+  }
+
+  /** Nothing is done any more. */
+  abandon(): void {
+    this.life++;
+    this.clock.next();
+    this.fileSystem.kill();
+  }
+
+  restartSoon(why: string): void {
+    if (this.restartIn !== Number.POSITIVE_INFINITY) return;
+    this.world.note(`a restart is needed: ${why}`);
+    this.restartIn = this.random.below(30);
+  }
+
+  /** To be called after each operation. */
+  async restartIfDue(): Promise<void> {
+    if (this.restartIn-- <= 0) await this.restart();
+  }
+
+  get storeFailed(): boolean {
+    return this.log.lines.some((line) => line.startsWith("keyed store failed"));
+  }
+
+  /** Starts until one comes to its end: some are killed on their way, and on some the disk fails. */
+  async start(): Promise<void> {
+    while (this.running === undefined) {
+      const disturbed = this.life > 0 && this.random.below(5) === 0;
+      if (disturbed && this.random.below(2) === 0) {
+        this.faults.arm();
+        this.world.note("a start with a fault");
+      }
+      const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
+      starting.catch(() => undefined);
+      const outcome = await this.world.until(starting, disturbed && !this.troubled ? this.random.below(60) : endTurnsMax);
+      if (outcome?.value !== undefined && this.storeFailed) {
+        this.world.note("a start ends with a store that takes nothing more");
+        this.die("kill");
+      } else if (outcome?.value !== undefined) {
+        this.running = outcome.value;
+        this.compaction.started();
+      } else {
+        if (outcome === undefined) demand(disturbed && !this.troubled, () => "a start does not come to an end");
+        else if (this.damage.now !== undefined && textOf(outcome.error).includes(this.damage.now.file)) this.damage.refused();
+        else if (!this.troubled) throw unexpected("a start", outcome.error);
+        this.world.note(outcome === undefined ? "a start is killed on its way" : "a start fails and says so");
+        this.die(this.random.below(2) === 0 ? "power" : "kill");
+      }
+    }
+    this.faults.heal();
+    // a failed catalog or topology stays one until the next start
+    this.troubled = this.storeFailed;
+    if (this.isSetUp) await this.look();
+    this.stopped = false;
+  }
+
+  async restart(how: Ending = this.random.pick<Ending>(["clean", "kill", "kill", "power", "power", "power"])): Promise<void> {
+    this.world.note(`fault: end by ${how}`);
+    if (how === "clean") await this.stop();
+    const powerToo = how === "clean" && this.random.below(3) === 0;
+    this.die(how === "power" || powerToo ? "power" : "kill");
+    await this.start();
+  }
+
+  followDamage(): void {
+    this.damage.follow(this.log.lines);
+  }
+
+  // ---- within
+
+  private get random(): Random {
+    return this.world.random;
+  }
+
+  private async stop(): Promise<void> {
+    this.stopped = true; // a part of it may come to its end, and say so
+    const outcome = await this.world.until(this.node.stop(), endTurnsMax);
+    if (outcome === undefined) throw new Violation("a stop does not come to an end");
+    if (outcome.error !== undefined) {
+      if (!this.troubled) throw unexpected("a clean stop", outcome.error);
+      return this.world.note("a stop fails and says so");
+    }
+    if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
+    if (!this.everTroubled) await this.verify();
+    const { topics, keying, queueing } = this.parts;
+    for (const topic of topics.values()) for (const model of topic.partitions) model.stopped();
+    keying.stopped();
+    queueing.stopped();
+  }
+
+  private die(how: "kill" | "power"): void {
+    this.followDamage();
+    this.life++;
+    this.world.trace(() => `end by ${how}`);
+    if (this.running !== undefined) {
+      this.diedAt = this.world.now();
+      this.diedInTrouble = this.troubled;
+      this.everTroubled ||= this.troubled;
+    }
+    this.running = undefined;
+    this.compaction.died(how);
+    this.clock = this.clock.next();
+    if (how === "power") this.powerLost = true;
+    this.fileSystem = how === "power" ? this.fileSystem.crash() : this.fileSystem.kill();
+    this.faults.heal();
+    this.troubled = false;
+    this.restartIn = Number.POSITIVE_INFINITY;
+    this.log = this.nextLog();
+  }
+
+  private async look(): Promise<void> {
+    const { powerLost, diedInTrouble: inTrouble, diedAt: at, stopped } = this;
+    await this.afterStart.look({ powerLost, inTrouble, at, stopped });
+    this.powerLostBefore = powerLost;
+    this.powerLost = false;
+  }
+
+  /** The tool for operators has nothing to say of what no disk has spoiled. */
+  private async verify(): Promise<void> {
+    const { problems } = await this.world.mustEnd(
+      verifyLog(this.fileSystem, topicsDirectory, () => undefined),
+      "verifying the log",
+    );
+    // an index that was lost while compaction put a segment in the place of another is made again by upkeep
+    const found = problems.filter(({ kind, file }) => kind !== "index" || this.parts.keying.topicOf(file) === undefined);
+    demand(found.length === 0, () => `verify finds ${found.map((problem) => textOf(problem)).join("; ")}`);
+    this.world.note("the log is verified");
+  }
+
+  /** The directory belongs to the process that runs, whatever another one tries. */
+  private async secondProcess(): Promise<void> {
+    const { fileSystem } = this;
+    const surroundings = { ...this.surroundings(), fileSystem, processes: this.processes(this.pid + 1_000_000) };
+    const outcome = await this.world.until(SimulatedNode.start(surroundings, this.settings, new LogLines()), endTurnsMax);
+    const code = codeOf(outcome?.error);
+    if (code === "DATA_DIRECTORY_LOCKED") {
+      demand(
+        String(outcome?.error).includes(String(this.pid)),
+        () => `a second process is refused without the first one's pid: ${textOf(outcome?.error)}`,
+      );
+      return this.world.note("fault: a second process on the directory is refused");
+    }
+    if (this.troubled && ["EIO", "ENOSPC"].includes(code)) return;
+    throw unexpected("a second process on the directory", outcome?.error ?? new Error("it was let in"));
+  }
+
+  /** The disk spoils something; the process ends, another one starts, or refuses to; then it is as it was, and everything must be there again. */
+  private async spoil(): Promise<void> {
+    const flip = flipSomeBit(this.fileSystem, this.random);
+    if (flip === undefined) return;
+    this.damage.begin(flip);
+    this.world.trace(() => `${flip.extent} is damaged in ${flip.file} at byte ${flip.position}`);
+    this.troubled = true;
+    await this.restart();
+    this.followDamage();
+    this.damage.undo();
+    const { powerLostBefore, diedAt, diedInTrouble } = this;
+    this.die("kill");
+    // of what was damaged nothing was compared yet: it counts how the process before ended
+    Object.assign(this, { diedAt, diedInTrouble, powerLost: powerLostBefore });
+    await this.start();
+    this.damage.over();
+  }
+
+  private nextLog(): LogLines {
+    return new LogLines(
+      (line) => this.world.trace(line),
+      (message) => this.compaction.informed(message),
+    );
+  }
+
+  private get pid(): number {
+    return 100 + this.life;
+  }
+
+  private processes(ownPid: number) {
+    const identity = async (pid: number): Promise<string | undefined> =>
+      pid === this.pid || pid === ownPid ? `process ${pid}` : undefined;
+    return { ownPid, identity };
+  }
+
+  private surroundings() {
+    const { clock } = this;
+    return {
+      fileSystem: this.compaction.around(this.fileSystem),
+      clock,
+      processes: this.processes(this.pid),
+      pause: () => this.world.turns(3),
+    };
+  }
+}
