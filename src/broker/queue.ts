@@ -23,10 +23,8 @@ import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages } from "./readyMessages.ts";
 import { durably, inSlices, releaseRuns } from "./releasing.ts";
 import { RunFetch } from "./runFetch.ts";
+import { areFewToTell, copiesToTell } from "./stoppedCopies.ts";
 import { UnackedCopies } from "./unackedCopies.ts";
-
-/** What a stop tells of a queue is in memory for a moment, 100 bytes each. */
-const toldCopiesMax = 1_000_000;
 
 /**
  * A queue's copies: ready in order of their offsets, or unacknowledged. What it keeps is in the journal; here is only where. A
@@ -355,23 +353,13 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
 
   /** For `replayStopped` after the next start. */
   get stopped(): StoppedQueue {
-    const isKept = ({ durable, position }: Copy): boolean => durable && position >= 0;
-    const unacked = this.unacked.all.filter(isKept);
-    const kept = unacked.concat([...this.ready].filter(isKept));
-    if (unacked.length > 0) kept.sort((a, b) => a.offset - b.offset);
-    const copies = {
-      offsets: Float64Array.from(kept, ({ offset }) => offset),
-      positions: Float64Array.from(kept, ({ position }) => position),
-      bytes: Uint32Array.from(kept, ({ bytes }) => bytes),
-    };
+    const copies = copiesToTell(this.ready, this.unacked);
     return { queue: this.id, nextOffset: this.offsets.next, copies, ids: this.dedupe?.durable() ?? [] };
   }
 
   /** False: what a purge took is not gone from everywhere yet; or there is so much that one would notice. */
   get canTell(): boolean {
-    let copies = this.ready.length;
-    for (const { count } of this.ready.runParts()) copies -= count;
-    return this.purges === 0 && copies < toldCopiesMax;
+    return this.purges === 0 && areFewToTell(this.ready);
   }
 
   /** For `recovered` after the next start. */
