@@ -5,6 +5,7 @@
  */
 import { assert } from "../base/errors.ts";
 import { lowerBound } from "../base/lowerBound.ts";
+import { nextTurn } from "../base/nextTurn.ts";
 import type { KeptCopy, KeptRun, OffsetRange, StoppedCopies } from "../log/contract/queueJournal.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { heapEntriesMax, ReadyChunk } from "./readyChunk.ts";
@@ -192,7 +193,7 @@ export class ReadyIndex {
       done += block instanceof ReadyChunk ? live : live / runCopiesPerPosition;
       if (done < recoveredPerTurnMax) continue;
       done = 0;
-      await new Promise<void>((resume) => setImmediate(resume));
+      await nextTurn();
     }
     if (gone) this.blocks = this.blocks.filter((block) => block instanceof ReadyChunk || countOf(block) > 0);
     this.count = count;

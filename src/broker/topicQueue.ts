@@ -19,7 +19,7 @@ import { DedupeWindow } from "./dedupeWindow.ts";
 import type { TopicSettings } from "./queueSettings.ts";
 
 export const messageIdHeader = "millrace.message-id";
-const amqpHeader = "amqp";
+export const amqpHeader = "amqp";
 const nothing = (): void => undefined;
 
 export class TopicQueue {

@@ -1,4 +1,5 @@
 /** What only the embedded log can do, for the broker and the protocols in the same process. Not portable. */
+import type { MillraceError } from "../../base/errors.ts";
 import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { PartitionedLog, TopicDescription } from "./partitionedLog.ts";
@@ -74,6 +75,8 @@ export interface EmbeddedTopic {
   highWatermark(partition: number): number;
   /** The first offset that is kept. */
   startOffset(partition: number): number;
+  /** Why the partition takes nothing now; undefined: it does. */
+  refusal(partition: number): MillraceError | undefined;
   /**
    * After a failed write or sync: the records from `offset` on are not kept (their receipts failed), and their offsets are given
    * again. Called before that happens.

@@ -102,6 +102,10 @@ export class Topic implements EmbeddedTopic {
     return this.partition(partition).startOffset;
   }
 
+  refusal(partition: number): MillraceError | undefined {
+    return this.partition(partition).refuses;
+  }
+
   onCut(listener: (partition: number, offset: number) => void): void {
     this.cut.push(listener);
   }

@@ -7,10 +7,8 @@ import { JournalReader } from "./files/journalReader.ts";
 import type { JournalParts, JournalSettings } from "./journalParts.ts";
 import { FileQueueJournal } from "./queueJournal.ts";
 import { Segments } from "./segments/segments.ts";
-import { nextTurn, Slice } from "./segments/slice.ts";
 import { WriteBehind } from "./segments/writeBehind.ts";
-import { leaveCleanStop, takeCleanStop } from "./start/cleanStop.ts";
-import type { CleanStop } from "./start/cleanStopFormat.ts";
+import { leaveCleanStop, takeCleanStop, tellQueues } from "./start/cleanStop.ts";
 import { Replay } from "./start/replay.ts";
 
 export interface JournalOptions extends JournalSettings {
@@ -37,7 +35,7 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
     const begin = stop?.first ?? files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
     const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
     const replay = new Replay(files, await segments.replay(visitor), logger);
-    if (stop !== undefined) await tellStopped(stop, visitor);
+    if (stop !== undefined) await tellQueues(stop, visitor);
     const tail = await (stop === undefined ? replay.run() : replay.goOnAfter(stop));
     await files.syncDirectory();
     const writeBehind = new WriteBehind(files, segments, visitor, clock, logger);
@@ -56,13 +54,5 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   } catch (error) {
     await files.close();
     throw error;
-  }
-}
-
-async function tellStopped({ queues }: CleanStop, visitor: JournalVisitor): Promise<void> {
-  const slice = new Slice();
-  for (const queue of queues) {
-    visitor.stopped(queue);
-    if (slice.isOver(1 + queue.copies.offsets.length / 64 + queue.ids.length)) await nextTurn();
   }
 }

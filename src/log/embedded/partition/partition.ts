@@ -130,9 +130,14 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return baseOffset;
   }
 
+  /** Why nothing is taken, now or ever. */
+  get refuses(): MillraceError | undefined {
+    return this.refusal ?? this.trouble.reason;
+  }
+
   checkTakes(): void {
-    const refusal = this.refusal ?? this.trouble.reason;
-    if (refusal !== undefined) throw refusal;
+    const { refuses } = this;
+    if (refuses !== undefined) throw refuses;
   }
 
   durable(): Promise<void> {

@@ -3,6 +3,7 @@ import type { Clock } from "../../../base/clock.ts";
 import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { removeIfThere } from "../../../base/wholeFile.ts";
 import { DiskRoom, isDiskFull } from "./diskRoom.ts";
 import { nameOf, openFiles } from "./fileHeaders.ts";
 import { type Cut, encodeFileHeader, fileHeaderBytes } from "./format.ts";
@@ -392,8 +393,4 @@ export class JournalFiles {
     }
     return this.list[0];
   }
-}
-
-async function removeIfThere(fileSystem: FileSystem, file: string): Promise<void> {
-  if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
 }

@@ -1,5 +1,6 @@
 import type { Clock } from "../../../base/clock.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../../base/repeatedTrouble.ts";
 import type { JournalTenants, KeptRun, OffsetRange, QueueId } from "../../contract/queueJournal.ts";
 import { isDiskFull } from "../files/diskRoom.ts";
@@ -12,7 +13,7 @@ import { type Damage, SegmentMerge } from "./segmentMerge.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { Created, Segments } from "./segments.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
-import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, Slice } from "./slice.ts";
 
 const retryAfterMs = 1000;
 const acknowledgedPerTurnMax = 4096;

@@ -1,17 +1,19 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
-import type { StoppedQueues } from "../../contract/queueJournal.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
+import { removeIfThere, replaceFile, replacementOf } from "../../../base/wholeFile.ts";
+import type { JournalVisitor, StoppedQueues } from "../../contract/queueJournal.ts";
 import { fileHeaderBytes } from "../files/format.ts";
 import type { JournalTail } from "../files/journalFile.ts";
 import type { JournalFiles } from "../files/journalFiles.ts";
 import type { Segments } from "../segments/segments.ts";
+import { Slice } from "../segments/slice.ts";
 import type { WriteBehind } from "../segments/writeBehind.ts";
-import { type CleanStop, decodeStop, encodeStop } from "./cleanStopFormat.ts";
+import { type CleanStop, decodeStop, encodeStop, stoppedBytesMax } from "./cleanStopFormat.ts";
 import { scanFile } from "./recovery.ts";
 
 const fileName = "queues.stopped";
-const makingName = "next.stopped-making";
 
 /** The journal as it stops, all of it synced. */
 interface StoppingJournal {
@@ -37,16 +39,7 @@ export async function leaveCleanStop(journal: StoppingJournal, tail: JournalTail
   const left = { fileBytes, journalId, sequences, first, tail: { at: tail.offset, chain: tail.chain } };
   const whole = await encodeStop(left, queues);
   if (whole === undefined) return false;
-  const making = path.join(directory, makingName);
-  const handle = await fileSystem.open(making, "create");
-  try {
-    await handle.write(whole, 0, whole.length, 0);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  await fileSystem.rename(making, path.join(directory, fileName));
-  await fileSystem.syncDirectory(directory);
+  await replaceFile(fileSystem, path.join(directory, fileName), whole);
   return true;
 }
 
@@ -60,16 +53,27 @@ export async function takeCleanStop(
   files: JournalFiles,
   logger: Logger,
 ): Promise<CleanStop | undefined> {
-  const making = path.join(directory, makingName);
-  if ((await fileSystem.stat(making)) !== undefined) await fileSystem.removeFile(making);
   const file = path.join(directory, fileName);
-  if ((await fileSystem.stat(file)) === undefined) return undefined;
-  const stop = decodeStop(await fileSystem.readFile(file), file);
+  await removeIfThere(fileSystem, replacementOf(file));
+  const there = await fileSystem.stat(file);
+  if (there === undefined) return undefined;
+  const stop = there.bytes > stoppedBytesMax ? undefined : decodeStop(await fileSystem.readFile(file), file);
   if (stop === undefined) {
     logger.error("what the last stop wrote down of the queues is damaged; the journal is read instead", { file, position: 0 });
   }
   await fileSystem.removeFile(file);
-  return stop !== undefined && (await isAsLeft(files, stop)) ? stop : undefined;
+  if (stop === undefined || !(await isAsLeft(files, stop))) return undefined;
+  logger.info("the queues are as the last stop left them; the journal need not be read", { file });
+  return stop;
+}
+
+/** In slices. */
+export async function tellQueues({ queues }: CleanStop, visitor: Pick<JournalVisitor, "stopped">): Promise<void> {
+  const slice = new Slice();
+  for (const queue of queues) {
+    visitor.stopped(queue);
+    if (slice.isOver(4 + queue.copies.offsets.length / 64 + queue.ids.length)) await nextTurn();
+  }
 }
 
 /** With nothing behind the end. */

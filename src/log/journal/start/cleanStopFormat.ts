@@ -17,9 +17,10 @@
  */
 import { crc32c } from "../../../base/crc32c.ts";
 import { MillraceError } from "../../../base/errors.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import type { StoppedQueue } from "../../contract/queueJournal.ts";
 import { journalIdBytes } from "../files/format.ts";
-import { nextTurn, Slice } from "../segments/slice.ts";
+import { Slice } from "../segments/slice.ts";
 import type { ChainPlace } from "./recovery.ts";
 
 const magic = "MRSTOPED";
@@ -33,7 +34,7 @@ const copyBytes = 20;
 const idHeadBytes = 18;
 const crcBytes = 4;
 /** 3 million copies: of more the next start reads the journal. */
-const stoppedBytesMax = 64 * 1024 * 1024;
+export const stoppedBytesMax = 64 * 1024 * 1024;
 
 /** How the files were left. */
 export interface StoppedFiles {

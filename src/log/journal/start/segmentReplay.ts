@@ -1,7 +1,8 @@
 import { lowerBound } from "../../../base/lowerBound.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import type { QueueId, ReplayedMessage } from "../../contract/queueJournal.ts";
 import type { SegmentRun } from "../segments/segmentRun.ts";
-import { nextTurn, Slice } from "../segments/slice.ts";
+import { Slice } from "../segments/slice.ts";
 import type { EntryVisitor } from "./recovery.ts";
 
 /** What the journal said of a run, and needs the index to be done. */

@@ -17,6 +17,11 @@ export class ByteReader {
     return from;
   }
 
+  /** Nothing is left over. */
+  endsHere(): void {
+    if (this.at !== this.end) throw new ProtocolError("SYNTAX_ERROR", `${this.end - this.at} bytes too many`);
+  }
+
   octet(): number {
     return this.bytes.readUInt8(this.take(1));
   }
