@@ -102,7 +102,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   nextOffsetTaken(): number {
-    this.published++;
     return this.offsets.next++;
   }
 

@@ -77,7 +77,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
 class LogDirectory implements EmbeddedLog {
   private readonly topics = new Map<string, Topic>();
   private readonly catalog: Catalog;
-  /** What recovery found, by the partition's folder, until the partition is used. */
+  /** What recovery found, by the partition's folder, until the topics are open. */
   private readonly damaged = new Map<string, Recovered>();
   /** Creating and deleting, one after the other. */
   private lastChange: Promise<unknown> = Promise.resolve();
@@ -105,6 +105,10 @@ class LogDirectory implements EmbeddedLog {
     };
   }
 
+  get space(): DiskSpace {
+    return this.surroundings.space;
+  }
+
   async open(): Promise<void> {
     const { fileSystem, directory } = this.options;
     await fileSystem.makeDirectory(directory);
@@ -118,6 +122,7 @@ class LogDirectory implements EmbeddedLog {
       if (entry.deleting) await this.removeFolders(name, entry);
       else this.topics.set(name, this.openTopic(name, entry));
     }
+    this.damaged.clear();
     this.maintainLater();
   }
 
@@ -259,17 +264,19 @@ class LogDirectory implements EmbeddedLog {
         for (const listener of cut) listener(partition, offset);
       };
       const options = { folder: this.pathOf(folder), topic: name, partition, config, onCut };
-      const made = new Partition(this.surroundings, options, this.stateOf(folder), this.damaged.get(folder)?.damage);
-      this.damaged.delete(folder);
+      const damaged = this.damaged.get(folder);
+      const state = damaged?.state ?? this.states.get(folder) ?? emptyState;
+      const made = new Partition(this.surroundings, options, state, damaged?.damage);
       if (this.closed) void made.close(); // nothing of it is open: it takes nothing from this moment on
       return made;
     };
-    return new Topic(name, config, { make, restingEnd: (partition) => this.stateOf(folderOf(partition)).synced.offset }, cut);
-  }
-
-  /** Of one that nobody uses. */
-  private stateOf(folder: string): PartitionState {
-    return this.damaged.get(folder)?.state ?? this.states.get(folder) ?? emptyState;
+    const restingEnd = (partition: number): number => (this.states.get(folderOf(partition)) ?? emptyState).synced.offset;
+    const topic = new Topic(name, config, { make, restingEnd }, cut);
+    if (this.damaged.size === 0) return topic;
+    for (let partition = 0; partition < config.partitions; partition++) {
+      if (this.damaged.has(folderOf(partition))) topic.partition(partition); // what it refuses is in the status from the start on
+    }
+    return topic;
   }
 
   /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */

@@ -11,7 +11,7 @@ import type { PartitionAccess } from "./reading/partitionReader.ts";
 export interface PartitionSource {
   /** Called once for each that is used. */
   make(partition: number): Partition;
-  /** One past the last offset of one that was not made yet: all of it is durable. */
+  /** One past the last offset of one that was not made yet: all of it is durable, and it is whole as far as anybody knows. */
   restingEnd(partition: number): number;
 }
 
@@ -66,6 +66,10 @@ export class Topic implements EmbeddedTopic {
     return this.partition(partition).append(record, receipt);
   }
 
+  checkTakes(partition: number, record: NewRecord): void {
+    this.partition(partition).checkTakesRecord(record);
+  }
+
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch> {
     return this.partition(partition).appends.appendBatch(batch);
   }
@@ -103,7 +107,8 @@ export class Topic implements EmbeddedTopic {
   }
 
   refusal(partition: number): MillraceError | undefined {
-    return this.partition(partition).refuses;
+    this.checkThere(partition);
+    return this.made[partition]?.refuses;
   }
 
   onCut(listener: (partition: number, offset: number) => void): void {
