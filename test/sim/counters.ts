@@ -26,6 +26,7 @@ const mustBeMet = [
   "a stop fails and says so",
   "a read fails and says so",
   "a partition is cut back after a failure",
+  "what failed goes on by itself",
   "a batch that failed is sent again",
   "a batch that is there is sent again",
   "a message is published again",

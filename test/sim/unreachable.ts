@@ -215,7 +215,6 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
     },
     rare: {
       "damage of just these bytes: test/log/keyedStore.test.ts": [
-        "if (end > bytes.length",
         "if (bytes.readUInt16LE(4) > containerVersion && !isOursBut",
         "const ours = Buffer.from(header)",
       ],
