@@ -32,12 +32,12 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
   const live = new LiveEntries();
   if ((await fileSystem.stat(file)) === undefined) return writtenAnew(options, live);
   const bytes = await fileSystem.readFile(file);
-  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value]) => live.set(key, value ?? null));
+  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value], weight) => live.set(key, value ?? null, weight));
   if (end < bytes.length) {
     options.logger.warn("cut a torn write off the end of a keyed store", { file, bytes: bytes.length - end });
     const changes = options.whenCut?.(live.values) ?? new Map<string, Json>();
     if (changes.size > 0) {
-      for (const [key, value] of changes) live.set(key, value);
+      for (const [key, value] of changes) live.set(key, value, encodeChange(key, value).length);
       return writtenAnew(options, live);
     }
   }
@@ -177,7 +177,8 @@ class FileKeyedStore implements KeyedStore {
       throw failure;
     }
     for (const one of group) {
-      for (const [key, value] of one.changes) this.live.set(key, value);
+      let n = 0;
+      for (const [key, value] of one.changes) this.live.set(key, value, (one.encoded[n++] as string).length);
       one.resolve();
     }
     this.retries.reset();

@@ -22,6 +22,7 @@ export const recoveryFiles = [
   "src/log/journal/start/journalScan.ts",
   "src/log/journal/start/recovery.ts",
   "src/log/journal/start/replay.ts",
+  "src/log/journal/start/cleanStop.ts",
   "src/log/journal/files/rescue.ts",
   "src/log/journal/openJournal.ts",
   "src/log/journal/files/journalMessages.ts",
