@@ -31,6 +31,7 @@ const mustBeMet = [
   "a message is published again",
   "an append fails with LOG_FAILED",
   "an append fails with LOG_DISK_FULL",
+  "an append fails with LOG_NOT_OPENED",
   "an append fails with TOPIC_DELETED",
   "a publish fails with JOURNAL_FAILED",
   "a publish is refused with JOURNAL_FULL",

@@ -5,6 +5,7 @@ const ofTheDisk = new Set([
   "JOURNAL_FAILED",
   "LOG_FAILED",
   "LOG_DISK_FULL",
+  "LOG_NOT_OPENED",
   "KEYED_STORE_FAILED",
   "JOURNAL_CORRUPT",
   "EIO",

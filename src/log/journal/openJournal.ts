@@ -28,10 +28,11 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   const { fileSystem, directory, logger, clock } = options;
   await fileSystem.makeDirectory(directory);
   const files = await JournalFiles.open(fileSystem, directory, options, clock, logger);
+  let segments: Segments | undefined;
   try {
     const reader = new JournalReader();
     const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
-    const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
+    segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
     const replay = new Replay(files, await segments.replay(visitor), logger);
     const tail = await replay.run();
     await files.syncDirectory();
@@ -48,6 +49,7 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
     );
   } catch (error) {
     await files.close();
+    await segments?.close();
     throw error;
   }
 }

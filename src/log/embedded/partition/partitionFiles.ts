@@ -1,11 +1,13 @@
 import path from "node:path";
 import { closeUnconcerned } from "../../../base/closing.ts";
+import { MillraceError } from "../../../base/errors.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import type { HandleOwner } from "../reading/openHandles.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
+import { notOpened } from "./partitionErrors.ts";
 import { cutToSynced } from "./partitionRepair.ts";
 import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
@@ -97,18 +99,26 @@ export class PartitionFiles {
     return this.writer.producers;
   }
 
+  /** Throws LOG_NOT_OPENED: nothing was written. */
   async open(): Promise<void> {
-    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
-    const { folder, config } = this.options;
-    if (this.writer === undefined) {
-      const { clean, synced } = this.known;
-      if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced, clock.now());
-      await mendAbortedIndex(fileSystem, folder, synced, clock.now());
-      producers.expire(clock.now(), producerIdExpirationMs);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
+    try {
+      this.writer ??= await this.openWriter();
+    } catch (error) {
+      const isSaid = error instanceof MillraceError && error.code === "LOG_CORRUPT";
+      throw isSaid || (error as NodeJS.ErrnoException).code === "ENOSPC" ? error : notOpened(this.options.folder, error);
     }
     this.useOpen();
+  }
+
+  private async openWriter(): Promise<SegmentWriter> {
+    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
+    const { folder, config } = this.options;
+    const { clean, synced } = this.known;
+    if (clean) await this.markUnclean();
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+    await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+    producers.expire(clock.now(), producerIdExpirationMs);
+    return SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
   }
 
   /** To open files. Returns the new end. */
