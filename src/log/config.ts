@@ -9,7 +9,9 @@ const MiB = 1024 * KiB;
 const whole = (min: number, max: number, fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(min).max(max).default(fallback).meta({ description });
 
-/** What a new topic has of a property when nothing else was asked for. Tighter bounds and another default than the topic's own, where given. */
+/**
+ * What a new topic has of a property when nothing else was asked for. Tighter bounds and another default than the topic's own, where given.
+ */
 const ofTopics = ({ check, default: fallback, description }: TopicProperty, own: { min?: number; max?: number; default?: number } = {}) =>
   check.kind === "whole"
     ? whole(own.min ?? check.min, own.max ?? check.max, own.default ?? (fallback as number), description)

@@ -161,7 +161,7 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "damage of just these bytes: test/log/journal/journalDamage.test.ts has it everywhere in a file": ["if (window.holds(here, length)"],
     },
   },
-  "src/log/journal/start/replay.ts": {
+  "src/log/journal/start/journalScan.ts": {
     rare: {
       "a missing file: test/log/journal/journalDamage.test.ts": ["this.damagedEntries++;"],
       "damage of just these bytes, in a file that was cut or is the last: test/log/journal/journalDamage.test.ts": [

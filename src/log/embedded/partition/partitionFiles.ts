@@ -9,7 +9,7 @@ import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
 import { notOpened } from "./partitionErrors.ts";
 import { cutToSynced } from "./partitionRepair.ts";
-import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
+import { type LogPosition, type PartitionState, type ReadableEnd, segmentBegin } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 
 /** A start after a kill reads at most about this much of a partition again. */
@@ -183,7 +183,7 @@ export class PartitionFiles {
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
   async restFrom(baseOffset: number): Promise<void> {
     if (this.known.synced.baseOffset >= baseOffset) return;
-    const synced = { offset: baseOffset, baseOffset, bytes: 0 };
+    const synced = segmentBegin(baseOffset);
     if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
     await this.know({ ...this.known, synced });
   }

@@ -5,13 +5,11 @@ import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../
 import { markBatch } from "../../../record/batchMark.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { writeSnapshot } from "../producers/snapshotFile.ts";
+import { SEGMENT_OFFSETS_MAX } from "./offsetIndex.ts";
 import { Segment } from "./segment.ts";
-
-/** Relative offsets are int32 in the indexes. */
-const SEGMENT_OFFSETS_MAX = 2147483647;
 
 /** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
 export class SegmentWriter {
@@ -138,7 +136,7 @@ export class SegmentWriter {
     await closedIfFails(next, () => this.fileSystem.syncDirectory(this.folder));
     const before = this.active;
     this.active = next;
-    this.syncedEnd = { offset: baseOffset, baseOffset, bytes: 0 };
+    this.syncedEnd = segmentBegin(baseOffset);
     await closeUnconcerned(before, this.logger, this.folder);
   }
 }

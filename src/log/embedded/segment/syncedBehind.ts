@@ -7,8 +7,9 @@ import { scanSegment } from "./segmentScan.ts";
 const SEARCH_BYTES = 1024 * 1024;
 
 /**
- * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch behind
- * them can say so: that everything before it was synced when it was written. The last write cannot, and looks the same torn or damaged.
+ * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch
+ * behind them can say so: that everything before it was synced when it was written. The last write cannot, and looks the same torn or
+ * damaged.
  *
  * Batches are looked for at every byte, as bad bytes say nothing of where the next one begins. A client's bytes that are made to look like
  * one can have a torn end taken for damage, never the other way round.

@@ -156,8 +156,8 @@ export class JournalFiles {
   }
 
   /**
-   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without the
-   * cut before it. What the disk does not let go does in its turn.
+   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without
+   * the cut before it. What the disk does not let go does in its turn.
    */
   async giveUpAfter(sequence: number): Promise<void> {
     for (let file = this.list.at(-1); file !== undefined && file.sequence > sequence; file = this.list.at(-1)) {

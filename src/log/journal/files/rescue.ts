@@ -42,8 +42,8 @@ export class UnsyncedBytes {
 }
 
 /**
- * What a file that failed may not hold, and memory does: it is written once more, into the next file, before anything else goes on. Then the
- * queues are told where it is. Until then it is read at its old places, from memory.
+ * What a file that failed may not hold, and memory does: it is written once more, into the next file, before anything else goes on. Then
+ * the queues are told where it is. Until then it is read at its old places, from memory.
  */
 export class Rescue {
   /** Where each message is now, in the order in which they lie in `held`. */

@@ -28,6 +28,10 @@ export class SegmentReplay implements EntryVisitor {
     else runs.push(run);
   }
 
+  message(message: ReplayedMessage): void {
+    this.visitor.message(message);
+  }
+
   acknowledged(queue: QueueId, offset: number): void {
     this.visitor.acknowledged(queue, offset);
     const runs = this.runs.get(queue);
@@ -68,9 +72,5 @@ export class SegmentReplay implements EntryVisitor {
     let pending = this.pending.get(run);
     if (pending === undefined) this.pending.set(run, (pending = { acknowledged: [], belowOffset: -1 }));
     return pending;
-  }
-
-  message(message: ReplayedMessage): void {
-    this.visitor.message(message);
   }
 }

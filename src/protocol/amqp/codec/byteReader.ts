@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { uint64 } from "./bytes.ts";
 import { ProtocolError } from "./protocolError.ts";
 
 /** Reads a method's arguments; never past `end`: that is a SYNTAX_ERROR. */
@@ -36,8 +37,7 @@ export class ByteReader {
 
   /** As a number: exact up to 2^53. */
   longLong(): number {
-    const at = this.take(8);
-    return this.bytes.readUInt32BE(at) * 4294967296 + this.bytes.readUInt32BE(at + 4);
+    return uint64(this.bytes, this.take(8));
   }
 
   signedOctet(): number {

@@ -23,8 +23,8 @@ const properties: readonly (readonly [name: string, kind: Kind])[] = [
 ];
 
 /**
- * Property flags and property list as they stand in a content header, by AMQP's names: for whoever looks at messages, not for those who carry
- * them. Throws a SYNTAX_ERROR if that is not what the bytes are, to the last one.
+ * Property flags and property list as they stand in a content header, by AMQP's names: for whoever looks at messages, not for those who
+ * carry them. Throws a SYNTAX_ERROR if that is not what the bytes are, to the last one.
  */
 export function decodeProperties(bytes: Buffer, at: number): Readonly<Record<string, HeaderValue>> {
   const reader = new ByteReader(bytes, at, bytes.length);
