@@ -215,7 +215,7 @@ export class Processes {
       );
       return this.world.note("fault: a second process on the directory is refused");
     }
-    if (this.troubled && ["EIO", "ENOSPC"].includes(code)) return;
+    if (this.troubled && ["EIO", "EMFILE", "ENOSPC"].includes(code)) return;
     throw unexpected("a second process on the directory", outcome?.error ?? new Error("it was let in"));
   }
 

@@ -9,6 +9,7 @@ const ofTheDisk = new Set([
   "KEYED_STORE_FAILED",
   "JOURNAL_CORRUPT",
   "EIO",
+  "EMFILE",
   "ENOSPC",
 ]);
 

@@ -26,6 +26,7 @@ const ofTheDisk = new Set([
   "LOG_READ_FAILED",
   "KEYED_STORE_FAILED",
   "EIO",
+  "EMFILE",
   "ENOSPC",
 ]);
 

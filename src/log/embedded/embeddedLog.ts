@@ -4,6 +4,7 @@
  * folders away and removes the entry. So a crash leaves nothing half: an entry has its folders, and a folder without one is nobody's.
  */
 import path from "node:path";
+import { allOver } from "../../base/allOver.ts";
 import type { ByteBudget } from "../../base/byteBudget.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
@@ -284,7 +285,11 @@ class LogDirectory implements EmbeddedLog {
         logger.error("a partition is damaged", { folder, error: recovered.damage.toText() });
       }
     };
-    await Promise.all(Array.from({ length: RECOVERED_AT_ONCE }, recoverSome));
+    const orStopAll = (error: unknown): never => {
+      next = unclean.length;
+      throw error;
+    };
+    await allOver(Array.from({ length: RECOVERED_AT_ONCE }, () => recoverSome().catch(orStopAll)));
     await this.states.putAll(found);
   }
 

@@ -325,7 +325,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.segment = undefined;
     this.handles.released(this);
     await this.nextPiece.letGo();
-    await segment?.file.close();
+    await segment?.file.close().catch(() => undefined); // it was only read: nothing is lost
   }
 
   private where(): string {

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { allOver } from "../../../base/allOver.ts";
 import { closeAll, closedIfFails } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
@@ -177,11 +178,6 @@ export class Segment {
       return "stop";
     });
   }
-}
-
-/** Rejects with the first failure, but not while another one still writes: whoever catches it closes the files. */
-async function allOver(works: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(works)) if (result.status === "rejected") throw result.reason;
 }
 
 const lostBytes = (file: string, fileBytes: number, bytes: number): MillraceError =>
