@@ -25,6 +25,12 @@ import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
 
 /**
+ * Whoever waits for its files waits for so many steps more, if there are so many: a producer that was just read with them appends, and what
+ * was appended is written and synced.
+ */
+const STEPS_BEFORE_REST = 3;
+
+/**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
@@ -52,6 +58,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private rollDue = false;
   private expiryDue = false;
   private restDue = false;
+  private stepsBeforeRest = 0;
   private readonly upkeepTurns = new UpkeepTurns();
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
@@ -156,7 +163,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   abortedTransactions(fromOffset: number, toOffset: number): Promise<AbortedTransaction[]> {
     this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder);
     const { aborted } = this;
-    return whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
+    const find = () => whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
+    return this.surroundings.handles.briefly(find);
   }
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
@@ -225,6 +233,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   releaseFiles(): void {
     if (this.refusal !== undefined) return;
     this.restDue = true;
+    this.stepsBeforeRest = STEPS_BEFORE_REST;
     this.schedule();
   }
 
@@ -335,6 +344,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private nextStep(): (() => Promise<void>) | undefined {
     if (this.trouble.retryIsDue) return () => this.trouble.retry();
     if (this.files.broken) return undefined;
+    if (this.restDue && this.stepsBeforeRest-- <= 0) return () => this.rest();
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();

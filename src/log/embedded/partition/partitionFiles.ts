@@ -101,9 +101,12 @@ export class PartitionFiles {
 
   /** Throws LOG_NOT_OPENED: nothing was written. */
   async open(): Promise<void> {
+    const { handles } = this.surroundings;
+    await handles.enter(this.owner);
     try {
       this.writer ??= await this.openWriter();
     } catch (error) {
+      handles.released(this.owner);
       const isSaid = error instanceof MillraceError && error.code === "LOG_CORRUPT";
       throw isSaid || (error as NodeJS.ErrnoException).code === "ENOSPC" ? error : notOpened(this.options.folder, error);
     }
@@ -212,11 +215,16 @@ export class PartitionFiles {
    * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
    */
   async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
+    this.known = { ...this.known, synced: this.writer?.synced ?? this.known.synced };
+    await this.drop();
+    const { handles } = this.surroundings;
+    return handles.briefly(() => this.repairNow(goBack));
+  }
+
+  private async repairNow(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
     const { fileSystem, clock } = this.surroundings;
     const { folder } = this.options;
-    const synced = this.writer?.synced ?? this.known.synced;
-    await this.drop();
-    this.known = { ...this.known, synced };
+    const { synced } = this.known;
     const producers = await loadProducers(fileSystem, folder, synced, clock.now());
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });

@@ -98,6 +98,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.afterLast(() =>
       this.whole(undefined, async (mark) => {
         await this.refreshSegments(mark);
+        await this.handles.enter(this);
         const found = await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
         this.checkUnchanged(mark);
         return found;
@@ -315,17 +316,17 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private async enterSegment(baseOffset: number): Promise<OpenSegment> {
     if (this.segment?.baseOffset === baseOffset) return this.segment;
     await this.leaveSegment();
+    await this.handles.enter(this);
     this.segment = await openSegment(this.fileSystem, this.folder, baseOffset);
-    this.handles.used(this);
     return this.segment;
   }
 
   private async leaveSegment(): Promise<void> {
     const { segment } = this;
     this.segment = undefined;
-    this.handles.released(this);
     await this.nextPiece.letGo();
     await segment?.file.close().catch(() => undefined); // it was only read: nothing is lost
+    this.handles.released(this);
   }
 
   private where(): string {

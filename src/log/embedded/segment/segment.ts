@@ -19,6 +19,7 @@ export class Segment {
   private maxTimestamp: number;
   private maxTimestampOffset: number;
   private firstBatchTimestamp: number | undefined;
+  private closed = false;
 
   private constructor(
     readonly baseOffset: number,
@@ -152,7 +153,10 @@ export class Segment {
     return this.aborted.sync();
   }
 
+  /** Once, however often it is called. */
   async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
     await closeAll(this.offsets, this.times, this.aborted, this.file);
   }
 
