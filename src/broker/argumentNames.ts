@@ -46,9 +46,9 @@ const rabbitMqOnly: ReadonlyMap<string, string | undefined> = new Map([
 /** Of a declaration. What was declared before is read as it is. `where` ends the messages: "for queue 'q' in vhost '/'". */
 export function checkQueueArgumentNames(args: Arguments, where: string): void {
   const isTopic = args["x-queue-type"] === "stream";
-  const known = [...ofEveryQueue, ...(isTopic ? ofTopics : [])];
+  const known = new Set([...ofEveryQueue, ...(isTopic ? ofTopics : [])]);
   for (const name of Object.keys(args)) {
-    if (known.includes(name) || harmless.has(name)) continue;
+    if (known.has(name) || harmless.has(name)) continue;
     if (rabbitMqOnly.has(name)) {
       const instead = isTopic ? rabbitMqOnly.get(name) : undefined;
       throw notImplemented(

@@ -42,7 +42,7 @@ export const logConfig = z.strictObject({
   minCompactionLagMs: ofTopics(topicProperties.minCompactionLagMs),
   minCleanableDirtyRatio: ofTopics(topicProperties.minCleanableDirtyRatio),
   messageTimestampType: oneOf(timestampTypes, topicProperties.timestampType),
-  diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics take nothing while the disk has less than this left"),
+  diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics and queues take nothing while the disk has less than this left"),
   producerIdExpirationMs: whole(
     1000,
     Number.MAX_SAFE_INTEGER,

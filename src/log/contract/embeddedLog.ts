@@ -47,6 +47,8 @@ export interface EmbeddedTopic {
    * write or sync and LOG_DISK_FULL, both until the partition has come round by itself.
    */
   append(partition: number, record: NewRecord, receipt: Receipt | undefined): number;
+  /** Throws what `append` of this record would throw now; within the same turn that then takes it. */
+  checkTakes(partition: number, record: NewRecord): void;
   /**
    * One batch (v2) as a producer encoded it, which is kept and served without being parsed: its CRC, counts and size are checked, its
    * offset written into it. `batch` is the log's until this resolves, when it is durable under the topic's policy. With a producer id: a
@@ -86,7 +88,15 @@ export interface EmbeddedTopic {
   onCut(listener: (partition: number, offset: number) => void): void;
 }
 
+/** What is left of the disk above the reserve, for all who fill it. */
+export interface DiskRoomLeft {
+  /** Throws LOG_DISK_FULL if these bytes would go into the reserve. */
+  take(bytes: number): Promise<void>;
+}
+
 export interface EmbeddedLog extends PartitionedLog {
+  /** The queues' journal takes from it too: the reserve is one. */
+  readonly space: DiskRoomLeft;
   topic(name: string): EmbeddedTopic | undefined;
   topicNames(): string[];
   deleteTopic(name: string): Promise<void>;

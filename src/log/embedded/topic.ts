@@ -38,6 +38,10 @@ export class Topic implements EmbeddedTopic {
     return this.partition(partition).append(record, receipt);
   }
 
+  checkTakes(partition: number, record: NewRecord): void {
+    this.partition(partition).checkTakesRecord(record);
+  }
+
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch> {
     return this.partition(partition).appends.appendBatch(batch);
   }

@@ -111,10 +111,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   }
 
   append(record: NewRecord, receipt: Receipt | undefined): number {
-    this.checkTakes();
-    if (this.compacts && record.key === null) throw keyMissing(this.where);
-    const bound = BatchBuilder.boundOf(record);
-    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    const bound = this.checkTakesRecord(record);
     const offset = this.nextOffset;
     const batches = this.pending.batches();
     const bytes = batches.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
@@ -131,6 +128,15 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.nextOffset = baseOffset + count;
     this.took(bytes);
     return baseOffset;
+  }
+
+  /** Throws what `append` throws. @returns the most bytes that it takes */
+  checkTakesRecord(record: NewRecord): number {
+    this.checkTakes();
+    if (this.compacts && record.key === null) throw keyMissing(this.where);
+    const bound = BatchBuilder.boundOf(record);
+    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    return bound;
   }
 
   /** Why nothing is taken, now or ever. */

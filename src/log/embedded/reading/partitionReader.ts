@@ -8,6 +8,7 @@ import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } f
 import { closedError, deletedError, outOfRange, readFailed, segmentCorrupt } from "../partition/partitionErrors.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { AbortedLookup } from "../transactions/abortedLookup.ts";
+import { AbortedRanges } from "../transactions/abortedRanges.ts";
 import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
 import { NextPiece, type Piece } from "./nextPiece.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
@@ -187,7 +188,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
     const aborted = await this.aborted.between(offset, this.positionOffset, mark);
     this.checkUnchanged(mark); // else these batches are older than what was looked up for them
-    return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, aborted));
+    return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, new AbortedRanges(aborted)));
   }
 
   /** An error as the caller gets it: a file that is gone was removed by retention. */
@@ -203,7 +204,8 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   /** Are the batch's records none that this reader gives? */
   private async hides(batch: Buffer, mark: Watermark): Promise<boolean> {
     if (!touchesTransactions(batch, 0) || this.isolation === "read_uncommitted") return false;
-    return isHidden(batch, 0, await this.aborted.between(baseOffsetAt(batch, 0), lastOffsetAt(batch, 0) + 1, mark));
+    const aborted = await this.aborted.between(baseOffsetAt(batch, 0), lastOffsetAt(batch, 0) + 1, mark);
+    return isHidden(batch, 0, new AbortedRanges(aborted));
   }
 
   /** Puts `position` on the batch that holds `offset`, or the first one after it. */
