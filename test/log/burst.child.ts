@@ -23,9 +23,9 @@ const log = await openEmbeddedLog({
 });
 await log.createTopic("t", { partitions: 600 });
 const refusedMeanwhile: string[] = [];
-let over = false;
+const over = new AbortController();
 const others = (async () => {
-  while (!over) {
+  while (!over.signal.aborted) {
     try {
       closeSync(openSync(process.execPath, "r"));
     } catch (error) {
@@ -37,7 +37,7 @@ const others = (async () => {
 const record = { key: null, value: Buffer.from("x"), headers: [], timestamp: 1 };
 const producer = { name: "p", epoch: 0 };
 const results = await Promise.allSettled(Array.from({ length: 600 }, (_, partition) => log.append(producer, "t", partition, 0, [record])));
-over = true;
+over.abort();
 await others;
 const failures = results.flatMap((one) => (one.status === "rejected" ? [String(one.reason)] : []));
 await log.close();

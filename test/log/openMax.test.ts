@@ -55,9 +55,9 @@ describe("few files may be open", () => {
         if (partition % 3 === 0) await log.deleteRecords("t", partition, written - 2);
         await reader.close();
       };
-      let over = false;
+      const over = new AbortController();
       const lookAfter = async (): Promise<void> => {
-        while (!over) {
+        while (!over.signal.aborted) {
           await log.maintain();
           await log.sync("t");
           await log.topic("t")?.abortedTransactions(0, 0, 1);
@@ -65,7 +65,7 @@ describe("few files may be open", () => {
       };
       const background = lookAfter();
       await Promise.all(descriptors.flatMap((_, partition) => [write(partition), read(partition)]));
-      over = true;
+      over.abort();
       await background;
       expect(fileSystem.openMost).toBeLessThanOrEqual(filesMax(openMax));
       await log.close();
@@ -77,9 +77,9 @@ describe("few files may be open", () => {
     const fileSystem = new SimulatedFileSystem({ seed: 5, turnsMax: 1 });
     const { log } = await openWith(3, 1, fileSystem);
     const topic = log.topic("t");
-    let over = false;
+    const over = new AbortController();
     const busy = (async () => {
-      for (let n = 0; !over; n++) {
+      for (let n = 0; !over.signal.aborted; n++) {
         topic?.append(0, record(`${n}`), undefined);
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -88,7 +88,7 @@ describe("few files may be open", () => {
       await log.append(producer, "t", 1, n, [record("one")]);
       await log.append(producer, "t", 2, n, [record("two")]);
     }
-    over = true;
+    over.abort();
     await busy;
     await log.close();
   });
