@@ -9,13 +9,20 @@ import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { openKeyedStore } from "../../src/log/keyedStore.ts";
 
 const directory = process.argv[2] as string;
-const [fileSystem, logger] = [nodeFileSystem, silentLogger];
-const catalog = await openKeyedStore({ fileSystem, logger, path: path.join(directory, "catalog"), name: "catalog", formatVersion: 1 });
+const [fileSystem, clock, logger] = [nodeFileSystem, systemClock, silentLogger];
+const catalog = await openKeyedStore({
+  fileSystem,
+  clock,
+  logger,
+  path: path.join(directory, "catalog"),
+  name: "catalog",
+  formatVersion: 1,
+});
 const budget = new ByteBudget("pending", 1 << 26);
 const log = await openEmbeddedLog({
   directory: path.join(directory, "topics"),
   fileSystem,
-  clock: systemClock,
+  clock,
   logger,
   budget,
   catalog,

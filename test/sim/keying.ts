@@ -18,6 +18,7 @@ const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_NOT_OPENED: "refused",
   LOG_CLOSED: "unknown",
   KEYED_STORE_FAILED: "unknown",
+  KEYED_STORE_UNAVAILABLE: "refused",
 };
 
 export class Keying {

@@ -7,6 +7,7 @@ const ofTheDisk = new Set([
   "LOG_DISK_FULL",
   "LOG_NOT_OPENED",
   "KEYED_STORE_FAILED",
+  "KEYED_STORE_UNAVAILABLE",
   "JOURNAL_CORRUPT",
   "EIO",
   "EMFILE",

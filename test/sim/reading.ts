@@ -25,6 +25,7 @@ const ofTheDisk = new Set([
   "LOG_CORRUPT",
   "LOG_READ_FAILED",
   "KEYED_STORE_FAILED",
+  "KEYED_STORE_UNAVAILABLE",
   "EIO",
   "EMFILE",
   "ENOSPC",

@@ -23,6 +23,7 @@ import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
+import { WriteAhead } from "./writeAhead.ts";
 
 /**
  * Whoever waits for its files waits for so many steps more, if there are so many: a producer that was just read with them appends, and what
@@ -38,6 +39,7 @@ const STEPS_BEFORE_REST = 3;
 export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
+  readonly ahead: WriteAhead;
   /** What whole batches are appended with, and transactions ended. */
   readonly appends: ProducerAppends;
   private readonly watermark = new WatermarkWriter();
@@ -73,6 +75,12 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.where = `${options.topic}-${options.partition}`;
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
+    this.ahead = new WriteAhead(
+      this.files,
+      options.config,
+      () => this.busy,
+      () => this.schedule(),
+    );
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
@@ -149,6 +157,12 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (refuses !== undefined) throw refuses;
   }
 
+  /** With a full disk only appends are refused. */
+  checkAnswers(): void {
+    const { standstill } = this;
+    if (standstill !== undefined) throw standstill;
+  }
+
   durable(): Promise<void> {
     return new Promise((resolve, reject) => {
       const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
@@ -158,10 +172,10 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   }
 
   joinPending(receipt: Receipt): void {
-    const { reason } = this.trouble;
-    if (reason !== undefined) {
+    const { standstill } = this.trouble;
+    if (standstill !== undefined) {
       receipt.join();
-      receipt.leave(reason);
+      receipt.leave(standstill);
     } else this.pending.join(receipt);
   }
 
@@ -350,7 +364,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private nextStep(): (() => Promise<void>) | undefined {
     if (this.trouble.retryIsDue) return () => this.trouble.retry();
     if (this.files.broken) return undefined;
-    if (this.restDue && this.stepsBeforeRest-- <= 0) return () => this.rest();
+    if (this.files.ahead?.left) return () => this.files.cutAhead();
+    if (this.restDue && this.files.ahead === undefined && this.stepsBeforeRest-- <= 0) return () => this.rest();
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();
@@ -369,12 +384,13 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (!this.usesOpenFiles()) await this.openFiles();
     const pieces = batches.take();
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const { space } = this.surroundings;
-    if (!space.takeAtOnce(bytes)) await space.take(bytes);
+    const room = this.files.takeRoom(bytes);
+    if (room !== undefined) await room;
     const { sync } = this.options.config;
     const end = await this.files.write(pieces, sync.kind === "always");
     if (sync.kind === "interval") this.syncs.within(sync.ms);
     this.publish(end);
+    this.ahead.landed(batches.receiptCount);
     this.pending.landed();
     this.trouble.appended();
   }
