@@ -6,10 +6,12 @@ const ofTheDisk = new Set([
   "LOG_FAILED",
   "TOPIC_NOT_MADE",
   "LOG_DISK_FULL",
+  "LOG_NOT_OPENED",
   "KEYED_STORE_FAILED",
   "KEYED_STORE_UNAVAILABLE",
   "JOURNAL_CORRUPT",
   "EIO",
+  "EMFILE",
   "ENOSPC",
 ]);
 

@@ -22,11 +22,13 @@ const ofTheDisk = new Set([
   "LOG_FAILED",
   "TOPIC_NOT_MADE",
   "LOG_DISK_FULL",
+  "LOG_NOT_OPENED",
   "LOG_CORRUPT",
   "LOG_READ_FAILED",
   "KEYED_STORE_FAILED",
   "KEYED_STORE_UNAVAILABLE",
   "EIO",
+  "EMFILE",
   "ENOSPC",
 ]);
 
