@@ -109,7 +109,8 @@ class Life {
     this.fileSystem.heal();
     await untilDone(() => (this.node as Node).catalog.change(new Map()));
     await this.log.close();
-    expect((await verifyLog(this.fileSystem, "/data/topics", () => undefined)).problems).toEqual([]);
+    const { problems } = await verifyLog(this.fileSystem, "/data/topics", () => undefined);
+    expect(problems.filter(({ kind }) => kind !== "state")).toEqual([]); // of partitions that nobody used since a crash: the next start makes it
   }
 
   private async start(fault: Fault): Promise<void> {
