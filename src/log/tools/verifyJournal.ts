@@ -30,10 +30,10 @@ export async function verifyJournal(
 ): Promise<VerifiedJournal> {
   const problems: LogProblem[] = [];
   const found = { entries: 0, bytes: 0, problems };
-  const begin = { sequence: Number.POSITIVE_INFINITY };
-  const files = await verifyFiles(fileSystem, directory, found, begin, progress);
+  const files = await verifyFiles(fileSystem, directory, found, progress);
   const names = await fileSystem.list(directory);
-  const segments = countingSegments(names, begin.sequence);
+  // also those whose file of the journal is still there: after a clean stop they count
+  const segments = countingSegments(names, Number.POSITIVE_INFINITY);
   for (const name of segments.map(segmentFileName)) {
     const segment = await verifyJournalSegment(fileSystem, path.join(directory, name), names.includes(`${name}.dead`));
     found.entries += segment.entries;
@@ -48,7 +48,6 @@ async function verifyFiles(
   fileSystem: FileSystem,
   directory: string,
   found: { entries: number; bytes: number; readonly problems: LogProblem[] },
-  begin: { sequence: number },
   progress: (bytes: number) => void,
 ): Promise<number> {
   const logger = tellsProblems(found.problems);
@@ -63,7 +62,6 @@ async function verifyFiles(
     const all = opened.map(
       ({ sequence, headerCrc, path: file, handle }) => new JournalFile(sequence, headerCrc, file, Promise.resolve(handle), () => undefined),
     );
-    begin.sequence = all[0]?.sequence ?? begin.sequence;
     const files: ScannedFiles = { all, fileBytes, journalId: undefined };
     const settle = async (): Promise<void> => progress((found.bytes += fileBytes));
     const scan = new JournalScan(files, { message: nothing, acknowledged: nothing, dropped: nothing, settle }, logger);
