@@ -2,8 +2,8 @@ import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { baseOffsetAt } from "../../../record/batchHeader.ts";
 import type { LogPosition } from "../partition/partitionState.ts";
+import { scanOverDamage } from "../segment/behindDamage.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
-import { scanSegment } from "../segment/segmentScan.ts";
 import type { ProducerState } from "./producerState.ts";
 import { putSnapshot, readSnapshot } from "./snapshotFile.ts";
 
@@ -56,7 +56,7 @@ async function readProducers(fileSystem: FileSystem, folder: string, end: LogPos
     if (nextBase <= snapshot.offset || base > end.baseOffset) continue;
     const file = await fileSystem.open(path.join(folder, logFileName(base)), "read");
     try {
-      await scanSegment(file, 0, base === end.baseOffset ? end.bytes : await file.bytes(), false, (bytes, at) => {
+      await scanOverDamage(file, 0, base === end.baseOffset ? end.bytes : await file.bytes(), false, (bytes, at) => {
         const offset = baseOffsetAt(bytes, at);
         if (offset >= nextBase) return "stop";
         if (offset >= snapshot.offset) snapshot.state.applyBatch(bytes, at, now);

@@ -3,6 +3,7 @@ import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
 import { type AbortedEntry, AbortedIndexFile } from "../transactions/abortedIndex.ts";
+import { scanOverDamage } from "./behindDamage.ts";
 import { IndexFile } from "./indexFile.ts";
 import { indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 import { INDEX_INTERVAL_BYTES, loadOffsetIndex, type OffsetEntry, offsetIndexLayout } from "./offsetIndex.ts";
@@ -42,9 +43,16 @@ export class Segment {
 
   /**
    * One of which the first `bytes` are good. Its indexes are gone on with if they were left by a clean end, and made anew from the
-   * batches' headers if not: after a loss of power a part of them may be old.
+   * batches' headers if not: after a loss of power a part of them may be old. With `isDamaged` from what is whole alone.
    */
-  static async open(fileSystem: FileSystem, folder: string, baseOffset: number, bytes: number, indexesWhole: boolean): Promise<Segment> {
+  static async open(
+    fileSystem: FileSystem,
+    folder: string,
+    baseOffset: number,
+    bytes: number,
+    indexesWhole: boolean,
+    isDamaged = false,
+  ): Promise<Segment> {
     const name = path.join(folder, logFileName(baseOffset));
     const file = await fileSystem.open(name, "write");
     const fileBytes = await file.bytes();
@@ -56,7 +64,7 @@ export class Segment {
     const times = indexesWhole ? await loadTimeIndex(fileSystem, folder, baseOffset) : undefined;
     const whole = offsets !== undefined && times !== undefined;
     const segment = await Segment.withIndexes(fileSystem, folder, baseOffset, "", file, bytes, whole ? offsets : [], whole ? times : []);
-    await scanSegment(file, segment.lastIndexedPosition, bytes, false, (buffer, at, position) => {
+    await scanOverDamage(file, segment.lastIndexedPosition, bytes, isDamaged, (buffer, at, position) => {
       segment.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
       return undefined;
     });

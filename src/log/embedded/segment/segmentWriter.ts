@@ -9,7 +9,7 @@ import { writeSnapshot } from "../producers/snapshotFile.ts";
 import { Segment } from "./segment.ts";
 
 /** Relative offsets are int32 in the indexes. */
-const SEGMENT_OFFSETS_MAX = 2147483647;
+export const SEGMENT_OFFSETS_MAX = 2147483647;
 
 /** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
 export class SegmentWriter {

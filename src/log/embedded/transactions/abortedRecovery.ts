@@ -4,13 +4,14 @@ import { baseOffsetAt } from "../../../record/batchHeader.ts";
 import type { LogPosition } from "../partition/partitionState.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
+import { scanOverDamage } from "../segment/behindDamage.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
-import { scanSegment } from "../segment/segmentScan.ts";
 import { type AbortedEntry, loadAbortedIndex, replaceAbortedIndex } from "./abortedIndex.ts";
 
 /**
  * After an end that was not clean, or a cut: what the indexes of aborted transactions say from `synced` on may be of batches that are gone,
  * or miss some that are there. So they are made again from the batches up to `end`. Returns the producers as of there.
+ * @param isDamaged there are bad batches, which say nothing, not even by their headers.
  */
 export async function recoverAborted(
   fileSystem: FileSystem,
@@ -18,6 +19,7 @@ export async function recoverAborted(
   synced: LogPosition,
   end: LogPosition,
   now: number,
+  isDamaged = false,
 ): Promise<ProducerState> {
   const producers = await loadProducers(fileSystem, folder, synced, now);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
@@ -25,7 +27,7 @@ export async function recoverAborted(
     if (base < synced.baseOffset || base > end.baseOffset) continue;
     const from = base === synced.baseOffset ? synced : { offset: base, baseOffset: base, bytes: 0 };
     const upTo = base === end.baseOffset ? end.bytes : undefined;
-    const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now);
+    const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now, isDamaged);
     const indexed = await loadAbortedIndex(fileSystem, folder, base);
     const older = indexed?.filter(({ lastOffset }) => lastOffset < from.offset) ?? (await abortedBelow(fileSystem, folder, from, now));
     // what is there already may be in the page cache only
@@ -67,11 +69,12 @@ async function abortedFrom(
   nextBase = Number.POSITIVE_INFINITY,
   producers: ProducerState,
   now: number,
+  isDamaged = false,
 ): Promise<AbortedEntry[]> {
   const found: AbortedEntry[] = [];
   const file = await fileSystem.open(path.join(folder, logFileName(from.baseOffset)), "read");
   try {
-    await scanSegment(file, from.bytes, bytes ?? (await file.bytes()), false, (buffer, at) => {
+    await scanOverDamage(file, from.bytes, bytes ?? (await file.bytes()), isDamaged, (buffer, at) => {
       if (baseOffsetAt(buffer, at) >= nextBase) return "stop";
       const aborted = producers.applyBatch(buffer, at, now);
       if (aborted !== undefined) found.push(aborted);
