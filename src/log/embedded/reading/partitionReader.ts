@@ -220,11 +220,10 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.positionOffset = offset;
   }
 
-  /** After a read that failed, if that was not for what is wanted itself: reads behind the damage. */
+  /** After a read that failed: reads behind the damage, if what is wanted lies there. A bad length may have led anywhere. */
   private async readOverDamage(mark: Watermark, offset: number, bytesMax: number, error: unknown): Promise<ReadBatches> {
     const { segment, position } = this;
-    const isDamage = error instanceof MillraceError && error.code === "LOG_CORRUPT" && error.readableFrom === undefined;
-    if (!isDamage || segment === undefined) throw error;
+    if (!(error instanceof MillraceError) || error.code !== "LOG_CORRUPT" || segment === undefined) throw error;
     const end = this.baseOffsets.find((next) => next > segment.baseOffset) ?? mark.highWatermark;
     this.position = await this.overDamage(segment, offset, await this.limitOf(segment, mark), end);
     if (this.position === position) throw error;
