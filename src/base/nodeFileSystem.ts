@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, unlink } from "node:fs/promises";
 import path from "node:path";
 import type { File, FileSystem } from "./fileSystem.ts";
+import { undefinedIfMissing } from "./systemError.ts";
 
 const flags = {
   read: fs.constants.O_RDONLY,
@@ -17,13 +18,8 @@ export const nodeFileSystem: FileSystem = {
   readFile: (file) => readFile(file),
   list: (folder) => readdir(folder),
   async stat(file) {
-    try {
-      const found = await stat(file);
-      return { bytes: found.size, isDirectory: found.isDirectory() };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
+    const found = await stat(file).catch(undefinedIfMissing);
+    return found && { bytes: found.size, isDirectory: found.isDirectory() };
   },
   async makeDirectory(folder) {
     await makeWithParents(path.resolve(folder));

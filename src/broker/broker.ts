@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { ByteBudget } from "../base/byteBudget.ts";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
@@ -11,7 +10,6 @@ import { ContentCacheLimits } from "./contentCache.ts";
 import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
 import { DeliveryTurns } from "./deliveryTurns.ts";
 import { Dispatcher } from "./dispatch.ts";
-import { builtInExchangeTypes, type ExchangeType } from "./exchangeTypes.ts";
 import { Queue } from "./queue.ts";
 import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
@@ -41,9 +39,6 @@ export interface BrokerOptions {
   /** The one that the journal and the log take from. */
   readonly publishBudget: ByteBudget;
   readonly users: Users;
-  readonly exchangeTypes?: readonly ExchangeType[];
-  /** For the names of queues that the client left to us. */
-  readonly randomName?: () => string;
   /** Tests make them small. */
   readonly runs?: RunLimits;
 }
@@ -72,8 +67,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     clock,
     logger,
   };
-  const types = new Map((options.exchangeTypes ?? builtInExchangeTypes).map((type) => [type.name, type]));
-  const topology = new Topology(defaultHost, types, store, (name, declared) => createQueue(name, declared, options, shared));
+  const topology = new Topology(defaultHost, store, (name, declared) => createQueue(name, declared, options, shared));
   const router = new Router(topology, limits.routeCacheEntriesMax);
   topology.onChange = () => router.changed();
   await finishTopicDeletions(store, log);
@@ -83,8 +77,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   shared.journal = await options.openJournal(queueFiller(shared.queues));
   await afterReplay(shared.queues, store, shared.journal);
   const dispatcher = new Dispatcher(shared);
-  const randomName = options.randomName ?? (() => randomBytes(16).toString("base64url"));
-  const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial(), randomName };
+  const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial() };
   return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal);
 }
 

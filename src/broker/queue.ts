@@ -79,10 +79,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return this.dedupe !== undefined;
   }
 
-  get queueName(): string {
-    return this.name;
-  }
-
   get readyCount(): number {
     return this.ready.length;
   }
@@ -103,7 +99,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   nextOffsetTaken(): number {
-    this.published++;
     return this.offsets.next++;
   }
 

@@ -12,7 +12,7 @@ const readsInFlightMax = 2;
 const retryAfterMs = 1000;
 
 export interface ReadAheadSource {
-  readonly queueName: string;
+  readonly name: string;
   /** The next ready copies, in order. */
   upcoming(): Iterable<Copy>;
   /** Where a copy is now, if it is ready: it may have been moved, or have gone. */
@@ -66,7 +66,7 @@ export class ReadAhead {
     void Promise.all(lanes).then((results) => {
       const failure = results.find((result) => result !== undefined);
       if (failure === undefined) return this.done();
-      this.logger.error("cannot read messages back from the journal; trying again", { queue: this.source.queueName, error: failure });
+      this.logger.error("cannot read messages back from the journal; trying again", { queue: this.source.name, error: failure });
       this.clock.after(retryAfterMs, () => this.done());
     });
   }
@@ -117,7 +117,7 @@ export class ReadAhead {
         }
         if (!isDamage(error)) return error;
         this.logger.error("a message in the journal is damaged and cannot be delivered", {
-          queue: this.source.queueName,
+          queue: this.source.name,
           offset: copy.offset,
           error,
         });

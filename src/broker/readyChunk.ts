@@ -130,6 +130,11 @@ export class ReadyChunk {
     this.end = at;
   }
 
+  /** A chunk in which nothing lives, again as it was made. */
+  reset(): void {
+    this.begin = this.end = 0;
+  }
+
   private first(): number {
     assert(this.live > 0, "there is a ready message");
     while (this.positions[this.begin] === gone) this.begin++;
@@ -151,11 +156,6 @@ export class ReadyChunk {
     if (this.contents !== undefined) this.contents[at] = undefined;
     if (at === this.begin) this.begin++;
     this.live--;
-  }
-
-  /** A chunk in which nothing lives, again as it was made. */
-  reset(): void {
-    this.begin = this.end = 0;
   }
 
   private copyAt(at: number): Copy {

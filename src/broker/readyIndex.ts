@@ -5,6 +5,7 @@
  */
 import { assert } from "../base/errors.ts";
 import { lowerBound } from "../base/lowerBound.ts";
+import { nextTurn } from "../base/nextTurn.ts";
 import type { KeptCopy, KeptRun, OffsetRange } from "../log/contract/queueJournal.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { ReadyChunk } from "./readyChunk.ts";
@@ -179,7 +180,7 @@ export class ReadyIndex {
       done += block instanceof ReadyChunk ? live : live / runCopiesPerPosition;
       if (done < recoveredPerTurnMax) continue;
       done = 0;
-      await new Promise<void>((resume) => setImmediate(resume));
+      await nextTurn();
     }
     this.blocks = blocks;
     this.count = count;

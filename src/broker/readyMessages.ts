@@ -106,7 +106,9 @@ export class ReadyMessages {
     yield* this.index.runParts();
   }
 
-  /** What comes next of a run, if there is little else before it. @returns settles when it is there, undefined: it need not be waited for */
+  /**
+   * What comes next of a run, if there is little else before it. @returns settles when it is there, undefined: it need not be waited for
+   */
   fetch(): Promise<void> | undefined {
     if (this.fetching !== undefined) return this.fetching;
     const part = this.index.nextPart(this.fetchedNext / 2);

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
+import { nextTurn } from "../base/nextTurn.ts";
 import { RepeatedTrouble } from "../base/repeatedTrouble.ts";
 import type { QueueJournal } from "../log/contract/queueJournal.ts";
 import { Receipt } from "../record/receipt.ts";
@@ -20,7 +21,7 @@ export async function inSlices(copies: Iterable<Copy>, each: (copy: Copy) => voi
   let done = 0;
   for (const copy of copies) {
     each(copy);
-    if (++done % releasedPerTurnMax === 0) await new Promise<void>((resume) => setImmediate(resume));
+    if (++done % releasedPerTurnMax === 0) await nextTurn();
   }
 }
 

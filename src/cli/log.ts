@@ -8,9 +8,11 @@ import { openKeyedStore } from "../log/keyedStore.ts";
 import { dumpLog } from "../log/tools/dumpLog.ts";
 import { repairLog } from "../log/tools/repairLog.ts";
 import { type LogProblem, partitionFolders, verifyLog } from "../log/tools/verifyLog.ts";
+import type { RecordHeader } from "../record/record.ts";
 import { type DataDirectory, layoutOf } from "../server/dataDirectory.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
+import { shownHeaders } from "./shownHeaders.ts";
 import { printData, say } from "./terminal.ts";
 
 const isFolder = async (name: string): Promise<boolean> => (await nodeFileSystem.stat(name))?.isDirectory === true;
@@ -47,9 +49,19 @@ async function reading(directory: string, task: () => Promise<number>): Promise<
 
 export const logDump = (directory: string, withRecords: boolean): Promise<number> =>
   reading(directory, async () => {
-    await dumpLog(nodeFileSystem, await topicsOf(directory), withRecords, printData);
+    await dumpLog(nodeFileSystem, await topicsOf(directory), withRecords ? headersText : undefined, printData);
     return ExitCode.done;
   });
+
+/** One line, in which JSON keeps control characters from the terminal. */
+function headersText(headers: readonly RecordHeader[]): string {
+  const { amqp, headers: others } = shownHeaders(headers);
+  const parts = [
+    ...Object.entries(amqp ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`),
+    ...others.map(({ key, value }) => `header ${JSON.stringify(key)} ${JSON.stringify(value)}`),
+  ];
+  return parts.join(", ");
+}
 
 export const logVerify = (directory: string): Promise<number> =>
   reading(directory, async () => {

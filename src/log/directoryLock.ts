@@ -17,6 +17,8 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
+import { isCode, undefinedIfMissing } from "../base/systemError.ts";
+import { removeIfThere } from "../base/wholeFile.ts";
 import type { Json } from "./contract/keyedStore.ts";
 import { nodeProcesses, type ProcessTable } from "./processTable.ts";
 
@@ -96,7 +98,7 @@ class HeldLock implements DirectoryLock {
     const { fileSystem, directory } = this.options;
     const target = lockPath(directory, this.generation);
     const temporary = `${target}.new`;
-    if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
+    await removeIfThere(fileSystem, temporary);
     await writeFile(fileSystem, temporary, { ...this.content, info });
     await fileSystem.rename(temporary, target);
   }
@@ -154,11 +156,7 @@ async function writeFile(fileSystem: FileSystem, file: string, content: LockCont
 }
 
 async function remove({ fileSystem, directory }: LockOptions, generation: number): Promise<void> {
-  try {
-    await fileSystem.removeFile(lockPath(directory, generation));
-  } catch (error) {
-    if (!isCode(error, "ENOENT")) throw error;
-  }
+  await fileSystem.removeFile(lockPath(directory, generation)).catch(undefinedIfMissing);
 }
 
 async function generations({ fileSystem, directory }: LockOptions): Promise<number[]> {
@@ -168,10 +166,6 @@ async function generations({ fileSystem, directory }: LockOptions): Promise<numb
 
 function lockPath(directory: string, generation: number): string {
   return path.join(directory, `millrace.lock.${generation}`);
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return (error as NodeJS.ErrnoException).code === code;
 }
 
 function locked(directory: string, pid: number | undefined): MillraceError {

@@ -2,6 +2,7 @@
 import path from "node:path";
 import { MillraceError, toMillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
+import { replaceFile } from "../base/wholeFile.ts";
 
 const layoutVersion = 1;
 
@@ -44,7 +45,8 @@ export async function makeDataDirectory(fileSystem: FileSystem, root: string): P
 export async function checkVersion(fileSystem: FileSystem, { root }: DataDirectory): Promise<void> {
   const file = path.join(root, "version");
   try {
-    if ((await fileSystem.stat(file)) === undefined) return await writeVersion(fileSystem, root, file);
+    if ((await fileSystem.stat(file)) === undefined)
+      return await replaceFile(fileSystem, file, Buffer.from(`millrace-data ${layoutVersion}\n`));
     const text = (await fileSystem.readFile(file)).toString("utf8");
     const found = /^millrace-data ([0-9]+)\n$/.exec(text)?.[1];
     if (found === undefined) {
@@ -64,21 +66,6 @@ export async function checkVersion(fileSystem: FileSystem, { root }: DataDirecto
   } catch (error) {
     throw unusable(error, root);
   }
-}
-
-async function writeVersion(fileSystem: FileSystem, root: string, file: string): Promise<void> {
-  const temporary = `${file}.new`;
-  if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
-  const opened = await fileSystem.open(temporary, "create");
-  try {
-    const bytes = Buffer.from(`millrace-data ${layoutVersion}\n`);
-    await opened.write(bytes, 0, bytes.length, 0);
-    await opened.sync();
-  } finally {
-    await opened.close();
-  }
-  await fileSystem.rename(temporary, file);
-  await fileSystem.syncDirectory(root);
 }
 
 export const unusable = (error: unknown, root: string): MillraceError =>

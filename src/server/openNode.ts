@@ -98,7 +98,7 @@ async function openStores(
   layers.add("the log", () => log.close());
   const topology = await store(data.topology, "topology", topologyVersion);
   const messageBytesMax = contentBytesMax(config.listeners.amqp);
-  const journal = { ...surroundings, directory: data.journal, budget, messageBytesMax, ...journalOptions(config.log) };
+  const journal = { ...surroundings, directory: data.journal, space: log.space, budget, messageBytesMax, ...journalOptions(config.log) };
   const broker = await openBroker({
     log,
     openJournal: (visitor) => openJournal(journal, visitor),

@@ -22,6 +22,7 @@ export interface NodeOptions {
   readonly journalFileBytes?: number;
   readonly journalBytesMax?: number;
   readonly indexPageItems?: number;
+  readonly diskReserveBytes?: number;
   readonly runs?: RunLimits;
   /** On the real disk, in this folder; it cannot crash then. */
   readonly directory?: string;
@@ -55,10 +56,21 @@ export class BrokerNode {
     const catalog = await open("catalog");
     const store = await open("topology");
     const defaults = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20 } as const;
-    const log = await openEmbeddedLog({ fileSystem, directory: `${data}/topics`, clock, logger, budget, catalog, defaults });
+    const { diskReserveBytes } = options;
+    const log = await openEmbeddedLog({
+      fileSystem,
+      directory: `${data}/topics`,
+      clock,
+      logger,
+      budget,
+      catalog,
+      defaults,
+      ...(diskReserveBytes !== undefined && { diskReserveBytes }),
+    });
     const journalOptions = {
       fileSystem,
       directory: `${data}/journal`,
+      space: log.space,
       fileBytes: options.journalFileBytes ?? 1 << 20,
       bytesMax: options.journalBytesMax ?? 1 << 29,
       clock,

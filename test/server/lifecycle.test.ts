@@ -69,6 +69,34 @@ describe("the control socket", () => {
     expect(JSON.parse(json.out)).toMatchObject({ state: "running", broker: { topics: [{ name: "readings", published: 3 }] } });
   });
 
+  test("status names the partitions that take nothing, and why; the others go on", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    const stream = { durable: true, arguments: { "x-queue-type": "stream" } };
+    await channel.assertQueue("damaged", stream);
+    await channel.assertQueue("whole", stream);
+    for (let n = 0; n < 3; n++) {
+      for (const queue of ["damaged", "whole"]) channel.sendToQueue(queue, Buffer.from(`message ${n}`), { persistent: true });
+      await channel.waitForConfirms();
+    }
+    node.child.kill("SIGKILL");
+    await node.ended;
+    const file = path.join(folder, "data/topics/damaged-0/00000000000000000000.log");
+    const bytes = fs.readFileSync(file);
+    bytes[70] = (bytes[70] as number) ^ 1;
+    fs.writeFileSync(file, bytes);
+
+    await startNode(folder);
+    const { refusing } = await statusOf(folder);
+    expect(refusing).toMatchObject({ count: 1, first: [{ partition: "damaged-0", code: "LOG_CORRUPT", where: `${file} at byte 0` }] });
+    const { out } = await millrace(["status", "--data", "data"], folder).ended;
+    expect(out).toMatch(/^partitions that take nothing now: 1\ndamaged-0: LOG_CORRUPT: .*\n {2}at .* at byte 0\n[^]*millrace log repair/m);
+    const again = await channelTo((await statusOf(folder)).addresses.amqp);
+    again.sendToQueue("whole", Buffer.from("goes on"), { persistent: true });
+    await again.waitForConfirms();
+  });
+
   test("moves to a short path when the directory's is too long for one, and is found there", async () => {
     const folder = path.join(temporaryFolder(), "x".repeat(60), "y".repeat(60));
     fs.mkdirSync(folder, { recursive: true });

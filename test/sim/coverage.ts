@@ -18,6 +18,7 @@ export const recoveryFiles = [
   "src/log/embedded/segment/segmentScan.ts",
   "src/log/embedded/producers/snapshotFile.ts",
   "src/log/embedded/producers/producerLoad.ts",
+  "src/log/journal/start/journalScan.ts",
   "src/log/journal/start/recovery.ts",
   "src/log/journal/start/replay.ts",
   "src/log/journal/files/rescue.ts",

@@ -13,8 +13,6 @@ import { codeOf, type Operation, type World } from "./world.ts";
 /** The i-th of the queues, and then of the streams, is bound to all keys that have bit i. */
 export const exchange = "many";
 export const streamIdsMax = 20;
-/** A publish that throws one of these has left nothing in any queue. */
-const refusals = new Set(["JOURNAL_FULL", "JOURNAL_FAILED"]);
 
 interface Published {
   readonly id: number;
@@ -177,17 +175,16 @@ export class Publishing {
     }
   }
 
+  /** What one of its destinations refuses is in none. */
   private refused({ copies, appends }: Destinations, error: unknown): void {
     demandOfTheDisk(this.world, "a publish", error);
     this.world.note(`a publish is refused with ${codeOf(error)}`);
-    // the journal comes before the topics: what it refuses is nowhere
-    const fate = refusals.has(codeOf(error)) ? "refused" : "unknown";
     for (const { queue, copy, isNew } of copies) {
       if (!isNew) continue;
-      copy.fate = fate;
-      if (fate === "refused") queue.ids = queue.ids.filter(({ id }) => id !== copy.id);
+      copy.fate = "refused";
+      queue.ids = queue.ids.filter(({ id }) => id !== copy.id);
     }
-    for (const { append, isNew } of appends) if (isNew) append.fate = fate;
+    for (const { append, isNew } of appends) if (isNew) append.fate = "refused";
   }
 }
 

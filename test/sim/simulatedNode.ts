@@ -138,7 +138,7 @@ export class SimulatedNode {
       const { journalFileBytes: fileBytes, journalFilesMax, queueCacheBytesMax } = settings;
       const bytesMax = fileBytes * journalFilesMax;
       const journalLimits = { messageBytesMax, fileBytes, bytesMax, indexPageItems };
-      const journalOptions = { fileSystem, clock, logger, budget, directory: journalDirectory, ...journalLimits };
+      const journalOptions = { fileSystem, clock, logger, budget, directory: journalDirectory, space: log.space, ...journalLimits };
       let journal: QueueJournal | undefined;
       const broker = await openBroker({
         log,

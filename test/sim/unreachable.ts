@@ -138,7 +138,6 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "more copies than a slice takes": ["if (++told %"],
     },
     rare: {
-      "what waited in several pieces when the journal failed": ["if (this.beginOf(one)"],
       "what is rescued fills a file": ["chunk.finishFile();"],
     },
   },
@@ -147,9 +146,6 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "a position that nobody has: a bug of ours": ["if (found === undefined) throw corrupt("],
     },
     rare: {
-      "a disk that fails twice: test/log/journal/segments.test.ts": [
-        "if ((await this.fileSystem.stat(making)) !== undefined) await this.fileSystem.removeFile(making);",
-      ],
       "before the journal is open nothing asks": ["hooks: Pick"],
       "more items than a slice takes": ["if (slice.isOver("],
       "a run that is read and is damaged": ["lost(segment"],
@@ -165,7 +161,7 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "damage of just these bytes: test/log/journal/journalDamage.test.ts has it everywhere in a file": ["if (window.holds(here, length)"],
     },
   },
-  "src/log/journal/start/replay.ts": {
+  "src/log/journal/start/journalScan.ts": {
     rare: {
       "a missing file: test/log/journal/journalDamage.test.ts": ["this.damagedEntries++;"],
       "damage of just these bytes, in a file that was cut or is the last: test/log/journal/journalDamage.test.ts": [

@@ -1,6 +1,6 @@
 import type { FileSystem } from "../../src/base/fileSystem.ts";
 
-export type Operation = keyof FileSystem | "read" | "write" | "sync" | "truncate";
+export type Operation = keyof FileSystem | "read" | "write" | "sync" | "truncate" | "close";
 
 export interface Fault {
   readonly op: Operation;

@@ -13,6 +13,7 @@ export interface HandleHost {
   room(bytes: number): boolean;
   fault(op: Operation, where: string): void;
   syncing(where: string): boolean;
+  closed(file: SimulatedFile): void;
 }
 
 /** An open one. */
@@ -25,7 +26,8 @@ export class SimulatedFile implements File {
     private readonly writable: boolean,
   ) {}
 
-  private get where(): string {
+  /** Its name now. */
+  get where(): string {
     return this.node.path;
   }
 
@@ -85,8 +87,9 @@ export class SimulatedFile implements File {
 
   async close(): Promise<void> {
     this.assertOpen("close");
-    this.closed = true;
-    await this.host.pass();
+    this.closed = true; // also when it fails, as in the real one
+    this.host.closed(this);
+    await this.host.begin("close", this.where);
   }
 
   private assertOpen(call: string): void {

@@ -36,6 +36,9 @@ export interface SimulatedFileSystemOptions {
 export class SimulatedFileSystem implements FileSystem {
   readonly syncs = { file: 0, directory: 0 };
   private readonly random: Random;
+  /** As many files as were open at the same time. */
+  openMost = 0;
+  private readonly opened = new Set<SimulatedFile>();
   private readonly writing = new Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>();
   private ended: string | undefined;
   private lastNameChange = "";
@@ -150,7 +153,15 @@ export class SimulatedFileSystem implements FileSystem {
     if (node === undefined) throw systemError("ENOENT", "open", file);
     if (node instanceof DirectoryNode) throw systemError("EISDIR", "open", file);
     node.path = path.resolve(file);
-    return new SimulatedFile(this.handleHost(), node, mode !== "read");
+    const opened = new SimulatedFile(this.handleHost(), node, mode !== "read");
+    this.opened.add(opened);
+    this.openMost = Math.max(this.openMost, this.opened.size);
+    return opened;
+  }
+
+  /** The names of the files that are open now. */
+  openFiles(): string[] {
+    return [...this.opened].map(({ where }) => where).sort();
   }
 
   async readFile(file: string): Promise<Buffer> {
@@ -228,8 +239,8 @@ export class SimulatedFileSystem implements FileSystem {
     this.syncNames(this.directory(folder, "open"), path.resolve(folder));
   }
 
-  async freeBytes(): Promise<number> {
-    await this.pass();
+  async freeBytes(folder = "/"): Promise<number> {
+    await this.begin("freeBytes", folder);
     return this.diskBytes === undefined ? Number.MAX_SAFE_INTEGER : Math.max(0, this.diskBytes - this.disk.usedBytes());
   }
 
@@ -266,6 +277,7 @@ export class SimulatedFileSystem implements FileSystem {
         return false;
       },
       fault: (op, where) => this.faults.meet(op, where),
+      closed: (file) => this.opened.delete(file),
       syncing: (where) => {
         this.syncs.file++;
         return this.options.ignoreSync?.(where, "file", this.lastNameChange) !== true;

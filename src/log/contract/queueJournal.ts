@@ -52,8 +52,8 @@ export interface JournalVisitor extends JournalTenants {
 }
 
 /**
- * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions; and when a
- * write or sync has failed: what was not synced gets a place in another file. Asked at any time after the replay, never from within a
+ * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions; and when
+ * a write or sync has failed: what was not synced gets a place in another file. Asked at any time after the replay, never from within a
  * call of the journal.
  */
 export interface JournalTenants {
@@ -61,7 +61,9 @@ export interface JournalTenants {
   holds(queue: QueueId, offset: number, position: JournalPosition): boolean;
   /** Does the queue still remember this id, as of the entry at `position`? */
   remembers(queue: QueueId, dedupeId: string, position: JournalPosition): boolean;
-  /** The copy's pin is at `to` from now on. False: the queue does not have it there any more; its pin was or will be released where it was. */
+  /**
+   * The copy's pin is at `to` from now on. False: the queue does not have it there any more; its pin was or will be released where it was.
+   */
   moved(queue: QueueId, offset: number, from: JournalPosition, to: JournalPosition): boolean;
   /** The same of a remembered id. */
   idMoved(queue: QueueId, dedupeId: string, from: JournalPosition, to: JournalPosition): boolean;
@@ -137,7 +139,10 @@ export interface QueueJournal {
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition;
   /** `receipt` joins what is not durable yet, if the entry at `position` is not. It fails at once while the journal is down. */
   joinPending(position: JournalPosition, receipt: Receipt): void;
-  /** The copy is consumed: remembered with the next commit (nobody waits), and its pin released. Waits in memory while nothing can be written. */
+  /**
+   * The copy is consumed: remembered with the next commit (nobody waits), and its pin released. Waits in memory while nothing can be
+   * written.
+   */
   acknowledge(queue: QueueId, offset: number, position: JournalPosition): void;
   /** Releases a pin without an entry: a dedupe id that left its window; a copy that replay found already gone. */
   release(position: JournalPosition): void;

@@ -105,6 +105,10 @@ class LogDirectory implements EmbeddedLog {
     };
   }
 
+  get space(): DiskSpace {
+    return this.surroundings.space;
+  }
+
   async open(): Promise<void> {
     const { fileSystem, directory } = this.options;
     await fileSystem.makeDirectory(directory);

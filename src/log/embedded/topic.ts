@@ -38,6 +38,10 @@ export class Topic implements EmbeddedTopic {
     return this.partition(partition).append(record, receipt);
   }
 
+  checkTakes(partition: number, record: NewRecord): void {
+    this.partition(partition).checkTakesRecord(record);
+  }
+
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch> {
     return this.partition(partition).appends.appendBatch(batch);
   }
@@ -72,6 +76,10 @@ export class Topic implements EmbeddedTopic {
 
   startOffset(partition: number): number {
     return this.partition(partition).startOffset;
+  }
+
+  refusal(partition: number): MillraceError | undefined {
+    return this.partition(partition).refuses;
   }
 
   onCut(listener: (partition: number, offset: number) => void): void {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { FileSystem } from "../../base/fileSystem.ts";
+import type { DiskRoomLeft } from "../contract/embeddedLog.ts";
 import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
 import { journalIdBytes } from "./files/format.ts";
 import { JournalFiles } from "./files/journalFiles.ts";
@@ -16,18 +17,22 @@ export interface JournalOptions extends JournalSettings {
   readonly fileBytes: number;
   /** Of the files together, three of them at least: it bounds what a restart after a crash has to read. */
   readonly bytesMax: number;
+  /** What is left for it of the disk; without it, all that there is. */
+  readonly space?: DiskRoomLeft;
   /** Items of a segment's index that are read at once: tests make it small. */
   readonly indexPageItems?: number;
 }
+
+const allThereIs: DiskRoomLeft = { take: async () => undefined };
 
 /**
  * Replays what is there, calling the visitor in the order in which it happened, and goes on behind it. Files are reused from the
  * first commit on: the caller pins what it keeps before it appends or acknowledges anything, or drops a queue.
  */
 export async function openJournal(options: JournalOptions, visitor: JournalVisitor): Promise<QueueJournal> {
-  const { fileSystem, directory, logger, clock } = options;
+  const { fileSystem, directory, logger, clock, space = allThereIs } = options;
   await fileSystem.makeDirectory(directory);
-  const files = await JournalFiles.open(fileSystem, directory, options, clock, logger);
+  const files = await JournalFiles.open(fileSystem, directory, options, space, clock, logger);
   try {
     const reader = new JournalReader();
     const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
@@ -35,7 +40,7 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
     const replay = new Replay(files, await segments.replay(visitor), logger);
     const tail = await replay.run();
     await files.syncDirectory();
-    const writeBehind = new WriteBehind(files, segments, visitor, clock, logger);
+    const writeBehind = new WriteBehind(files, segments, visitor, space, clock, logger);
     files.hooks = { beforeFree: () => writeBehind.saveDead(), changed: () => writeBehind.wake() };
     files.journalId ??= randomBytes(journalIdBytes);
     const processId = Buffer.concat([files.journalId, randomBytes(4)]);

@@ -1,4 +1,5 @@
 import { assert, MillraceError } from "../../base/errors.ts";
+import { nextTurn } from "../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
@@ -243,7 +244,7 @@ export class FileQueueJournal implements QueueJournal {
 
   private commitSoon(): void {
     this.due = true;
-    this.running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.commitAll());
+    this.running ??= nextTurn().then(() => this.commitAll());
   }
 
   private async commitAll(): Promise<void> {

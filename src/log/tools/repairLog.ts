@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
-import { PartitionStates } from "../embedded/partition/partitionState.ts";
+import { PartitionStates, segmentBegin } from "../embedded/partition/partitionState.ts";
 import { rebuildIndexes } from "../embedded/segment/indexCheck.ts";
 import {
   abortedIndexFileName,
@@ -22,7 +22,7 @@ export interface RepairOptions {
   readonly catalog: KeyedStore;
   readonly progress: (bytes: number, bytesTotal: number) => void;
   /** Also cut where good batches lie behind the bad one: the partition ends there, and loses all that follows. */
-  readonly cutDamage?: boolean;
+  readonly cutDamage: boolean;
 }
 
 export interface Repaired {
@@ -36,7 +36,7 @@ export interface Repaired {
  * lost, which is why a node does not do it by itself. Bad bytes with good ones behind them are left alone without `cutDamage`. The
  * directory must be locked.
  */
-export async function repairLog({ fileSystem, directory, catalog, progress, cutDamage = false }: RepairOptions): Promise<Repaired> {
+export async function repairLog({ fileSystem, directory, catalog, progress, cutDamage }: RepairOptions): Promise<Repaired> {
   const { problems } = await verifyLog(fileSystem, directory, progress);
   const done: string[] = [];
   const left: LogProblem[] = [];
@@ -88,8 +88,7 @@ async function endAt(fileSystem: FileSystem, catalog: KeyedStore, folder: string
   const known = states.get(name);
   // without an entry the end is found in the files; where records were deleted is nowhere else
   if (known !== undefined) {
-    const synced = { offset: base, baseOffset: base, bytes: 0 };
-    await states.put(name, { ...known, synced, openFrom: undefined, clean: false });
+    await states.put(name, { ...known, synced: segmentBegin(base), openFrom: undefined, clean: false });
   }
   const names = await fileSystem.list(folder);
   for (const offset of snapshotOffsetsOf(names)) await fileSystem.removeFile(path.join(folder, snapshotFileName(offset)));

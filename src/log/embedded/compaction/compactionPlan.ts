@@ -3,6 +3,7 @@ import type { FileSystem } from "../../../base/fileSystem.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import { latestTimestampOf } from "../partition/retention.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
+import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
 
 /** A segment that is not written any more. */
 export interface RolledSegment {
@@ -19,9 +20,6 @@ interface CompactionPlan {
   readonly dirtyFrom: number;
   readonly dirtyBytes: number;
 }
-
-/** Relative offsets are int32 in the indexes, and so are positions. */
-const SEGMENT_OFFSETS_MAX = 2147483647;
 
 /**
  * What may be compacted at `now`; undefined: not enough of it is dirty. Whole segments, from the start to the first one that is written,

@@ -104,10 +104,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   }
 
   append(record: NewRecord, receipt: Receipt | undefined): number {
-    this.checkTakes();
-    if (this.compacts && record.key === null) throw keyMissing(this.where);
-    const bound = BatchBuilder.boundOf(record);
-    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    const bound = this.checkTakesRecord(record);
     const offset = this.nextOffset;
     const batches = this.pending.batches();
     const bytes = batches.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
@@ -126,9 +123,23 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return baseOffset;
   }
 
+  /** Throws what `append` throws. @returns the most bytes that it takes */
+  checkTakesRecord(record: NewRecord): number {
+    this.checkTakes();
+    if (this.compacts && record.key === null) throw keyMissing(this.where);
+    const bound = BatchBuilder.boundOf(record);
+    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    return bound;
+  }
+
+  /** Why nothing is taken, now or ever. */
+  get refuses(): MillraceError | undefined {
+    return this.refusal ?? this.trouble.reason;
+  }
+
   checkTakes(): void {
-    const refusal = this.refusal ?? this.trouble.reason;
-    if (refusal !== undefined) throw refusal;
+    const { refuses } = this;
+    if (refuses !== undefined) throw refuses;
   }
 
   durable(): Promise<void> {

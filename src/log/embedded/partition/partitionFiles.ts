@@ -1,4 +1,5 @@
 import path from "node:path";
+import { closeUnconcerned } from "../../../base/closing.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
@@ -6,7 +7,7 @@ import type { HandleOwner } from "../reading/openHandles.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
 import { cutToSynced } from "./partitionRepair.ts";
-import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
+import { type LogPosition, type PartitionState, type ReadableEnd, segmentBegin } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 
 /** A start after a kill reads at most about this much of a partition again. */
@@ -97,7 +98,7 @@ export class PartitionFiles {
   }
 
   async open(): Promise<void> {
-    const { fileSystem, clock, producerIdExpirationMs } = this.surroundings;
+    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
     const { folder, config } = this.options;
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
@@ -105,7 +106,7 @@ export class PartitionFiles {
       const producers = await loadProducers(fileSystem, folder, synced, clock.now());
       await mendAbortedIndex(fileSystem, folder, synced, clock.now());
       producers.expire(clock.now(), producerIdExpirationMs);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
+      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
     }
     this.useOpen();
   }
@@ -146,17 +147,21 @@ export class PartitionFiles {
     if (writer === undefined) return;
     this.touching = true;
     await writer.seal();
+    const { synced } = writer;
+    // from here on it is the end without a writer too
+    this.known = { ...this.known, synced, openFrom: writer.producers.openFrom };
+    this.indexed = synced;
     this.touching = false;
     await this.drop();
-    this.indexed = writer.synced;
-    await this.know({ ...this.known, synced: writer.synced, openFrom: writer.producers.openFrom, clean: true });
+    await this.know({ ...this.known, clean: true });
   }
 
+  /** What of the files counts is synced, or given up. Never rejects. */
   async drop(): Promise<void> {
     const { writer } = this;
     this.writer = undefined;
+    await closeUnconcerned(writer, this.surroundings.logger, this.options.folder);
     this.surroundings.handles.released(this.owner);
-    await writer?.close();
   }
 
   /** What is below is not kept any more. */
@@ -168,7 +173,7 @@ export class PartitionFiles {
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
   async restFrom(baseOffset: number): Promise<void> {
     if (this.known.synced.baseOffset >= baseOffset) return;
-    const synced = { offset: baseOffset, baseOffset, bytes: 0 };
+    const synced = segmentBegin(baseOffset);
     if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
     await this.know({ ...this.known, synced });
   }
@@ -200,7 +205,7 @@ export class PartitionFiles {
     const { fileSystem, clock } = this.surroundings;
     const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
-    await this.drop().catch(() => undefined);
+    await this.drop();
     this.known = { ...this.known, synced };
     const producers = await loadProducers(fileSystem, folder, synced, clock.now());
     this.changed(2);

@@ -16,7 +16,7 @@ import { readSnapshot, writeSnapshot } from "../producers/snapshotFile.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 import { recoverAborted } from "../transactions/abortedRecovery.ts";
-import type { LogPosition, PartitionState } from "./partitionState.ts";
+import { type LogPosition, type PartitionState, segmentBegin } from "./partitionState.ts";
 import { logHole, RecoveryWalk } from "./recoveryWalk.ts";
 
 /** At a time. */
@@ -65,11 +65,11 @@ export async function recoverPartition(
   const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
   let last: RecoveredSegment | undefined;
   let isDamaged = false;
-  let end = knownBase ? known.synced : { offset: lastBase, baseOffset: lastBase, bytes: 0 };
+  let end = knownBase ? known.synced : segmentBegin(lastBase);
   const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
-    if (base > end.baseOffset) end = { offset: base, baseOffset: base, bytes: 0 };
+    if (base > end.baseOffset) end = segmentBegin(base);
     last = await recoverSegment(fileSystem, folder, end, bases[i + 1], syncedOffset, logger);
     isDamaged ||= last.isDamaged;
     ({ end } = last);
@@ -154,7 +154,7 @@ async function beginBehind(
   const next = await Segment.create(fileSystem, folder, offset);
   await next.close();
   await fileSystem.syncDirectory(folder);
-  return { offset, baseOffset: offset, bytes: 0 };
+  return segmentBegin(offset);
 }
 
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>

@@ -4,8 +4,8 @@ import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
 import type { OffsetRange } from "../segment/lookalikes.ts";
+import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
-import { SEGMENT_OFFSETS_MAX } from "../segment/segmentWriter.ts";
 import { findSyncedBehind } from "../segment/syncedBehind.ts";
 
 interface WalkEnd extends BatchPlace {

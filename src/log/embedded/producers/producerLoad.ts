@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { baseOffsetAt } from "../../../record/batchHeader.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { scanOverDamage } from "../segment/behindDamage.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import type { ProducerState } from "./producerState.ts";
@@ -24,7 +24,7 @@ export async function whileFilesGo<T>(look: () => Promise<T>): Promise<T> {
 /** The producers as of an offset that is at or above `base`, where the last segment begins, and below which all is surely on the disk. */
 export async function durableProducers(fileSystem: FileSystem, folder: string, base: number, now: number): Promise<ProducerState> {
   const { offset, state } = await whileFilesGo(() => readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now));
-  return offset >= base ? state : loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 }, now);
+  return offset >= base ? state : loadProducers(fileSystem, folder, segmentBegin(base), now);
 }
 
 /**
@@ -42,7 +42,7 @@ export function loadProducers(fileSystem: FileSystem, folder: string, end: LogPo
 export async function mendSnapshot(fileSystem: FileSystem, folder: string, base: number, now: number): Promise<boolean> {
   const { offset } = await whileFilesGo(() => readSnapshot(fileSystem, folder, base, now));
   if (offset === base) return false;
-  const producers = await loadProducers(fileSystem, folder, { offset: base, baseOffset: base, bytes: 0 }, now);
+  const producers = await loadProducers(fileSystem, folder, segmentBegin(base), now);
   await putSnapshot(fileSystem, folder, base, producers, true);
   return true;
 }

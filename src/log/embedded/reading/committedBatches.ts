@@ -16,7 +16,9 @@ export function isHidden(bytes: Buffer, at: number, aborted: readonly AbortedTra
   return aborted.some(({ producerId, firstOffset, lastOffset }) => producerId === id && firstOffset <= offset && offset <= lastOffset);
 }
 
-/** Empties the hidden ones of whole batches that lie back to back in the first `length` bytes, where they lie. Returns how many are left. */
+/**
+ * Empties the hidden ones of whole batches that lie back to back in the first `length` bytes, where they lie. Returns how many are left.
+ */
 export function onlyCommitted(bytes: Buffer, length: number, aborted: readonly AbortedTransaction[]): number {
   let end = 0;
   for (let at = 0; at < length; ) {

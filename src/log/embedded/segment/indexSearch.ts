@@ -4,6 +4,8 @@
  * machine that is 0.3 ms; reading the whole index took 30, most of it the collector's, and 1.3 on an idle one.
  */
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { lowerBound } from "../../../base/lowerBound.ts";
+import { undefinedIfMissing } from "../../../base/systemError.ts";
 import type { IndexEntry, IndexLayout } from "./indexFile.ts";
 
 const BLOCK_BYTES = 4096;
@@ -65,13 +67,8 @@ async function withIndex<T>(
   { entryBytes }: IndexLayout,
   use: (file: File, count: number) => Promise<T>,
 ): Promise<T | undefined> {
-  let file: File;
-  try {
-    file = await fileSystem.open(path, "read");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  const file = await fileSystem.open(path, "read").catch(undefinedIfMissing);
+  if (file === undefined) return undefined;
   try {
     const count = Math.floor((await file.bytes()) / entryBytes);
     return count === 0 ? undefined : await use(file, count);
@@ -138,14 +135,7 @@ class Block {
 
   /** How many have a first number of at most `atMost`. */
   countUpTo(atMost: number): number {
-    let low = 0;
-    let high = this.count;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this.first(middle) <= atMost) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return lowerBound(0, this.count, (n) => this.first(n) > atMost);
   }
 
   private first(n: number): number {

@@ -13,6 +13,8 @@ import { findInIndex } from "./indexSearch.ts";
 import { indexFileName } from "./names.ts";
 
 export const INDEX_INTERVAL_BYTES = 4096;
+/** A segment has no more: relative offsets are int32. */
+export const SEGMENT_OFFSETS_MAX = 2147483647;
 const OFFSET_ENTRY_BYTES = 8;
 
 export interface OffsetEntry {

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { closeAll } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
@@ -159,10 +160,7 @@ export class Segment {
   }
 
   async close(): Promise<void> {
-    await this.offsets.close();
-    await this.times.close();
-    await this.aborted.close();
-    await this.file.close();
+    await closeAll(this.offsets, this.times, this.aborted, this.file);
   }
 
   private noteTime(): void {

@@ -1,15 +1,15 @@
+import { closedIfFails, closeUnconcerned } from "../../../base/closing.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
+import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
 import { markBatch } from "../../../record/batchMark.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { writeSnapshot } from "../producers/snapshotFile.ts";
+import { SEGMENT_OFFSETS_MAX } from "./offsetIndex.ts";
 import { Segment } from "./segment.ts";
-
-/** Relative offsets are int32 in the indexes. */
-export const SEGMENT_OFFSETS_MAX = 2147483647;
 
 /** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
 export class SegmentWriter {
@@ -23,6 +23,7 @@ export class SegmentWriter {
     private nextOffset: number,
     /** The producers of what is written; those of what is only appended would be wrong in a snapshot. */
     readonly producers: ProducerState,
+    private readonly logger: Logger,
   ) {
     this.syncedEnd = this.end;
   }
@@ -35,9 +36,10 @@ export class SegmentWriter {
     end: LogPosition,
     indexesWhole: boolean,
     producers: ProducerState,
+    logger: Logger,
   ): Promise<SegmentWriter> {
     const active = await Segment.open(fileSystem, folder, end.baseOffset, end.bytes, indexesWhole);
-    return new SegmentWriter(fileSystem, folder, config, active, end.offset, producers);
+    return new SegmentWriter(fileSystem, folder, config, active, end.offset, producers, logger);
   }
 
   /** Of what is written. */
@@ -131,9 +133,10 @@ export class SegmentWriter {
     await this.active.syncIndexes();
     await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers, baseOffset, true);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
-    await this.fileSystem.syncDirectory(this.folder);
-    await this.active.close();
+    await closedIfFails(next, () => this.fileSystem.syncDirectory(this.folder));
+    const before = this.active;
     this.active = next;
-    this.syncedEnd = { offset: baseOffset, baseOffset, bytes: 0 };
+    this.syncedEnd = segmentBegin(baseOffset);
+    await closeUnconcerned(before, this.logger, this.folder);
   }
 }

@@ -3,9 +3,9 @@ import { saysSyncedBefore } from "../../../record/batchMark.ts";
 import { Lookalikes, type OffsetRange } from "./lookalikes.ts";
 
 /**
- * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch behind
- * them can say so: that everything before it was synced when it was written. The last write cannot, and looks the same torn or damaged.
- * Returns where that batch begins.
+ * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch
+ * behind them can say so: that everything before it was synced when it was written. The last write cannot, and looks the same torn or
+ * damaged. Returns where that batch begins.
  *
  * A client's bytes that are made to look like one can have a torn end taken for damage, never the other way round.
  *

@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { baseOffsetAt } from "../../../record/batchHeader.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { scanOverDamage } from "../segment/behindDamage.ts";
@@ -25,7 +25,7 @@ export async function recoverAborted(
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   for (const [i, base] of bases.entries()) {
     if (base < synced.baseOffset || base > end.baseOffset) continue;
-    const from = base === synced.baseOffset ? synced : { offset: base, baseOffset: base, bytes: 0 };
+    const from = base === synced.baseOffset ? synced : segmentBegin(base);
     const upTo = base === end.baseOffset ? end.bytes : undefined;
     const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now, isDamaged);
     const indexed = await loadAbortedIndex(fileSystem, folder, base);
@@ -41,7 +41,7 @@ export async function recoverAborted(
  * before the segment on, which may be far.
  */
 export async function abortedBelow(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<AbortedEntry[]> {
-  const begin = { offset: end.baseOffset, baseOffset: end.baseOffset, bytes: 0 };
+  const begin = segmentBegin(end.baseOffset);
   const producers = await loadProducers(fileSystem, folder, begin, now);
   return abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now);
 }

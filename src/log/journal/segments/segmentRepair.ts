@@ -1,10 +1,12 @@
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
+import { removeIfThere } from "../../../base/wholeFile.ts";
 import { EntryKind, entryHeadBytes, isEntry, messageHeadBytes } from "../files/format.ts";
 import { destinationOf, messageAt } from "../files/journalMessages.ts";
 import { IndexBuilder } from "./indexBuilder.ts";
 import { decodeItem, itemBytes, SegmentEntryKind, type SegmentItem, segmentHeaderBytes } from "./segmentFormat.ts";
 import { ChunkedWriter, finishSegment } from "./segmentWriter.ts";
-import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, Slice } from "./slice.ts";
 
 const kinds = new Set<number>([EntryKind.message, EntryKind.end, SegmentEntryKind.copies, SegmentEntryKind.rememberedId]);
 
@@ -32,7 +34,7 @@ export async function repairSegment(
   const file = await readWhole(fileSystem, path);
   const walked = await walk(file);
   if (walked === undefined || (items !== undefined && walked.index.items !== items)) return undefined;
-  if ((await fileSystem.stat(making)) !== undefined) await fileSystem.removeFile(making);
+  await removeIfThere(fileSystem, making);
   const handle = await fileSystem.open(making, "create");
   try {
     await writeAnew(handle, file, walked);

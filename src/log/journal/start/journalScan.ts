@@ -1,5 +1,5 @@
 import type { Logger } from "../../../base/logger.ts";
-import { type Cut, cutEntryBytes, fileHeaderBytes } from "../files/format.ts";
+import { type Cut, cutEntryBytes, entryHeadBytes, fileHeaderBytes } from "../files/format.ts";
 import type { JournalFile } from "../files/journalFile.ts";
 import { entryAfter } from "../files/journalMessages.ts";
 import { beginOf, type ChainPlace, type EntryVisitor, readWhole, scanFile, wasSynced } from "./recovery.ts";
@@ -68,7 +68,10 @@ export class JournalScan {
       this.entries += entries;
       if (entries > 0) this.last = { file, syncedBelow, end: end.at };
       if (finished || end.at === file.countsTo) return undefined;
-      if (!(await this.isDamage(file, end.at, later))) return end;
+      if (!(await this.isDamage(file, end.at, later))) {
+        await this.reportTorn(file, end);
+        return end;
+      }
       const next = await this.passOver(file, end.at);
       if (next === undefined) return undefined;
       from = next;
@@ -82,6 +85,16 @@ export class JournalScan {
     const { journalId } = this.files;
     // whose journal it is may have stood in the damaged entry
     return (journalId !== undefined || at === fileHeaderBytes) && wasSynced(file, this.fileBytes, at, journalId);
+  }
+
+  /** Never confirmed, if it is torn; nobody can tell it from the last write that was, and was damaged since. */
+  private async reportTorn(file: JournalFile, { at, chain }: ChainPlace): Promise<void> {
+    const head = Buffer.alloc(entryHeadBytes);
+    const handle = await file.ready;
+    if ((await handle.read(head, 0, head.length, at)) < head.length) return;
+    const length = head.readUInt32LE(0);
+    if (length < entryHeadBytes || head.readUInt32LE(8) !== chain) return; // old bytes, of an earlier use of the file
+    this.logger.warn("cut a torn write off the end of the journal", { file: file.path, position: at });
   }
 
   private async hasEntries(file: JournalFile): Promise<boolean> {
