@@ -257,8 +257,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.consumers.cancelAll();
     const unacked = this.unacked.takeAll();
     const left = this.takeAllReady();
-    this.dedupe?.clear();
+    const remembered = this.dedupe?.takeAll() ?? [];
     this.stop();
+    await inSlices(remembered, (position) => this.journal.release(position));
     await inSlices(left, (copy) => this.journal.release(copy.position));
     await inSlices(unacked, (copy) => this.journal.release(copy.position));
     await this.releaseRuns(left, false);

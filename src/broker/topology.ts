@@ -18,6 +18,9 @@ import { exchangeTypes } from "./exchangeTypes.ts";
 import type { Queue } from "./queue.ts";
 import type { TopicQueue } from "./topicQueue.ts";
 
+/** Of the keyed store that it is in: raised when the values mean something else. */
+export const topologyVersion = 1;
+
 export interface DeclaredQueue {
   readonly id: number;
   readonly options: QueueOptions;

@@ -5,6 +5,7 @@ import type { Logger } from "../base/logger.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
 import { openBroker } from "../broker/broker.ts";
 import type { Broker } from "../broker/contract.ts";
+import { topologyVersion } from "../broker/topology.ts";
 import { Users } from "../broker/users.ts";
 import type { NodeConfig } from "../config/nodeConfig.ts";
 import { journalOptions, topicDefaults } from "../log/config.ts";
@@ -37,8 +38,6 @@ const statusIntervalMs = 250;
 const pipelinesStartMsMax = 15_000;
 /** AMQP's smallest frame. */
 const frameBytesMin = 4096;
-/** What a keyed store's values mean; raised when that changes. */
-const topologyVersion = 1;
 
 export async function openNode(config: NodeConfig, surroundings: NodeSurroundings): Promise<Node> {
   const { logger } = surroundings;

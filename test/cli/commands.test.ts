@@ -157,6 +157,44 @@ describe("log", () => {
     expect(fs.readdirSync(folder)).toEqual([]);
   });
 
+  test("verify looks into topics, journal, catalog and topology, tells damage from a torn end, and beside a node finds neither", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await channel.assertQueue("t", { durable: true, arguments: { "x-queue-type": "stream" } });
+    await channel.assertQueue("q", { durable: true });
+    for (let n = 0; n < 5; n++) {
+      for (const queue of ["t", "q"]) channel.sendToQueue(queue, Buffer.from(`message ${n}`), { persistent: true });
+      await channel.waitForConfirms();
+    }
+    const whole = await run(folder, ["log", "verify", "data"]);
+    expect(whole).toMatchObject({ code: 0, err: "" });
+    expect(whole.out).toMatch(
+      /^topics: 1 partitions, 1 segments, 5 batches, \d+ bytes\njournal: \d files, 0 segments, 1\d entries, .*\ncatalog: 2 entries; topology: \d entries; checkpoints: 0\nno damage\n$/,
+    );
+    node.child.kill("SIGKILL");
+    await node.ended;
+    const journal = path.join(folder, "data/journal/000000000001.journal");
+    const bytes = fs.readFileSync(journal);
+    const flipped = (text: string): void => {
+      const at = bytes.indexOf(text);
+      bytes[at] = (bytes[at] as number) ^ 1;
+      fs.writeFileSync(journal, bytes);
+    };
+    flipped("message 4");
+    const torn = await run(folder, ["log", "verify", "data"]);
+    expect(torn).toMatchObject({ code: 0, err: "" });
+    expect(torn.out).toMatch(
+      /^tail: .*000000000001\.journal at byte \d+: the last write was not finished.*\n[^]*\nno damage; 1 that a start/,
+    );
+    flipped("message 1");
+    const damaged = await run(folder, ["log", "verify", "data"]);
+    expect(damaged.code).toBe(1);
+    expect(damaged.out).toMatch(/^entry: .*000000000001\.journal at byte \d+: an entry of the journal is damaged/);
+    expect(damaged.out).toMatch(/\n1 damaged; 1 that a start deals with by itself, without loss\n$/);
+    expect(damaged.err).toContain("docs/durability.md");
+  });
+
   test("verify of a file that is no directory", async () => {
     const folder = temporaryFolder();
     fs.writeFileSync(path.join(folder, "file"), "");

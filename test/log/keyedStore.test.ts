@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { crc32c } from "../../src/base/crc32c.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { Random } from "../../src/base/random.ts";
 import type { Json, KeyedStore } from "../../src/log/contract/keyedStore.ts";
@@ -159,6 +160,16 @@ describe("keyed store", () => {
     const fs = await fresh(1);
     await (await open(fs, 2)).close();
     await expect(open(fs, 1)).rejects.toMatchObject({ code: "KEYED_STORE_TOO_NEW" });
+    const whole = await fs.readFile(path);
+    const header = Buffer.from(whole);
+    header.writeUInt16LE(2, 4);
+    await overwrite(fs, header.subarray(4, 6), 4); // a flipped bit is no newer release
+    await expect(open(fs, 2)).rejects.toMatchObject({ code: "KEYED_STORE_CORRUPT" });
+    const end = 9 + header.readUInt8(8);
+    header.writeUInt32LE(crc32c(header.subarray(0, end)), end);
+    await overwrite(fs, header, 0);
+    await expect(open(fs, 2)).rejects.toMatchObject({ code: "KEYED_STORE_TOO_NEW" });
+    await overwrite(fs, whole, 0);
     await expect(open(fs, 2, "topics")).rejects.toMatchObject({ code: "KEYED_STORE_CORRUPT" });
     await (await open(fs, 3)).close();
   });

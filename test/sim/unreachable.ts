@@ -184,12 +184,16 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
     never: {
       "only somebody else could make the file so short": ["const end = bytes.length < 9"],
       "another store under this name: test/log/keyedStore.test.ts": ["if (name !== identity.name)"],
-      "a newer format has a test of its own": ["if (bytes.readUInt16LE(6) > identity.formatVersion)"],
+      "a newer format has a test of its own": [
+        "if (bytes.readUInt16LE(6) > identity.formatVersion)",
+        "throw tooNew(identity, bytes.readUInt16LE(4)",
+      ],
     },
     rare: {
       "damage of just these bytes: test/log/keyedStore.test.ts": [
         "if (end > bytes.length",
-        "if (bytes.readUInt16LE(4) > containerVersion)",
+        "if (bytes.readUInt16LE(4) > containerVersion && !isOursBut",
+        "const ours = Buffer.from(header)",
       ],
     },
   },

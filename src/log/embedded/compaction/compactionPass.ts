@@ -28,7 +28,6 @@ import {
 import { isTransactionalAt, markerAt } from "../../../record/controlBatch.ts";
 import { type BatchFate, type BatchFilter, FilteredBatch } from "../../../record/filterBatch.ts";
 import type { RecordCursor } from "../../../record/recordCursor.ts";
-import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import { SEGMENT_BYTES_MAX } from "../../contract/topicProperties.ts";
 import type { DiskSpace } from "../diskSpace.ts";
@@ -37,6 +36,7 @@ import { isHidden } from "../reading/committedBatches.ts";
 import { abortedIndexFileName, CLEANED_SUFFIX } from "../segment/names.ts";
 import { SegmentBatches } from "../segment/segmentBatches.ts";
 import { type AbortedEntry, loadAbortedIndex, writeAbortedIndex } from "../transactions/abortedIndex.ts";
+import { AbortedRanges } from "../transactions/abortedRanges.ts";
 import { abortedBelow } from "../transactions/abortedRecovery.ts";
 import { CleanedSegment } from "./cleanedSegment.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
@@ -111,7 +111,7 @@ class Cleaner implements BatchFilter {
   private horizonIsOver = false;
   private allGo = false;
   private marker: "none" | "stays" | "mortal" = "none";
-  private aborted: readonly AbortedTransaction[] = [];
+  private aborted = new AbortedRanges([]);
   private readonly filtered = new FilteredBatch();
 
   constructor(
@@ -123,7 +123,7 @@ class Cleaner implements BatchFilter {
 
   async clean({ baseOffset, nextBase }: RolledSegment): Promise<void> {
     const { fileSystem, folder, slices, abortedIn } = this.surroundings;
-    this.aborted = await abortedIn(baseOffset, nextBase);
+    this.aborted = new AbortedRanges(await abortedIn(baseOffset, nextBase));
     const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
     try {
       for (;;) {

@@ -23,6 +23,7 @@ import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
+import { WriteAhead } from "./writeAhead.ts";
 
 /**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
@@ -32,6 +33,7 @@ import { UpkeepTurns } from "./upkeepTurns.ts";
 export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
+  readonly ahead: WriteAhead;
   /** What whole batches are appended with, and transactions ended. */
   readonly appends: ProducerAppends;
   private readonly watermark = new WatermarkWriter();
@@ -66,6 +68,12 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.where = `${options.topic}-${options.partition}`;
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
+    this.ahead = new WriteAhead(
+      this.files,
+      options.config,
+      () => this.busy,
+      () => this.schedule(),
+    );
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
@@ -341,6 +349,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private nextStep(): (() => Promise<void>) | undefined {
     if (this.trouble.retryIsDue) return () => this.trouble.retry();
     if (this.files.broken) return undefined;
+    if (this.files.ahead?.left) return () => this.files.cutAhead();
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();
@@ -359,12 +368,13 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (!this.usesOpenFiles()) await this.openFiles();
     const pieces = batches.take();
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const { space } = this.surroundings;
-    if (!space.takeAtOnce(bytes)) await space.take(bytes);
+    const room = this.files.takeRoom(bytes);
+    if (room !== undefined) await room;
     const { sync } = this.options.config;
     const end = await this.files.write(pieces, sync.kind === "always");
     if (sync.kind === "interval") this.syncs.within(sync.ms);
     this.publish(end);
+    this.ahead.landed(batches.receiptCount);
     this.pending.landed();
     this.trouble.appended();
   }

@@ -4,6 +4,7 @@ import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import type { HandleOwner } from "../reading/openHandles.ts";
+import type { AheadWrite } from "../segment/aheadWrite.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
 import { cutToSynced } from "./partitionRepair.ts";
@@ -109,6 +110,34 @@ export class PartitionFiles {
       this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
     }
     this.useOpen();
+  }
+
+  /** What is being written ahead of `write`. */
+  get ahead(): AheadWrite | undefined {
+    return this.writer?.ahead;
+  }
+
+  /** Begins to write what `write` gets next, or `cutAhead` comes before it. False: not now. */
+  writeAhead(batch: Buffer): boolean {
+    const { writer } = this;
+    if (this.touching || !writer?.takesAhead(batch) || !this.surroundings.space.takeAtOnce(batch.length)) return false;
+    writer.writeAhead(batch);
+    return true;
+  }
+
+  async cutAhead(): Promise<void> {
+    await this.touch((writer) => writer.cutAhead());
+  }
+
+  /** For what `write` gets next. Throws LOG_DISK_FULL. Undefined: it was there at once. */
+  takeRoom(bytes: number): Promise<void> | undefined {
+    const { space } = this.surroundings;
+    const more = bytes - (this.ahead?.bytes.length ?? 0);
+    if (more === 0 || space.takeAtOnce(more)) return undefined;
+    return space.take(more).catch((error: unknown) => {
+      this.touching ||= this.ahead !== undefined; // refused with the others: it must not stay
+      throw error;
+    });
   }
 
   /** To open files. Returns the new end. */

@@ -1,9 +1,10 @@
 import path from "node:path";
 import { closeAll } from "../../../base/closing.ts";
-import { MillraceError } from "../../../base/errors.ts";
+import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
 import { type AbortedEntry, AbortedIndexFile } from "../transactions/abortedIndex.ts";
+import { AheadWrite } from "./aheadWrite.ts";
 import { scanOverDamage } from "./behindDamage.ts";
 import { IndexFile } from "./indexFile.ts";
 import { indexFileName, logFileName, timeIndexFileName } from "./names.ts";
@@ -19,6 +20,7 @@ export class Segment {
   private maxTimestamp: number;
   private maxTimestampOffset: number;
   private firstBatchTimestamp: number | undefined;
+  private aheadWrite: AheadWrite | undefined;
 
   private constructor(
     readonly baseOffset: number,
@@ -129,9 +131,27 @@ export class Segment {
     this.aborted.add(transaction);
   }
 
+  /** What is being written ahead of `write`. */
+  get ahead(): AheadWrite | undefined {
+    return this.aheadWrite;
+  }
+
+  /** The first that `write` will get, or `cutAhead` comes before it. */
+  writeAhead(batch: Buffer): void {
+    this.aheadWrite = AheadWrite.begin(this.file, batch, this.fileBytes);
+  }
+
+  async cutAhead(): Promise<void> {
+    await this.aheadWrite?.cut();
+    this.aheadWrite = undefined;
+  }
+
   async write(batches: Buffer): Promise<void> {
+    const { aheadWrite } = this;
+    assert(aheadWrite === undefined || (aheadWrite.isOf(batches) && !aheadWrite.left), "what was written ahead comes first, or is cut");
+    this.aheadWrite = undefined;
     const end = this.fileBytes + batches.length;
-    const written = this.file.write(batches, 0, batches.length, this.fileBytes);
+    const written = aheadWrite?.written ?? this.file.write(batches, 0, batches.length, this.fileBytes);
     if (this.offsets.isDue(end) || this.times.isDue(end)) {
       // beside the batches: with a sync behind each append of 1 MiB one after the other cost 0.1 of 1.6 ms
       await allOver([written, this.offsets.writeIfDue(end), this.times.writeIfDue(end)]);
@@ -160,6 +180,7 @@ export class Segment {
   }
 
   async close(): Promise<void> {
+    await this.aheadWrite?.ended();
     await closeAll(this.offsets, this.times, this.aborted, this.file);
   }
 

@@ -1,13 +1,22 @@
 import { closedIfFails, closeUnconcerned } from "../../../base/closing.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
-import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
+import {
+  BatchField,
+  baseOffsetAt,
+  batchBytesAt,
+  lastOffsetAt,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+  writeInt64,
+} from "../../../record/batchHeader.ts";
 import { markBatch } from "../../../record/batchMark.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { writeSnapshot } from "../producers/snapshotFile.ts";
+import type { AheadWrite } from "./aheadWrite.ts";
 import { SEGMENT_OFFSETS_MAX } from "./offsetIndex.ts";
 import { Segment } from "./segment.ts";
 
@@ -55,6 +64,29 @@ export class SegmentWriter {
   /** The latest timestamp in the segment that is being written. */
   get latestTimestamp(): number {
     return this.active.latestTimestamp;
+  }
+
+  get ahead(): AheadWrite | undefined {
+    return this.active.ahead;
+  }
+
+  /** May a batch that is the next one be written before it is given to `write`? Not if it begins a segment, or what is before it is not synced. */
+  takesAhead(batch: Buffer): boolean {
+    const { active, nextOffset } = this;
+    if (this.syncedEnd.offset !== nextOffset || active.ahead !== undefined) return false;
+    const lastOffset = nextOffset + lastOffsetDeltaAt(batch, 0);
+    return active.bytes === 0 || !this.isFull(active.bytes + batch.length, lastOffset, maxTimestampAt(batch, 0));
+  }
+
+  /** `write` gets it next, or `cutAhead` is called. */
+  writeAhead(batch: Buffer): void {
+    writeInt64(batch, BatchField.baseOffset, this.nextOffset);
+    markBatch(batch, 0, true);
+    this.active.writeAhead(batch);
+  }
+
+  cutAhead(): Promise<void> {
+    return this.active.cutAhead();
   }
 
   /** Batches that lie back to back in `bytes`, and came at `now`; their marks are put in where they lie. */

@@ -45,7 +45,7 @@ export async function repairSegment(
   return walked;
 }
 
-async function readWhole(fileSystem: FileSystem, path: string): Promise<Buffer> {
+export async function readWhole(fileSystem: FileSystem, path: string): Promise<Buffer> {
   const handle = await fileSystem.open(path, "read");
   try {
     const file = Buffer.allocUnsafeSlow(await handle.bytes());
@@ -62,7 +62,8 @@ async function writeAnew(handle: File, file: Buffer, { end, index }: Walked): Pr
   await finishSegment(handle, out, index);
 }
 
-async function walk(file: Buffer): Promise<Walked | undefined> {
+/** Over damaged entries. @returns undefined: they don't come to an end */
+export async function walk(file: Buffer): Promise<Walked | undefined> {
   const alone: SegmentItem[] = [];
   const shared: SegmentItem[] = [];
   const damagedAt: number[] = [];

@@ -81,11 +81,7 @@ export class Segments implements RunHost {
   ): Promise<Segments> {
     const segments = new Segments(fileSystem, directory, reader, logger, indexPageItems);
     const names = await fileSystem.list(directory);
-    const found = names.flatMap((name) => parseSegmentFileName(name) ?? []);
-    found.sort((a, b) => a.first - b.first || a.generation - b.generation);
-    const counting = found.filter(
-      (one) => one.last < journalBegin && !found.some((other) => other.last < journalBegin && replaces(other, one)),
-    );
+    const counting = countingSegments(names, journalBegin);
     const wanted = new Set(counting.map(segmentFileName));
     const superfluous = names.filter((name) => isMaking(name) || (name.endsWith(".segment") && !wanted.has(name)));
     for (const name of superfluous) await fileSystem.removeFile(path.join(directory, name));
@@ -344,6 +340,13 @@ export class Segments implements RunHost {
       position: segment.header.indexAt,
     });
   }
+}
+
+/** Those that count, in order; the others have been replaced, or the journal's files say more. */
+export function countingSegments(names: readonly string[], journalBegin: number): SegmentName[] {
+  const found = names.flatMap((name) => parseSegmentFileName(name) ?? []);
+  found.sort((a, b) => a.first - b.first || a.generation - b.generation);
+  return found.filter((one) => one.last < journalBegin && !found.some((other) => other.last < journalBegin && replaces(other, one)));
 }
 
 const replaces = (one: SegmentName, other: SegmentName): boolean =>

@@ -5,7 +5,7 @@ import { entryAfter } from "../files/journalMessages.ts";
 import { beginOf, type ChainPlace, type EntryVisitor, readWhole, scanFile, wasSynced } from "./recovery.ts";
 
 /** The journal's files as far as they are read. */
-interface ScannedFiles {
+export interface ScannedFiles {
   /** Oldest first. */
   readonly all: readonly JournalFile[];
   readonly fileBytes: number;
