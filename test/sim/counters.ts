@@ -50,6 +50,8 @@ const mustBeMet = [
   "fault: damage of some bytes",
   "fault: damage of a hole",
   "a damaged batch is refused, and the rest served",
+  "a damaged partition costs what is damaged, and takes appends",
+  "a partition goes on behind damage in the segment that was written",
   "a start is refused for a flipped bit in /catalog",
   "a start is refused for a flipped bit in /topology",
   "a flipped bit in .log is found and named",

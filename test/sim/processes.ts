@@ -227,6 +227,7 @@ export class Processes {
     this.die("kill");
     // of what was damaged nothing was compared yet: it counts how the process before ended
     Object.assign(this, { diedAt, diedInTrouble, powerLost: powerLostBefore });
+    await this.world.mustEnd(this.damage.putBack(this.fileSystem, flip), "putting a file back");
     await this.start();
     this.damage.over();
   }
