@@ -1,4 +1,5 @@
 import path from "node:path";
+import { systemClock } from "../base/clock.ts";
 import { toMillraceError } from "../base/errors.ts";
 import { silentLogger } from "../base/logger.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
@@ -144,6 +145,7 @@ export const logRepair = (directory: string, cutDamage: boolean): Promise<number
 async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> {
   const catalog = await openKeyedStore({
     fileSystem: nodeFileSystem,
+    clock: systemClock,
     logger: silentLogger,
     path: data.catalog,
     name: "catalog",

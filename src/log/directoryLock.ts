@@ -6,6 +6,7 @@
  *   next generation: of two that try, one gets EEXIST.
  * - The name appears before its content. A lock without content is waited for; when none comes, its maker died between the
  *   two, and it is stale like any other.
+ * - So is one that is damaged: whatever is in it that does not name a process.
  * - Should that maker only have been slow, both could believe they have it. Hence each, once its content is written, looks
  *   again, and steps back if there is a higher generation or a lower one that lives: each writes before it looks, so at least one
  *   of the two sees the other.
@@ -118,14 +119,15 @@ async function liveHolder(options: LockOptions, processes: ProcessTable, generat
   return undefined;
 }
 
-/** Undefined if the file went away, or stays without content. */
+/** Undefined if the file went away, stays without content, or says nothing of a process: then nobody holds it. */
 async function readContent(
   { fileSystem, directory, pause = setTimeout }: LockOptions,
   generation: number,
 ): Promise<LockContent | undefined> {
   for (let look = 0; look < emptyLooks; look++) {
     try {
-      return JSON.parse((await fileSystem.readFile(lockPath(directory, generation))).toString()) as LockContent;
+      const content: unknown = JSON.parse((await fileSystem.readFile(lockPath(directory, generation))).toString());
+      return namesProcess(content) ? content : undefined;
     } catch (error) {
       if (isCode(error, "ENOENT")) return undefined;
       if (!(error instanceof SyntaxError)) throw error;
@@ -133,6 +135,13 @@ async function readContent(
     await pause(emptyLookMs);
   }
   return undefined;
+}
+
+/** No lock that is being written is whole JSON of something else: that is what somebody, or a damaged disk, put in its place. */
+function namesProcess(content: unknown): content is LockContent {
+  if (typeof content !== "object" || content === null) return false;
+  const { pid, identity } = content as Partial<LockContent>;
+  return Number.isInteger(pid) && typeof identity === "string";
 }
 
 async function make({ fileSystem, directory }: LockOptions, generation: number, content: LockContent): Promise<boolean> {

@@ -55,6 +55,11 @@ export function checkHeader(bytes: Buffer, identity: StoreIdentity): number {
   return end;
 }
 
+/** A KeyedChange as it lies in an entry. */
+export function encodeChange(key: string, value: Json | null): string {
+  return JSON.stringify(value === null ? [key] : [key, value]);
+}
+
 /** Is only the version damaged? */
 function isOursBut(header: Buffer): boolean {
   const ours = Buffer.from(header);
@@ -62,7 +67,7 @@ function isOursBut(header: Buffer): boolean {
   return ours.readUInt32LE(ours.length - 4) === crc32c(ours.subarray(0, -4));
 }
 
-/** @param encodedChanges each `JSON.stringify` of a KeyedChange */
+/** @param encodedChanges see encodeChange */
 export function encodeEntry(encodedChanges: readonly string[]): Buffer {
   const payload = Buffer.from(`[${encodedChanges.join(",")}]`);
   const head = Buffer.alloc(entryHeadBytes);

@@ -80,8 +80,7 @@ async function openStores(
 ): Promise<{ readonly log: EmbeddedLog; readonly broker: Broker }> {
   const surroundings = { fileSystem: nodeFileSystem, clock: systemClock, logger };
   const budget = new ByteBudget("publish", config.log.pendingBytesMax);
-  const store = (path: string, name: string, formatVersion: number) =>
-    openKeyedStore({ fileSystem: nodeFileSystem, logger, path, name, formatVersion });
+  const store = (path: string, name: string, formatVersion: number) => openKeyedStore({ ...surroundings, path, name, formatVersion });
 
   const catalog = await store(data.catalog, "catalog", catalogVersion);
   layers.add("the catalog", () => catalog.close());

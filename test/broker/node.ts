@@ -52,7 +52,7 @@ export class BrokerNode {
     const budget = new ByteBudget("publishBytesMax", 1 << 26);
     const data = options.directory ?? "/data";
     await fileSystem.makeDirectory(data);
-    const open = (name: string) => openKeyedStore({ fileSystem, path: `${data}/${name}`, name, formatVersion: 1, logger });
+    const open = (name: string) => openKeyedStore({ fileSystem, clock, path: `${data}/${name}`, name, formatVersion: 1, logger });
     const catalog = await open("catalog");
     const store = await open("topology");
     const defaults = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20 } as const;

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { systemClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import type { Arguments } from "../../src/broker/contract.ts";
@@ -215,6 +216,7 @@ test("a queue that an earlier release took with an argument that there is not is
     path: "/data/topology",
     name: "topology",
     formatVersion: 1,
+    clock: systemClock,
     logger: silentLogger,
   });
   await store.change(new Map([[JSON.stringify(["queue", "/", "old"]), { id: 1, autoDelete: false, arguments: { colour: "red" } }]]));

@@ -22,6 +22,7 @@ const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_CLOSED: "unknown",
   TOPIC_DELETED: "unknown",
   KEYED_STORE_FAILED: "unknown",
+  KEYED_STORE_UNAVAILABLE: "refused",
 };
 
 export class Appending {

@@ -45,7 +45,7 @@ const journalCommit = 4;
 
 /** A bit somewhere on the disk, but not where a flipped one and a torn write are the same to everybody. Undefined: there is no such file. */
 export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): BitFlip | undefined {
-  const kind = random.pick(kinds);
+  const kind = random.below(4) === 0 ? ".log" : random.pick(kinds);
   // what is lost with a transaction's batch has no model
   const files = fileSystem.files(dataDirectory).filter((file) => file.endsWith(kind) && !(kind === ".log" && ledgers.test(file)));
   if (files.length === 0) return undefined;

@@ -6,6 +6,7 @@ import path from "node:path";
 export const recoveryFiles = [
   "src/log/directoryLock.ts",
   "src/log/keyedStore.ts",
+  "src/log/keyedStoreCopy.ts",
   "src/log/keyedStoreFormat.ts",
   "src/log/embedded/partition/recovery.ts",
   "src/log/embedded/partition/partitionRepair.ts",

@@ -17,6 +17,7 @@ const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_DISK_FULL: "refused",
   LOG_CLOSED: "unknown",
   KEYED_STORE_FAILED: "unknown",
+  KEYED_STORE_UNAVAILABLE: "refused",
 };
 
 export class Keying {

@@ -55,8 +55,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the keyed store does not sync its entries",
     file: "src/log/keyedStore.ts",
-    from: "        await this.handle.sync();\n        this.end += entry.length;",
-    to: "        this.end += entry.length;",
+    from: "      await this.handle.sync();\n      this.end += entry.length;",
+    to: "      this.end += entry.length;",
   },
   {
     name: "the journal's replay does not check the chain",

@@ -16,6 +16,9 @@ import { codeOf, endTurnsMax, type Operation, unexpected } from "./world.ts";
 /** 2026-01-01 */
 const beginMs = 1_767_225_600_000;
 
+/** A store that failed tries again at least every five seconds. */
+const storeTriesMax = 100;
+
 export class Processes {
   log: LogLines;
   /** Counts them: the one that runs, or is starting. */
@@ -26,7 +29,6 @@ export class Processes {
   clock = new SimulatedClock(beginMs);
   readonly faults: Faults;
   private running: SimulatedNode | undefined;
-  private restartIn = Number.POSITIVE_INFINITY;
   /** Since the last start that came to its end. */
   private powerLost = false;
   private powerLostBefore = false;
@@ -59,6 +61,7 @@ export class Processes {
       { name: "restart", weight: 3, run: () => this.restart() },
       { name: "a second process", weight: 1, run: () => this.secondProcess() },
       { name: "a flipped bit", weight: 1, run: () => this.spoil() },
+      { name: "the catalog and the topology take changes", weight: 1, run: () => this.storesGoOn() },
     ];
   }
 
@@ -73,21 +76,6 @@ export class Processes {
     this.fileSystem.kill();
   }
 
-  restartSoon(why: string): void {
-    if (this.restartIn !== Number.POSITIVE_INFINITY) return;
-    this.world.note(`a restart is needed: ${why}`);
-    this.restartIn = this.random.below(30);
-  }
-
-  /** To be called after each operation. */
-  async restartIfDue(): Promise<void> {
-    if (this.restartIn-- <= 0) await this.restart();
-  }
-
-  get storeFailed(): boolean {
-    return this.log.lines.some((line) => line.startsWith("keyed store failed"));
-  }
-
   /** Starts until one comes to its end: some are killed on their way, and on some the disk fails. */
   async start(): Promise<void> {
     while (this.running === undefined) {
@@ -99,10 +87,7 @@ export class Processes {
       const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
       starting.catch(() => undefined);
       const outcome = await this.world.until(starting, disturbed && !this.troubled ? this.random.below(60) : endTurnsMax);
-      if (outcome?.value !== undefined && this.storeFailed) {
-        this.world.note("a start ends with a store that takes nothing more");
-        this.die("kill");
-      } else if (outcome?.value !== undefined) {
+      if (outcome?.value !== undefined) {
         this.running = outcome.value;
         this.compaction.started();
       } else {
@@ -114,8 +99,8 @@ export class Processes {
       }
     }
     this.faults.heal();
-    // a failed catalog or topology stays one until the next start
-    this.troubled = this.storeFailed;
+    // a failed catalog or topology may still be about to begin anew
+    this.troubled = this.log.lines.some((line) => line.startsWith("keyed store failed"));
     if (this.isSetUp) await this.look();
     this.stopped = false;
   }
@@ -146,7 +131,7 @@ export class Processes {
       if (!this.troubled) throw unexpected("a clean stop", outcome.error);
       return this.world.note("a stop fails and says so");
     }
-    if (this.restartIn !== Number.POSITIVE_INFINITY || this.troubled) return; // what was in trouble may not have been synced
+    if (this.troubled) return; // what was in trouble may not have been synced
     if (!this.everTroubled) await this.verify();
     const { topics, keying, queueing } = this.parts;
     for (const topic of topics.values()) for (const model of topic.partitions) model.stopped();
@@ -170,7 +155,6 @@ export class Processes {
     this.fileSystem = how === "power" ? this.fileSystem.crash() : this.fileSystem.kill();
     this.faults.heal();
     this.troubled = false;
-    this.restartIn = Number.POSITIVE_INFINITY;
     this.log = this.nextLog();
   }
 
@@ -232,10 +216,29 @@ export class Processes {
     this.damage.over();
   }
 
+  /** On a disk that works they do again by themselves. */
+  private async storesGoOn(): Promise<void> {
+    this.faults.heal();
+    for (const store of this.node.stores) {
+      for (let tries = 0; ; tries++) {
+        const outcome = await this.world.until(store.change(new Map()));
+        if (outcome !== undefined && outcome.error === undefined) break;
+        demand(codeOf(outcome?.error) === "KEYED_STORE_UNAVAILABLE", () => `a store is asked for changes: ${textOf(outcome?.error)}`);
+        if (tries === 0) this.world.note("a keyed store takes nothing for a while");
+        demand(tries < storeTriesMax, () => "a keyed store takes no changes although the disk works");
+        this.clock.advance(100);
+        await this.world.turns(1);
+      }
+    }
+  }
+
   private nextLog(): LogLines {
     return new LogLines(
       (line) => this.world.trace(line),
-      (message) => this.compaction.informed(message),
+      (message) => {
+        if (message === "a keyed store takes changes again") this.world.note("a keyed store that failed begins anew");
+        this.compaction.informed(message);
+      },
     );
   }
 

@@ -6,6 +6,7 @@ const ofTheDisk = new Set([
   "LOG_FAILED",
   "LOG_DISK_FULL",
   "KEYED_STORE_FAILED",
+  "KEYED_STORE_UNAVAILABLE",
   "JOURNAL_CORRUPT",
   "EIO",
   "ENOSPC",

@@ -18,7 +18,16 @@ interface OpenReader {
 const readersMax = 6;
 const deletedWhile = ["TOPIC_DELETED", "LOG_CLOSED"];
 /** A disk that fails, or is full, explains these. */
-const ofTheDisk = new Set(["LOG_FAILED", "LOG_DISK_FULL", "LOG_CORRUPT", "LOG_READ_FAILED", "KEYED_STORE_FAILED", "EIO", "ENOSPC"]);
+const ofTheDisk = new Set([
+  "LOG_FAILED",
+  "LOG_DISK_FULL",
+  "LOG_CORRUPT",
+  "LOG_READ_FAILED",
+  "KEYED_STORE_FAILED",
+  "KEYED_STORE_UNAVAILABLE",
+  "EIO",
+  "ENOSPC",
+]);
 
 export class Reading {
   private open: OpenReader[] = [];

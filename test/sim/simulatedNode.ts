@@ -8,6 +8,7 @@ import { authSchema, brokerLimitsSchema } from "../../src/broker/config.ts";
 import type { Broker, VirtualHost } from "../../src/broker/contract.ts";
 import { Users } from "../../src/broker/users.ts";
 import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
+import type { KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import type { QueueJournal } from "../../src/log/contract/queueJournal.ts";
 import { type DirectoryLock, lockDirectory } from "../../src/log/directoryLock.ts";
 import { catalogVersion } from "../../src/log/embedded/catalog.ts";
@@ -101,6 +102,7 @@ export class SimulatedNode {
     readonly log: EmbeddedLog,
     readonly broker: Broker,
     readonly journal: QueueJournal,
+    readonly stores: readonly KeyedStore[],
     private readonly closers: readonly (() => Promise<void>)[],
   ) {}
 
@@ -113,7 +115,7 @@ export class SimulatedNode {
       closers.unshift(() => lock.release());
       const budget = new ByteBudget("publish", 1 << 20);
       const store = (name: string, formatVersion: number) =>
-        openKeyedStore({ fileSystem, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
+        openKeyedStore({ fileSystem, clock, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
       const catalog = await store("catalog", catalogVersion);
       closers.unshift(() => catalog.close());
       const { openMax, diskReserveBytes } = settings;
@@ -155,7 +157,7 @@ export class SimulatedNode {
         users,
       });
       closers.unshift(() => broker.close());
-      return new SimulatedNode(log, broker, journal as unknown as QueueJournal, closers);
+      return new SimulatedNode(log, broker, journal as unknown as QueueJournal, [catalog, topology], closers);
     } catch (error) {
       for (const close of closers) await close().catch(() => undefined);
       throw error;

@@ -119,7 +119,6 @@ class Simulation implements StartedWorld {
       await operation.run();
       await this.turns(this.random.below(4));
       this.checkReported();
-      await this.processes.restartIfDue();
     }
     this.current = "the end";
     this.processes.faults.heal();
@@ -181,10 +180,6 @@ class Simulation implements StartedWorld {
     this.reported ??= violation;
   }
 
-  restartSoon(why: string): void {
-    this.processes.restartSoon(why);
-  }
-
   nextId(): number {
     return ++this.lastId;
   }
@@ -219,7 +214,6 @@ class Simulation implements StartedWorld {
 
   private checkReported(): void {
     if (this.reported !== undefined) throw this.reported;
-    if (this.processes.storeFailed) this.restartSoon("a store takes nothing more");
   }
 
   private async setUp(): Promise<void> {

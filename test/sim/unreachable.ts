@@ -46,6 +46,7 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "what the holder tells others is no part of this": ["async setInfo("],
     },
     rare: {
+      "a lock that is damaged: test/log/directoryLock.test.ts": ["return namesProcess(content)", "if (typeof content"],
       "a lock that goes while it is read: test/log/directoryLock.test.ts": ['if (isCode(error, "ENOENT")) return undefined;'],
     },
   },
@@ -99,12 +100,13 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "a bit flips in a segment's first snapshot, and then retention takes what is below: test/log/standingProducer.test.ts": [
         "const producers = await loadProducers",
       ],
-      "the snapshots at and above a cut are damaged, and the cut is read over": ["if (offset >= nextBase)"],
+      "batches that are damaged, and no snapshot behind them: test/log/damagedProducers.test.ts": ["(error) =>", "({ position, cause"],
       "a segment that compaction replaces while it is read: test/log/compactionCrash.test.ts": ["if ((error as"],
     },
   },
   "src/log/embedded/segment/indexCheck.ts": {
     rare: {
+      "a time index that lost its end: test/log/damagedTimeIndex.test.ts": ["if (last === undefined)", "return isLater ||"],
       "a segment that goes while its indexes are made again": ["const bytes = (await fileSystem.stat("],
       "an index that is damaged, met by maintenance before anyone else: test/log/restart.test.ts": [
         "if (offsets === undefined ||",
@@ -178,8 +180,15 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
   },
   "src/log/keyedStore.ts": {
     never: {
-      "a store of more than a megabyte": ["yield encodeEntry(changes);"],
       "the stores here are told when to be written anew": ["if (dead < (this.options"],
+    },
+    rare: {
+      "a start on which just these writes fail: test/log/keyedStoreFaults.test.ts": ["} catch (error) {"],
+    },
+  },
+  "src/log/keyedStoreCopy.ts": {
+    never: {
+      "a store of more than a megabyte": ["yield encodeEntry(changes);"],
     },
   },
   "src/log/keyedStoreFormat.ts": {

@@ -24,8 +24,6 @@ export interface World {
   trace(line: () => string): void;
   /** What was found where no caller would see it. */
   report(violation: unknown): void;
-  /** This process can do no more, and has to be started again. */
-  restartSoon(why: string): void;
   /** A name that was never given before. */
   nextId(): number;
 }

@@ -10,16 +10,18 @@ export interface Fault {
   readonly path?: string;
   /** Default 1; Infinity until `heal`. */
   readonly times?: number;
+  /** So many such operations work before; default 0. */
+  readonly after?: number;
 }
 
 /** What the next operations fail with. */
 export class ArmedFaults {
-  private readonly armed: { readonly fault: Fault; left: number }[] = [];
+  private readonly armed: { readonly fault: Fault; left: number; before: number }[] = [];
 
   constructor(private readonly met: (fault: string) => void) {}
 
   failNext(fault: Fault): void {
-    this.armed.push({ fault, left: fault.times ?? 1 });
+    this.armed.push({ fault, left: fault.times ?? 1, before: fault.after ?? 0 });
   }
 
   heal(): void {
@@ -30,7 +32,7 @@ export class ArmedFaults {
   meet(op: Operation, where: string): void {
     const index = this.armed.findIndex(({ fault }) => fault.op === op && (fault.path === undefined || where.includes(fault.path)));
     const found = this.armed[index];
-    if (found === undefined) return;
+    if (found === undefined || found.before-- > 0) return;
     if (--found.left <= 0) this.armed.splice(index, 1);
     this.met(`${found.fault.code} on ${op}`);
     throw systemError(found.fault.code, op, where);

@@ -40,6 +40,11 @@ export class Catalog {
     }
   }
 
+  /** Rejects if no change is taken now. What was in doubt is decided when it resolves. */
+  takesChanges(): Promise<void> {
+    return this.store.change(new Map());
+  }
+
   /** With the states of its partitions' folders where they change too (null: no more). */
   put(name: string, entry: CatalogEntry, states: ReadonlyMap<string, PartitionState | null> = new Map()): Promise<void> {
     return this.store.change(new Map([[KEY_PREFIX + name, encode(entry)], ...partitionEntries(states)]));

@@ -181,12 +181,13 @@ class LogDirectory implements EmbeddedLog {
 
   deleteTopic(name: string): Promise<void> {
     return this.change(async () => {
-      const { description, partitions } = this.known(name);
-      const entry = new Map(this.catalog.entries()).get(name) as CatalogEntry;
+      const entry = new Map(this.catalog.entries()).get(name);
+      if (entry === undefined) throw unknownTopic(name);
+      await this.catalog.takesChanges();
+      const partitions = this.topics.get(name)?.partitions ?? []; // none: it failed before
       this.topics.delete(name);
       await Promise.all(partitions.map((partition) => partition.abandon()));
-      await this.catalog.put(name, { folder: entry.folder, config: description.config, deleting: true });
-      await this.removeFolders(name, entry);
+      await this.deleteNow(name, entry);
     });
   }
 
@@ -238,13 +239,14 @@ class LogDirectory implements EmbeddedLog {
   private known(name: string): Topic {
     const topic = this.topics.get(name);
     if (topic !== undefined) return topic;
-    throw new MillraceError("UNKNOWN_TOPIC", `There is no topic "${name}".`, { domain: "user", where: name });
+    throw unknownTopic(name);
   }
 
   private async createNow(name: string, config: TopicConfig): Promise<Topic> {
     const { fileSystem } = this.options;
+    await this.catalog.takesChanges(); // the entry of a try that failed may be on the disk: then its folders must stay until it surely is not
     const before = new Map(this.catalog.entries()).get(name);
-    if (before?.deleting) await this.removeFolders(name, before); // its deletion failed
+    if (before !== undefined) await this.deleteNow(name, before); // its deletion failed
     const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
     const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
     const folders = this.foldersOf(entry);
@@ -315,6 +317,12 @@ class LogDirectory implements EmbeddedLog {
     });
   }
 
+  /** A topic that nobody uses any more; also one whose deletion failed on its way. */
+  private async deleteNow(name: string, entry: CatalogEntry): Promise<void> {
+    if (!entry.deleting) await this.catalog.put(name, { ...entry, deleting: true });
+    await this.removeFolders(name, entry);
+  }
+
   private async removeFolders(name: string, entry: CatalogEntry): Promise<void> {
     const { fileSystem, directory } = this.options;
     const folders = this.foldersOf(entry);
@@ -333,3 +341,6 @@ function withDefaults(asked: Partial<TopicConfig>, defaults: Partial<TopicConfig
   const said = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
   return { ...topicConfigDefaults, ...defaults, ...said };
 }
+
+const unknownTopic = (name: string): MillraceError =>
+  new MillraceError("UNKNOWN_TOPIC", `There is no topic "${name}".`, { domain: "user", where: name });

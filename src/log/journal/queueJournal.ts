@@ -4,6 +4,7 @@ import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
 import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal } from "../contract/queueJournal.ts";
+import { RetryPause } from "../retryPause.ts";
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
   commitEntryBytes,
@@ -21,7 +22,6 @@ import { heldBytesOf, Rescue, UnsyncedBytes } from "./files/rescue.ts";
 import { WriteBuffer, WriteChunk } from "./files/writeChunk.ts";
 import { journalClosed, journalFailed, messageTooLarge } from "./journalErrors.ts";
 import type { JournalParts, JournalSettings } from "./journalParts.ts";
-import { RetryPause } from "./retryPause.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
 const acknowledgeDelayMs = 5;

@@ -150,6 +150,12 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (refuses !== undefined) throw refuses;
   }
 
+  /** With a full disk only appends are refused. */
+  checkAnswers(): void {
+    const { standstill } = this;
+    if (standstill !== undefined) throw standstill;
+  }
+
   durable(): Promise<void> {
     return new Promise((resolve, reject) => {
       const receipt = new Receipt((failure) => (failure === undefined ? resolve() : reject(failure)));
@@ -159,10 +165,10 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   }
 
   joinPending(receipt: Receipt): void {
-    const { reason } = this.trouble;
-    if (reason !== undefined) {
+    const { standstill } = this.trouble;
+    if (standstill !== undefined) {
       receipt.join();
-      receipt.leave(reason);
+      receipt.leave(standstill);
     } else this.pending.join(receipt);
   }
 

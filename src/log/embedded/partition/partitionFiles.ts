@@ -1,10 +1,11 @@
 import path from "node:path";
 import { closeUnconcerned } from "../../../base/closing.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
-import { loadProducers } from "../producers/producerLoad.ts";
+import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import type { HandleOwner } from "../reading/openHandles.ts";
 import type { AheadWrite } from "../segment/aheadWrite.ts";
+import { timeIndexFits } from "../segment/indexCheck.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
 import { cutToSynced } from "./partitionRepair.ts";
@@ -26,8 +27,10 @@ export class PartitionFiles {
   private indexed: LogPosition;
   private changes = 0;
   private used = false;
-  /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
-  private start: number;
+  /** The indexes were left whole by this process: what lay on the disk before is looked at once. */
+  private sealedHere = false;
+  /** What the keyed store surely has: `known` may be on its way there, or have failed on it. */
+  private stored: PartitionState;
 
   /** @param known as the keyed store has it, or soon will. */
   constructor(
@@ -37,11 +40,12 @@ export class PartitionFiles {
     private known: PartitionState,
   ) {
     this.indexed = known.synced;
-    this.start = known.startOffset;
+    this.stored = known;
   }
 
+  /** Durable: what lies below a higher one that is on its way must not go yet. */
   get startOffset(): number {
-    return this.start;
+    return this.stored.startOffset;
   }
 
   get areOpen(): boolean {
@@ -104,10 +108,11 @@ export class PartitionFiles {
     if (this.writer === undefined) {
       const { clean, synced } = this.known;
       if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+      const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
       await mendAbortedIndex(fileSystem, folder, synced, clock.now());
       producers.expire(clock.now(), producerIdExpirationMs);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers, logger);
+      const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
+      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
     }
     this.useOpen();
   }
@@ -176,6 +181,7 @@ export class PartitionFiles {
     if (writer === undefined) return;
     this.touching = true;
     await writer.seal();
+    this.sealedHere = true;
     const { synced } = writer;
     // from here on it is the end without a writer too
     this.known = { ...this.known, synced, openFrom: writer.producers.openFrom };
@@ -195,16 +201,21 @@ export class PartitionFiles {
 
   /** What is below is not kept any more. */
   async startFrom(offset: number): Promise<void> {
-    await this.know({ ...this.known, startOffset: offset });
-    this.start = offset;
+    try {
+      await this.know({ ...this.known, startOffset: offset });
+    } catch (error) {
+      this.known = { ...this.known, startOffset: this.startOffset }; // who asked was told that it failed
+      throw error;
+    }
   }
 
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
   async restFrom(baseOffset: number): Promise<void> {
-    if (this.known.synced.baseOffset >= baseOffset) return;
-    const synced = segmentBegin(baseOffset);
-    if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
-    await this.know({ ...this.known, synced });
+    if (this.stored.synced.baseOffset >= baseOffset) return;
+    const begin = segmentBegin(baseOffset);
+    if (this.indexed.baseOffset < baseOffset) this.indexed = begin;
+    const { synced } = this.known;
+    await this.know({ ...this.known, synced: synced.baseOffset >= baseOffset ? synced : begin });
   }
 
   /** Durable when it resolves; from then on the replacement has to come to its end. */
@@ -231,12 +242,12 @@ export class PartitionFiles {
    * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
    */
   async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
-    const { fileSystem, clock } = this.surroundings;
+    const { fileSystem, clock, logger } = this.surroundings;
     const { folder } = this.options;
     const synced = this.writer?.synced ?? this.known.synced;
     await this.drop();
     this.known = { ...this.known, synced };
-    const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });
     const end = await cutToSynced(fileSystem, folder, synced, producers);
@@ -279,8 +290,9 @@ export class PartitionFiles {
     this.know({ ...this.known, synced: reached }).catch(() => undefined);
   }
 
-  private know(state: PartitionState): Promise<void> {
+  private async know(state: PartitionState): Promise<void> {
     this.known = state;
-    return this.surroundings.states.put(path.basename(this.options.folder), state);
+    await this.surroundings.states.put(path.basename(this.options.folder), state);
+    this.stored = state;
   }
 }

@@ -1,5 +1,5 @@
 import type { Compaction } from "../compaction/compaction.ts";
-import { mendSnapshot } from "../producers/producerLoad.ts";
+import { mendSnapshot, sayDamagedTo } from "../producers/producerLoad.ts";
 import { indexesFit, rebuildIndexes } from "../segment/indexCheck.ts";
 import { baseOffsetsOf } from "../segment/names.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
@@ -69,7 +69,7 @@ export class PartitionUpkeep {
   private async remove(segments: readonly number[], writtenBase: number): Promise<void> {
     const { fileSystem, logger, clock } = this.surroundings;
     const { folder } = this.options;
-    if (await mendSnapshot(fileSystem, folder, writtenBase, clock.now())) {
+    if (await mendSnapshot(fileSystem, folder, writtenBase, clock.now(), sayDamagedTo(logger))) {
       logger.warn("made a snapshot of the producers again", { folder, offset: writtenBase });
     }
     for (const base of segments) await removeSegmentFiles(fileSystem, folder, base);

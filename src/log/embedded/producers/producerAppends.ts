@@ -18,6 +18,8 @@ export interface AppendedPartition {
   readonly where: string;
   /** Throws why it takes nothing. */
   checkTakes(): void;
+  /** Throws why it does not say what it has. */
+  checkAnswers(): void;
   readonly endOffset: number;
   readonly ahead: WriteAhead;
   /** Gives `count` offsets to what `put` adds to the batches that gather (it returns the bytes). Returns the first offset. */
@@ -108,13 +110,13 @@ export class ProducerAppends {
 
   /** See EmbeddedTopic. */
   async openTransactions(): Promise<OpenTransaction[]> {
-    this.partition.checkTakes();
+    this.partition.checkAnswers();
     return this.producers.use((producers) => producers.openTransactions());
   }
 
   /** See PartitionedLog. */
   async standing(name: string): Promise<{ epoch: number; nextSequence: number } | undefined> {
-    this.partition.checkTakes();
+    this.partition.checkAnswers();
     await this.partition.durable();
     return this.producers.use((producers) => producers.standing(producerIdOf(name)));
   }

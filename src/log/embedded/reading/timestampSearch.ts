@@ -3,7 +3,6 @@ import type { MillraceError } from "../../../base/errors.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import {
   attributesAt,
-  BATCH_HEADER_BYTES,
   BatchAttribute,
   baseOffsetAt,
   baseTimestampAt,
@@ -13,12 +12,12 @@ import {
   maxTimestampAt,
 } from "../../../record/batchHeader.ts";
 import { RecordCursor } from "../../../record/recordCursor.ts";
-import { validateBatchShape } from "../../../record/validateBatch.ts";
 import { segmentCorrupt } from "../partition/partitionErrors.ts";
 import type { IndexRange } from "../segment/indexSearch.ts";
 import { logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
-import { findTimeEntry, lastTimeEntry, type TimeEntry } from "../segment/timeIndex.ts";
+import { findTimeEntry } from "../segment/timeIndex.ts";
+import { confirmedEnd, confirmedLatest } from "./confirmedTime.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
 import type { Watermark } from "./watermark.ts";
 
@@ -73,7 +72,7 @@ export class TimestampSearch {
   private async latestOf(base: number, nextBase: number): Promise<number> {
     const known = this.latest.get(base);
     if (known !== undefined) return known;
-    const latest = (await this.confirmedLatest(base, nextBase)) ?? (await this.readLatest(base, nextBase));
+    const latest = (await confirmedLatest(this.fileSystem, this.folder, base, nextBase)) ?? (await this.readLatest(base, nextBase));
     this.latest.set(base, latest);
     return latest;
   }
@@ -102,20 +101,6 @@ export class TimestampSearch {
     return segmentCorrupt(path.join(this.folder, logFileName(base)), position, cause);
   }
 
-  /** As the index says, if it has it from a batch. */
-  private async confirmedLatest(base: number, nextBase: number): Promise<number | undefined> {
-    const { fileSystem, folder } = this;
-    const entry = await lastTimeEntry(fileSystem, folder, base);
-    if (entry === undefined) return undefined;
-    const segment = await openSegment(fileSystem, folder, base);
-    try {
-      const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, await segment.file.bytes(), nextBase);
-      return (await confirms(segment, position, entry)) ? entry.timestamp : undefined;
-    } finally {
-      await segment.file.close();
-    }
-  }
-
   /** The position of a batch before which everything is earlier, or below the log's start. */
   private async tooEarlyUpTo(
     segment: OpenSegment,
@@ -128,7 +113,7 @@ export class TimestampSearch {
     const entry = await findTimeEntry(fileSystem, folder, segment.baseOffset, timestamp, about);
     if (entry !== undefined && entry.offset > startOffset) {
       const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, limit, beforeOffset);
-      if (await confirms(segment, position, entry)) return position;
+      if ((await confirmedEnd(segment.file, position, entry)) !== undefined) return position;
     }
     return (await seekOffset(fileSystem, folder, segment, Math.max(segment.baseOffset, startOffset), limit, beforeOffset)).position;
   }
@@ -185,14 +170,6 @@ export class TimestampSearch {
     if (nextOffset >= beforeOffset) return undefined;
     throw this.corrupt(baseOffset, end, problem ?? `the segment ends before offset ${beforeOffset}`);
   }
-}
-
-/** Does the batch there end as the entry says, with a record that is exactly so late? */
-async function confirms({ file }: OpenSegment, position: number, entry: TimeEntry): Promise<boolean> {
-  const header = Buffer.allocUnsafe(BATCH_HEADER_BYTES);
-  const length = await file.read(header, 0, BATCH_HEADER_BYTES, position);
-  if (validateBatchShape(header, 0, length) !== undefined) return false;
-  return lastOffsetAt(header, 0) === entry.offset && maxTimestampAt(header, 0) === entry.timestamp;
 }
 
 /** In a compressed batch the first offset stands for all. */

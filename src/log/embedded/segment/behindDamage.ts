@@ -15,7 +15,6 @@ import { BATCH_HEADER_BYTES, BatchField, baseOffsetAt, batchBytesAt, CRC_COVERS_
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
 import { type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, unlessUnclear } from "./lookalikes.ts";
-import { scanSegment } from "./segmentScan.ts";
 
 /** A bad batch is followed by its checksum up to here: a larger one whose length is damaged is left to (3). */
 const CHECKSUM_BYTES_MAX = 32 * 1024 * 1024;
@@ -71,25 +70,3 @@ const placeOf = ({ position, header }: Lookalike): BatchPlace => ({ position, of
 /** placeBehind, where all is the segment's. Undefined as well if that is not clear. */
 export const clearPlaceBehind = (file: File, bad: number, to: number, lowest: number): Promise<BatchPlace | undefined> =>
   unlessUnclear(placeBehind(file, bad, to, { from: lowest, before: Number.POSITIVE_INFINITY }), undefined);
-
-/**
- * scanSegment, for who takes what can be had: behind bad bytes it goes on. With `checksums` a bad batch is left out; without, one of which
- * only the records are bad counts by its header.
- */
-export async function scanOverDamage(
-  file: File,
-  from: number,
-  to: number,
-  checksums: boolean,
-  visit: (bytes: Buffer, at: number, position: number) => "stop" | undefined,
-): Promise<void> {
-  let lowest = 0;
-  for (let position: number | undefined = from; position !== undefined && position < to; ) {
-    const { end, problem } = await scanSegment(file, position, to, checksums, (bytes, at, found) => {
-      lowest = baseOffsetAt(bytes, at) + 1;
-      return visit(bytes, at, found);
-    });
-    if (problem === undefined) return;
-    position = (await clearPlaceBehind(file, end, to, lowest))?.position;
-  }
-}

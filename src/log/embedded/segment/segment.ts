@@ -5,7 +5,7 @@ import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
 import { type AbortedEntry, AbortedIndexFile } from "../transactions/abortedIndex.ts";
 import { AheadWrite } from "./aheadWrite.ts";
-import { scanOverDamage } from "./behindDamage.ts";
+import { scanPastDamage } from "./damagedScan.ts";
 import { IndexFile } from "./indexFile.ts";
 import { indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 import { INDEX_INTERVAL_BYTES, loadOffsetIndex, type OffsetEntry, offsetIndexLayout } from "./offsetIndex.ts";
@@ -67,10 +67,10 @@ export class Segment {
     const times = indexesWhole ? await loadTimeIndex(fileSystem, folder, baseOffset) : undefined;
     const whole = offsets !== undefined && times !== undefined;
     const segment = await Segment.withIndexes(fileSystem, folder, baseOffset, "", file, bytes, whole ? offsets : [], whole ? times : []);
-    await scanOverDamage(file, segment.lastIndexedPosition, bytes, isDamaged, (buffer, at, position) => {
+    const span = { from: segment.lastIndexedPosition, to: bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY };
+    const note = (buffer: Buffer, at: number, position: number): void =>
       segment.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
-      return undefined;
-    });
+    await scanPastDamage(file, span, isDamaged, note, () => undefined);
     await segment.readFirstTimestamp();
     return segment;
   }

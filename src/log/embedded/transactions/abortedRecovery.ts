@@ -1,12 +1,14 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
-import { baseOffsetAt } from "../../../record/batchHeader.ts";
 import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
-import { scanOverDamage } from "../segment/behindDamage.ts";
+import { scanPastDamage } from "../segment/damagedScan.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { type AbortedEntry, loadAbortedIndex, replaceAbortedIndex } from "./abortedIndex.ts";
+
+/** Of a damaged batch: by whoever reads it, or loads the producers to append. */
+const saidElsewhere = (): void => undefined;
 
 /**
  * After an end that was not clean, or a cut: what the indexes of aborted transactions say from `synced` on may be of batches that are gone,
@@ -21,7 +23,7 @@ export async function recoverAborted(
   now: number,
   isDamaged = false,
 ): Promise<ProducerState> {
-  const producers = await loadProducers(fileSystem, folder, synced, now);
+  const producers = await loadProducers(fileSystem, folder, synced, now, saidElsewhere);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   for (const [i, base] of bases.entries()) {
     if (base < synced.baseOffset || base > end.baseOffset) continue;
@@ -42,7 +44,7 @@ export async function recoverAborted(
  */
 export async function abortedBelow(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<AbortedEntry[]> {
   const begin = segmentBegin(end.baseOffset);
-  const producers = await loadProducers(fileSystem, folder, begin, now);
+  const producers = await loadProducers(fileSystem, folder, begin, now, saidElsewhere);
   return abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now);
 }
 
@@ -74,12 +76,12 @@ async function abortedFrom(
   const found: AbortedEntry[] = [];
   const file = await fileSystem.open(path.join(folder, logFileName(from.baseOffset)), "read");
   try {
-    await scanOverDamage(file, from.bytes, bytes ?? (await file.bytes()), isDamaged, (buffer, at) => {
-      if (baseOffsetAt(buffer, at) >= nextBase) return "stop";
+    const span = { from: from.bytes, to: bytes ?? (await file.bytes()), fromOffset: from.offset, beforeOffset: nextBase };
+    const visit = (buffer: Buffer, at: number): void => {
       const aborted = producers.applyBatch(buffer, at, now);
       if (aborted !== undefined) found.push(aborted);
-      return undefined;
-    });
+    };
+    await scanPastDamage(file, span, isDamaged, visit, saidElsewhere);
   } finally {
     await file.close();
   }
