@@ -57,7 +57,10 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const end = tellableEnd(kind, bytes, !later.some(lasts));
   if (end <= 0) return undefined;
   const extent = random.pick(extents);
-  const position = extent === "a hole" ? Math.floor(random.below(end) / sectorBytes) * sectorBytes : random.below(end);
+  // a start looks at what a killed process wrote last
+  const begin = kind === ".log" && file === newestOf(files, file) ? Math.floor(end / 2) : 0;
+  const somewhere = begin + random.below(end - begin);
+  const position = extent === "a hole" ? Math.floor(somewhere / sectorBytes) * sectorBytes : somewhere;
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
   const mayHide = kind === ".log" && compacted.test(file);
   if (mayHide && (isOffset(bytes, position) || isOffset(bytes, until - 1))) return undefined;

@@ -8,10 +8,13 @@ export class Damage {
   /** Was damaged and said to be; what it took along is forgiven. */
   forgiven: BitFlip | undefined;
   said = false;
+  /** The process before was in trouble for something else. */
+  inTroubleBefore = false;
 
   constructor(private readonly note: (what: string) => void) {}
 
-  begin(flip: BitFlip): void {
+  begin(flip: BitFlip, inTroubleBefore: boolean): void {
+    this.inTroubleBefore = inTroubleBefore;
     this.now = flip;
     this.note(`fault: a flipped bit in ${flip.kind}`);
     this.note(`fault: damage of ${flip.extent}`);

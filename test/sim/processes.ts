@@ -201,10 +201,10 @@ export class Processes {
   private async spoil(): Promise<void> {
     const flip = flipSomeBit(this.fileSystem, this.random);
     if (flip === undefined) return;
-    this.damage.begin(flip);
+    this.damage.begin(flip, this.troubled);
     this.world.trace(() => `${flip.extent} is damaged in ${flip.file} at byte ${flip.position}`);
     this.troubled = true;
-    await this.restart();
+    await this.restart(flip.touched !== undefined && this.random.below(2) === 0 ? "kill" : undefined);
     this.followDamage();
     this.damage.undo();
     const { powerLostBefore, diedAt, diedInTrouble } = this;

@@ -91,6 +91,10 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
         "const holeAtEnd =",
         "if (holeAtEnd)",
       ],
+      "damage in what a killed process wrote since its last rest: test/log/behindDamage.test.ts flips bits everywhere in it": [
+        "if (last?.isDamaged",
+        "end = await beginBehind(",
+      ],
       "what a cut that did not last left behind: test/log/restart.test.ts, test/log/bytesOutOfPlace.test.ts": ["if (end < fileBytes"],
     },
   },
