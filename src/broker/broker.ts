@@ -4,7 +4,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import type { Json, KeyedStore } from "../log/contract/keyedStore.ts";
-import type { JournalVisitor, QueueId, QueueJournal } from "../log/contract/queueJournal.ts";
+import type { JournalVisitor, QueueId, QueueJournal, StoppedQueue } from "../log/contract/queueJournal.ts";
 import type { BrokerLimits } from "./config.ts";
 import { ContentCacheLimits } from "./contentCache.ts";
 import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
@@ -146,7 +146,7 @@ class OpenBroker implements Broker {
       const { name, published, duplicates } = queue;
       if (queue.kind === "topic") {
         const { topic } = queue;
-        const partitions = topic.description.partitions.map(({ partition }) => {
+        const partitions = Array.from({ length: topic.description.config.partitions }, (_, partition) => {
           return { endOffset: topic.endOffset(partition), highWatermark: topic.highWatermark(partition) };
         });
         topics.push({ name, partitions, published, duplicates });
@@ -171,7 +171,7 @@ class OpenBroker implements Broker {
   async close(): Promise<void> {
     await this.host.close();
     this.shared.turns.stop();
-    await this.journal.close();
+    await this.journal.close(() => this.stopped());
     const deliveredBelow: Record<string, Json> = {};
     for (const queue of this.topology.queues.values()) {
       if (queue.kind !== "queue") continue;
@@ -181,4 +181,14 @@ class OpenBroker implements Broker {
     await this.options.store.change(new Map([[cleanStop, deliveredBelow]]));
     await this.options.store.close();
   }
+
+  /** Undefined: entries of the journal are needed to know what is gone. */
+  private stopped(): Iterable<StoppedQueue> | undefined {
+    const queues = [...this.shared.queues.values()].filter(({ durable }) => durable);
+    return queues.every(({ canTell }) => canTell) ? toldBy(queues) : undefined;
+  }
+}
+
+function* toldBy(queues: readonly Queue[]): Generator<StoppedQueue> {
+  for (const queue of queues) yield queue.stopped;
 }

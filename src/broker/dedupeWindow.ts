@@ -7,6 +7,8 @@ interface Remembered {
   /** Where the original is kept; only its keeper knows what the number means. */
   position: number;
   readonly timestamp: number;
+  /** The original outlives a restart. */
+  readonly durable: boolean;
   /** It has left before its turn. */
   left: boolean;
 }
@@ -42,10 +44,10 @@ export class DedupeWindow {
   }
 
   /** Where `find` has not found it. */
-  remember(id: string, position: number, timestamp: number): void {
+  remember(id: string, position: number, timestamp: number, durable = true): void {
     const tooOld = this.byId.get(id);
     if (tooOld !== undefined) this.leave(tooOld);
-    const remembered = { id, position, timestamp, left: false };
+    const remembered = { id, position, timestamp, durable, left: false };
     this.byId.set(id, remembered);
     this.inOrder.push(remembered);
     const most = this.limit.kind === "count" ? Math.min(this.limit.idsMax, this.idsMax) : this.idsMax;
@@ -78,6 +80,14 @@ export class DedupeWindow {
       .slice(this.first)
       .filter(({ left }) => !left)
       .map(({ position }) => position);
+  }
+
+  /** Those that a restart remembers too; but those whose originals were moved, which are found there. */
+  durable(): { readonly dedupeId: string; readonly position: number; readonly timestamp: number }[] {
+    return this.inOrder
+      .slice(this.first)
+      .filter(({ position, durable, left }) => durable && !left && position >= 0)
+      .map(({ id, position, timestamp }) => ({ dedupeId: id, position, timestamp }));
   }
 
   /** Forgets all. @returns their positions: nobody else is told of them */

@@ -66,7 +66,7 @@ export class Dispatcher {
     const dedupeId = remembers ? id : undefined;
     const position = this.journal.append(this.entry.of(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
     queue.published++;
-    if (remembers) queue.remember(id, position, now);
+    if (remembers) queue.remember(id, position, now, durable);
     if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
     const bytes = message.content.length;
     queue.enqueue(offset, position, bytes, durable, queue.hasRoomFor(bytes) ? keptContentOf(message) : undefined);
@@ -101,7 +101,7 @@ export class Dispatcher {
     for (const { queue, offset, consumer, kept, remembers } of plans) {
       const durableCopy = queue.durable && message.persistent;
       queue.published++;
-      if (remembers) queue.remember(id as string, position, now);
+      if (remembers) queue.remember(id as string, position, now, durableCopy);
       if (consumer !== undefined && !kept) {
         queue.deliverUnkept(consumer, offset, message);
       } else if (consumer?.ready()) {

@@ -11,6 +11,9 @@ export function queueFiller(queues: ReadonlyMap<QueueId, Queue>): JournalVisitor
     remembered(id) {
       queues.get(id.queue)?.replayRemembered(id);
     },
+    stopped(queue) {
+      queues.get(queue.queue)?.replayStopped(queue);
+    },
     message(message) {
       if (!message.persistent) return;
       for (const { queue, offset } of message.destinations) queues.get(queue)?.replayMessage(offset, message);

@@ -40,7 +40,7 @@ export class TopicQueue {
     private readonly clock: Clock,
   ) {
     const { dedupe } = settings;
-    this.partitions = topic.description.partitions.length;
+    this.partitions = topic.description.config.partitions;
     this.windows =
       dedupe === undefined ? [] : Array.from({ length: this.partitions }, () => new DedupeWindow(dedupe, dedupeIdsMax, nothing));
     // what a failed write took with it must be taken when it is published again

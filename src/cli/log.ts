@@ -6,6 +6,7 @@ import { nodeFileSystem } from "../base/nodeFileSystem.ts";
 import { topologyVersion } from "../broker/topology.ts";
 import { lockDirectory, readLock } from "../log/directoryLock.ts";
 import { catalogVersion } from "../log/embedded/catalog.ts";
+import { allInUse } from "../log/embedded/partition/partitionState.ts";
 import { openKeyedStore } from "../log/keyedStore.ts";
 import { dumpLog } from "../log/tools/dumpLog.ts";
 import { isHarmless, type LogProblem } from "../log/tools/logProblem.ts";
@@ -146,10 +147,11 @@ async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> 
   const catalog = await openKeyedStore({
     fileSystem: nodeFileSystem,
     clock: systemClock,
-    logger: silentLogger,
+    logger: { ...silentLogger, warn: (text) => printData(`catalog: ${text}; every partition is looked at`) },
     path: data.catalog,
     name: "catalog",
     formatVersion: catalogVersion,
+    whenCut: allInUse,
   });
   const bar = progressBar();
   const { done, left } = await repairLog({

@@ -15,6 +15,11 @@ export interface KeyedStoreOptions extends StoreIdentity {
   readonly logger: Logger;
   /** Below this much that is dead a rewrite is not worth its syncs. */
   readonly deadBytesMin?: number;
+  /**
+   * What is to change, with the cut, where a start has to cut the end off: it was torn while it was written, and never confirmed; or it is
+   * the last change, and was damaged since.
+   */
+  readonly whenCut?: (entries: ReadonlyMap<string, Json>) => ReadonlyMap<string, Json>;
 }
 
 const deadBytesMinDefault = 64 * 1024;
@@ -25,22 +30,20 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
   const folder = path.dirname(file);
   await removeCopy(fileSystem, options);
   const live = new LiveEntries();
-  if ((await fileSystem.stat(file)) === undefined) {
-    const { handle, end } = await writeCopy(fileSystem, options, live);
-    try {
-      await putCopyInPlace(fileSystem, options);
-    } catch (error) {
-      await closeQuietly(handle);
-      throw error;
-    }
-    return new FileKeyedStore(options, live, handle, end);
-  }
+  if ((await fileSystem.stat(file)) === undefined) return writtenAnew(options, live);
   const bytes = await fileSystem.readFile(file);
-  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value]) => live.set(key, value ?? null));
+  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value], weight) => live.set(key, value ?? null, weight));
+  if (end < bytes.length) {
+    options.logger.warn("cut a torn write off the end of a keyed store", { file, bytes: bytes.length - end });
+    const changes = options.whenCut?.(live.values) ?? new Map<string, Json>();
+    if (changes.size > 0) {
+      for (const [key, value] of changes) live.set(key, value, encodeChange(key, value).length);
+      return writtenAnew(options, live);
+    }
+  }
   const handle = await fileSystem.open(file, "write");
   try {
     if (end < bytes.length) {
-      options.logger.warn("cut a torn write off the end of a keyed store", { file, bytes: bytes.length - end });
       // needs no sync of its own: until the next entry's sync, a loss of power can only leave the same torn bytes
       await handle.truncate(end);
     }
@@ -60,6 +63,18 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
     throw error;
   }
   return store;
+}
+
+async function writtenAnew(options: KeyedStoreOptions, live: LiveEntries): Promise<KeyedStore> {
+  const { fileSystem } = options;
+  const { handle, end } = await writeCopy(fileSystem, options, live);
+  try {
+    await putCopyInPlace(fileSystem, options);
+  } catch (error) {
+    await closeQuietly(handle);
+    throw error;
+  }
+  return new FileKeyedStore(options, live, handle, end);
 }
 
 interface Waiting {
@@ -162,7 +177,8 @@ class FileKeyedStore implements KeyedStore {
       throw failure;
     }
     for (const one of group) {
-      for (const [key, value] of one.changes) this.live.set(key, value);
+      let n = 0;
+      for (const [key, value] of one.changes) this.live.set(key, value, (one.encoded[n++] as string).length);
       one.resolve();
     }
     this.retries.reset();

@@ -10,20 +10,19 @@ import { encodeChange, encodeEntry, encodeHeader, type StoreIdentity } from "./k
 /** The live entries are cut into writes of about this size. */
 const CHUNK_BYTES = 1024 * 1024;
 
-/** The map in memory, with what each entry weighs on the disk. */
+/** The map in memory, with what each entry weighs on the disk, about. */
 export class LiveEntries {
   readonly values = new Map<string, Json>();
   private readonly weights = new Map<string, number>();
   bytes = 0;
 
-  set(key: string, value: Json): void {
+  set(key: string, value: Json, weight: number): void {
     this.bytes -= this.weights.get(key) ?? 0;
     if (value === null) {
       this.values.delete(key);
       this.weights.delete(key);
       return;
     }
-    const weight = encodeChange(key, value).length;
     this.values.set(key, value);
     this.weights.set(key, weight);
     this.bytes += weight;

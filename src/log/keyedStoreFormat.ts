@@ -78,13 +78,15 @@ export function encodeEntry(encodedChanges: readonly string[]): Buffer {
 }
 
 /**
- * Calls `apply` for each change in order.
+ * Calls `apply` for each change in order, with what it weighs: its part of the entry, taking all of an entry for equally large. To encode each
+ * again took a third of the time that reading 10,000 takes.
  * @returns where the valid entries end; what is behind it is a torn write
  */
-export function replayEntries(bytes: Buffer, start: number, path: string, apply: (change: KeyedChange) => void): number {
+export function replayEntries(bytes: Buffer, start: number, path: string, apply: (change: KeyedChange, weight: number) => void): number {
   let at = start;
   for (let end = entryEnd(bytes, at); end !== undefined; end = entryEnd(bytes, at)) {
-    for (const change of JSON.parse(bytes.toString("utf8", at + entryHeadBytes, end)) as KeyedChange[]) apply(change);
+    const changes = JSON.parse(bytes.toString("utf8", at + entryHeadBytes, end)) as KeyedChange[];
+    for (const change of changes) apply(change, (end - at - entryHeadBytes) / changes.length);
     at = end;
   }
   for (let found = bytes.indexOf(marker, at); found !== -1; found = bytes.indexOf(marker, found + 1)) {

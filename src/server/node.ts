@@ -71,8 +71,9 @@ export class Node implements AsyncDisposable {
     const declared = new Set(topics.map(({ name }) => name));
     return log.topicNames().flatMap((name) => {
       const topic = declared.has(name) ? undefined : log.topic(name);
-      const partitions = topic?.description.partitions.map(({ partition }) => ({ endOffset: topic.endOffset(partition) }));
-      return partitions === undefined ? [] : [{ name, partitions }];
+      if (topic === undefined) return [];
+      const length = topic.description.config.partitions;
+      return [{ name, partitions: Array.from({ length }, (_, partition) => ({ endOffset: topic.endOffset(partition) })) }];
     });
   }
 

@@ -13,8 +13,9 @@ import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import { type DirectoryLock, lockDirectory } from "../log/directoryLock.ts";
 import { catalogVersion } from "../log/embedded/catalog.ts";
 import { openEmbeddedLog } from "../log/embedded/embeddedLog.ts";
+import { allInUse } from "../log/embedded/partition/partitionState.ts";
 import { openJournal } from "../log/journal/openJournal.ts";
-import { openKeyedStore } from "../log/keyedStore.ts";
+import { type KeyedStoreOptions, openKeyedStore } from "../log/keyedStore.ts";
 import { serveLog } from "../log/remote/serveLog.ts";
 import { Closers } from "./closers.ts";
 import { serveControl } from "./control.ts";
@@ -80,9 +81,10 @@ async function openStores(
 ): Promise<{ readonly log: EmbeddedLog; readonly broker: Broker }> {
   const surroundings = { fileSystem: nodeFileSystem, clock: systemClock, logger };
   const budget = new ByteBudget("publish", config.log.pendingBytesMax);
-  const store = (path: string, name: string, formatVersion: number) => openKeyedStore({ ...surroundings, path, name, formatVersion });
+  const store = (path: string, name: string, formatVersion: number, whenCut?: KeyedStoreOptions["whenCut"]) =>
+    openKeyedStore({ ...surroundings, path, name, formatVersion, ...(whenCut && { whenCut }) });
 
-  const catalog = await store(data.catalog, "catalog", catalogVersion);
+  const catalog = await store(data.catalog, "catalog", catalogVersion, allInUse);
   layers.add("the catalog", () => catalog.close());
   const log = await openEmbeddedLog({
     ...surroundings,

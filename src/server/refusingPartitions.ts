@@ -11,7 +11,8 @@ export function refusingPartitions(log: Pick<EmbeddedLog, "topicNames" | "topic"
   let count = 0;
   for (const name of log.topicNames()) {
     const topic = log.topic(name);
-    for (const { partition } of topic?.description.partitions ?? []) {
+    // without its descriptors: those would make partitions that nobody uses
+    for (let partition = 0; partition < (topic?.description.config.partitions ?? 0); partition++) {
       const refusal = topic?.refusal(partition);
       if (refusal === undefined || count++ >= shownMax) continue;
       first.push({ partition: `${name}-${partition}`, ...toParts(refusal, refusal.code, refusal.message) });

@@ -6,6 +6,7 @@ import { Random } from "../../src/base/random.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import type { KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { allInUse } from "../../src/log/embedded/partition/partitionState.ts";
 import { openKeyedStore } from "../../src/log/keyedStore.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import type { Fault, Operation } from "../support/simulatedFaults.ts";
@@ -28,9 +29,10 @@ interface Node {
   readonly catalog: KeyedStore;
 }
 
+const identity = { path: "/data/catalog", name: "catalog", formatVersion: 1, deadBytesMin: 300, whenCut: allInUse };
+
 async function start(fileSystem: SimulatedFileSystem, clock = impatientClock()): Promise<Node> {
   await fileSystem.makeDirectory("/data");
-  const identity = { path: "/data/catalog", name: "catalog", formatVersion: 1, deadBytesMin: 300 };
   const catalog = await openKeyedStore({ ...identity, fileSystem, clock, logger: silentLogger });
   const defaults = { ...smallDefaults, segmentBytes: 600, retentionBytes: 900 };
   return { catalog, log: await openEmbeddedLog(logOptions("/data/topics", { fileSystem, clock, catalog, defaults })) };
@@ -266,4 +268,31 @@ test("a topic of which the deletion failed is gone, and who deletes it again, or
     expect(fileSystem.files("/data/topics").every((file) => file.startsWith("/data/topics/t-0/"))).toBe(true);
     await log.close();
   }
+});
+
+test("a flipped bit in the catalog's last entry, which said that a partition is written to, costs none of its records", async () => {
+  let disk = new SimulatedFileSystem({ seed: 3, turnsMax: 0 });
+  let node = await start(disk);
+  await node.log.createTopic("t");
+  const values = ["one", "two", "three", "four", "five"];
+  const append = (n: number): Promise<void> => node.log.append(producer, "t", 0, n, [record(values[n] as string)]);
+  for (const n of [0, 1]) await append(n);
+  await node.log.close();
+  await node.catalog.close();
+  node = await start(disk);
+  for (const n of [2, 3, 4]) await append(n);
+  for (let kills = 0; kills < 3; kills++) {
+    disk = disk.kill();
+    disk.flip("/data/catalog", (disk.peek("/data/catalog") as Buffer).length - 3, 1);
+    node = await start(disk);
+    expect(await contentOf(node.log, "t"), `after ${kills} kills more`).toEqual(values);
+  }
+  // killed between the cut and what it is followed by
+  disk = disk.kill();
+  disk.flip("/data/catalog", (disk.peek("/data/catalog") as Buffer).length - 3, 1);
+  await openKeyedStore({ ...identity, fileSystem: disk, clock: impatientClock(), logger: silentLogger });
+  node = await start(disk.kill());
+  values.push("six");
+  await append(5);
+  expect(await contentOf(node.log, "t")).toEqual(values);
 });

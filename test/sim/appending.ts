@@ -51,6 +51,35 @@ export class Appending {
     return append;
   }
 
+  /** One record to a partition. @returns why it was not kept */
+  one(topic: TopicModel, partition: number): Promise<unknown> {
+    const { node, life } = this.world;
+    const log = node.log.topic(topic.name);
+    demand(log !== undefined, () => `topic ${topic.name} is not there`);
+    const model = topic.partitions[partition] as PartitionModel;
+    const id = this.world.nextId();
+    const append = this.make(id, [valueOf(id, 0, 20)], this.timestamps(topic, 1), undefined);
+    return new Promise((settled) => {
+      const answered = (failure: unknown): void => {
+        this.later(life, () => this.settled(model, append, failure));
+        settled(failure);
+      };
+      const receipt = new Receipt(answered);
+      try {
+        append.base = log.append(partition, this.recordsOf(append)[0] as NewRecord, receipt);
+        model.sent(append);
+      } catch (error) {
+        model.sent(append);
+        return answered(error);
+      }
+      receipt.seal();
+    });
+  }
+
+  get appendable(): TopicModel[] {
+    return [...this.topics.values()].filter(({ existence, isStream }) => existence === "there" && !isStream);
+  }
+
   settled(model: PartitionModel, append: Appended, failure: unknown, alone = true): void {
     if (failure === undefined) return model.kept(append, this.world.now());
     const fate = failures[codeOf(failure)];
@@ -71,7 +100,7 @@ export class Appending {
 
   private place(): Place | undefined {
     const { random, node } = this.world;
-    const there = [...this.topics.values()].filter(({ existence, isStream }) => existence === "there" && !isStream);
+    const there = this.appendable;
     if (there.length === 0) return undefined;
     const topic = random.pick(there);
     const log = node.log.topic(topic.name);

@@ -52,7 +52,7 @@ export class Faults {
     this.fileSystem().limitDisk(undefined);
   }
 
-  private fill(): void {
+  fill(): void {
     this.world.troubled = true;
     const fileSystem = this.fileSystem();
     fileSystem.limitDisk(fileSystem.usedBytes() + this.world.random.below(12_000));

@@ -36,7 +36,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the producers are not read from the batches behind the last snapshot",
     file: "src/log/embedded/producers/producerLoad.ts",
-    from: "if (offset >= snapshot.offset) snapshot.state.applyBatch(bytes, at, now);",
+    from: "if (baseOffsetAt(bytes, at) >= known) producers.applyBatch(bytes, at, now);",
     to: "",
     isFoundSoon: true,
   },
@@ -111,8 +111,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the keyed store takes damage before valid entries for a torn end",
     file: "src/log/keyedStoreFormat.ts",
-    from: "if (entryEnd(bytes, found) !== undefined) throw",
-    to: "if (bytes.length < 0) throw",
+    from: "if (entryEnd(bytes, found) !== undefined)\n",
+    to: "if (bytes.length < 0)\n",
     isFoundSoon: true,
   },
   {
@@ -144,6 +144,12 @@ export const mutants: readonly Mutant[] = [
     file: "src/log/embedded/compaction/compactionPass.ts",
     from: "this.emptyStays = next === this.groupEnd || isLast;",
     to: "this.emptyStays = next === this.groupEnd;",
+  },
+  {
+    name: "a partition whose disk failed does not try again",
+    file: "src/log/embedded/partition/partitionTrouble.ts",
+    from: "      this.timeIsUp = true;\n",
+    to: "",
   },
 ];
 

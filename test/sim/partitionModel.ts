@@ -43,6 +43,9 @@ export interface Moment {
 /** With `interval` the loss is bounded by time; what a sync takes comes on top of it, and is a matter of turns, not of time. */
 const syncTurnsMax = 400;
 
+/** What a record takes beside its value, if it is alone in its batch. */
+const recordBytesMax = 100;
+
 const valuePattern = /^(\d+)\.(\d+) /;
 
 /** One record's value: which append, which record in it, and as many bytes as asked for. */
@@ -220,6 +223,16 @@ export class PartitionModel {
       for (let i = 0; i < append.values.length; i++) this.at.delete(append.base + i);
       this.appends.delete(append.id);
     }
+  }
+
+  /** More than what is kept from there on takes on the disk. */
+  bytesMaxFrom(startOffset: number): number {
+    let bytes = 0;
+    for (const { base, fate, values } of this.appends.values()) {
+      if (fate === "refused" || fate === "gone" || (base !== undefined && base + values.length <= startOffset)) continue;
+      for (const { length } of values) bytes += length + recordBytesMax;
+    }
+    return bytes;
   }
 
   /** Checks the answer to a search by time, as far as it is known what lies where. */

@@ -9,7 +9,7 @@ import { CompactionWatch } from "./compactionWatch.ts";
 import { Damage } from "./damage.ts";
 import { Faults } from "./faults.ts";
 import type { Ending, Moment } from "./partitionModel.ts";
-import { LogLines, type NodeSettings, SimulatedNode, textOf, topicsDirectory } from "./simulatedNode.ts";
+import { dataDirectory, LogLines, type NodeSettings, SimulatedNode, textOf, topicsDirectory } from "./simulatedNode.ts";
 import { demand, Violation } from "./violation.ts";
 import { codeOf, endTurnsMax, type Operation, unexpected } from "./world.ts";
 
@@ -108,9 +108,12 @@ export class Processes {
   async restart(how: Ending = this.random.pick<Ending>(["clean", "kill", "kill", "power", "power", "power"])): Promise<void> {
     this.world.note(`fault: end by ${how}`);
     if (how === "clean") await this.stop();
+    const spoiled = how === "clean" && this.damage.now === undefined && this.random.below(6) === 0 ? this.spoilStop() : undefined;
     const powerToo = how === "clean" && this.random.below(3) === 0;
     this.die(how === "power" || powerToo ? "power" : "kill");
     await this.start();
+    if (spoiled !== undefined && this.log.lines.some((line) => line.includes(spoiled)))
+      this.world.note("a flipped bit in .stopped is found and named");
   }
 
   followDamage(): void {
@@ -216,6 +219,15 @@ export class Processes {
     this.damage.over();
   }
 
+  /** What a stop left of the queues only saves reading: the journal says the same, so nothing is lost with it. */
+  private spoilStop(): string | undefined {
+    const file = this.fileSystem.files(dataDirectory).find((one) => one.endsWith(".stopped"));
+    if (file === undefined) return undefined;
+    this.fileSystem.flip(file, this.random.below((this.fileSystem.peek(file) as Buffer).length), 1 << this.random.below(8));
+    this.world.note("fault: a flipped bit in .stopped");
+    return file;
+  }
+
   /** On a disk that works they do again by themselves. */
   private async storesGoOn(): Promise<void> {
     this.faults.heal();
@@ -236,6 +248,7 @@ export class Processes {
     return new LogLines(
       (line) => this.world.trace(line),
       (message) => {
+        if (message.startsWith("the queues are as the last stop left them")) this.world.note("a start need not read the journal");
         if (message === "a keyed store takes changes again") this.world.note("a keyed store that failed begins anew");
         this.compaction.informed(message);
       },

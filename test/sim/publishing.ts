@@ -104,7 +104,12 @@ export class Publishing {
     };
   }
 
-  private publish(key: string, id: number | undefined, persistent: boolean): void {
+  /** One message to the first queue alone. @returns why it was not confirmed */
+  one(): Promise<unknown> {
+    return new Promise((settled) => this.publish("k1", undefined, true, settled));
+  }
+
+  private publish(key: string, id: number | undefined, persistent: boolean, settled?: (failure: unknown) => void): void {
     const { random, life, node } = this.world;
     const { queues, streams } = this.targets(key);
     if (queues.some(({ existence }) => existence !== "there")) return;
@@ -128,12 +133,14 @@ export class Publishing {
       } catch (error) {
         this.world.report(error);
       }
+      settled?.(failure);
     });
     const ends = streams.map((stream) => node.log.topic(stream.name)?.endOffset(0) ?? 0);
     try {
       node.host.publish(messageOf(key, id, message, content, persistent), receipt);
     } catch (error) {
-      return this.refused(destinations, error);
+      this.refused(destinations, error);
+      return settled?.(error);
     }
     for (const [i, { model, append, isNew }] of appends.entries()) {
       const end = node.log.topic(streams[i]?.name as string)?.endOffset(0) ?? 0;

@@ -18,7 +18,7 @@ export class Queueing {
     new TopicModel("stream", { partitions: 1, sync: { kind: "always" } }, true),
     new TopicModel("lazy", { partitions: 1, sync: { kind: "interval", ms: 30 } }, true),
   ];
-  private readonly publishing: Publishing;
+  readonly publishing: Publishing;
   private readonly consuming: Consuming;
 
   constructor(

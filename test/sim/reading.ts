@@ -269,8 +269,12 @@ export class Reading {
   checkRetention({ config, hasRetention }: TopicModel, model: PartitionModel, start: number): void {
     if (start <= model.askedStart) return;
     demand(hasRetention, () => `${model.where} begins at ${start}, and nobody asked for more than ${model.askedStart}`);
-    const { retentionMs } = config;
-    if (retentionMs === undefined) return this.world.note("retention by size removed something");
+    const { retentionMs, retentionBytes = 0 } = config;
+    if (retentionMs === undefined) {
+      const left = model.bytesMaxFrom(start);
+      demand(left >= retentionBytes, () => `${model.where} begins at ${start}, and no more than ${left} bytes are left`);
+      return this.world.note("retention by size removed something");
+    }
     this.world.note("retention by time removed something");
     for (const { base, values, timestamps } of model.appends.values()) {
       if (base === undefined || base >= start) continue;

@@ -13,8 +13,9 @@ import type { QueueJournal } from "../../src/log/contract/queueJournal.ts";
 import { type DirectoryLock, lockDirectory } from "../../src/log/directoryLock.ts";
 import { catalogVersion } from "../../src/log/embedded/catalog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { allInUse } from "../../src/log/embedded/partition/partitionState.ts";
 import { openJournal } from "../../src/log/journal/openJournal.ts";
-import { openKeyedStore } from "../../src/log/keyedStore.ts";
+import { type KeyedStoreOptions, openKeyedStore } from "../../src/log/keyedStore.ts";
 import type { ProcessTable } from "../../src/log/processTable.ts";
 
 export const dataDirectory = "/data";
@@ -114,9 +115,9 @@ export class SimulatedNode {
       const lock: DirectoryLock = await lockDirectory({ fileSystem, directory: dataDirectory, processes, pause });
       closers.unshift(() => lock.release());
       const budget = new ByteBudget("publish", 1 << 20);
-      const store = (name: string, formatVersion: number) =>
-        openKeyedStore({ fileSystem, clock, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
-      const catalog = await store("catalog", catalogVersion);
+      const store = (name: string, formatVersion: number, more: Partial<KeyedStoreOptions> = {}) =>
+        openKeyedStore({ fileSystem, clock, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin, ...more });
+      const catalog = await store("catalog", catalogVersion, { whenCut: allInUse });
       closers.unshift(() => catalog.close());
       const { openMax, diskReserveBytes } = settings;
       const defaults = { segmentBytes, maxMessageBytes: 1 << 16 };

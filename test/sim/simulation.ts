@@ -7,6 +7,7 @@ import { Random } from "../../src/base/random.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import type { StartedWorld } from "./afterStart.ts";
 import { Appending } from "./appending.ts";
+import { GoingOn } from "./goingOn.ts";
 import { Keying } from "./keying.ts";
 import type { Moment } from "./partitionModel.ts";
 import { Processes } from "./processes.ts";
@@ -28,6 +29,9 @@ export interface SimulationResult {
   readonly isViolation: boolean;
 }
 
+/** At the end of a run, with a disk that fills up: enough for most partitions to be refused. */
+const fullOperations = 30;
+const hourMs = 3_600_000;
 /** As long as an operation is waited for before the next one is begun beside it. */
 const waitTurnsMax = 60;
 /** From here on waiting takes larger steps of time: retries come seconds later. */
@@ -66,6 +70,7 @@ class Simulation implements StartedWorld {
   private readonly transacting = new Transacting(this);
   private readonly keying = new Keying(this);
   private readonly processes: Processes;
+  private readonly goingOn: GoingOn;
   private readonly table: readonly Operation[];
   private readonly weights: number;
 
@@ -101,9 +106,10 @@ class Simulation implements StartedWorld {
     this.table = [
       ...parts.flatMap((part) => part.operations),
       { name: "wait", weight: 6, run: () => this.turns(this.random.below(40)) },
-      { name: "wait for long", weight: 1, run: () => this.waitLong() },
+      { name: "wait for long", weight: 1, run: () => this.pass(this.random.pick([1, 6, 30]) * hourMs) },
       ...this.processes.operations,
     ];
+    this.goingOn = new GoingOn(this, appending, queueing);
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
     this.weights = this.table.reduce((sum, { weight }) => sum + weight, 0);
   }
@@ -111,7 +117,19 @@ class Simulation implements StartedWorld {
   async run(operations: number): Promise<void> {
     await this.processes.start();
     await this.setUp();
-    for (this.done = 0; this.done < operations; this.done++) {
+    await this.operate(operations);
+    this.processes.faults.fill();
+    await this.operate(fullOperations);
+    this.current = "the end";
+    this.processes.faults.heal();
+    await this.goingOn.check();
+    await this.processes.restart();
+    await this.processes.restart("clean");
+    this.checkReported();
+  }
+
+  private async operate(operations: number): Promise<void> {
+    for (let n = 0; n < operations; n++, this.done++) {
       const operation = this.pick();
       this.current = operation.name;
       this.note(`operation: ${operation.name}`);
@@ -120,11 +138,6 @@ class Simulation implements StartedWorld {
       await this.turns(this.random.below(4));
       this.checkReported();
     }
-    this.current = "the end";
-    this.processes.faults.heal();
-    await this.processes.restart();
-    await this.processes.restart("clean");
-    this.checkReported();
   }
 
   abandon(): void {
@@ -159,6 +172,13 @@ class Simulation implements StartedWorld {
 
   async turns(count: number): Promise<void> {
     for (let n = 0; n < count; n++) await this.oneTurn(1);
+  }
+
+  async pass(ms: number): Promise<void> {
+    for (let step = 0; step < 6; step++) {
+      this.processes.clock.advance(ms / 6);
+      await this.turns(20);
+    }
   }
 
   async until<T>(promise: Promise<T>, turnsMax = waitTurnsMax): Promise<Settled<T> | undefined> {
@@ -228,14 +248,5 @@ class Simulation implements StartedWorld {
     await this.mustEnd(this.queueing.declare(), "declaring the queues");
     for (const stream of this.queueing.streams) this.reading.watch(stream);
     this.processes.isSetUp = true;
-  }
-
-  /** Hours, in steps: timers come one after the other, and what they begin has turns to run in. */
-  private async waitLong(): Promise<void> {
-    const hours = this.random.pick([1, 6, 30]);
-    for (let step = 0; step < 6; step++) {
-      this.processes.clock.advance((hours * 3_600_000) / 6);
-      await this.turns(20);
-    }
   }
 }

@@ -161,6 +161,21 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       "a segment that goes while its index is repaired": ["if (segment.retired) continue;"],
     },
   },
+  "src/log/journal/start/cleanStop.ts": {
+    never: {
+      "a stop of another time, put back: test/broker/cleanStop.test.ts": [
+        "if (last === undefined",
+        "if (sequences.some",
+        "if ((await scanFile(",
+      ],
+      "millions of messages": ["if (whole === undefined)", "const stop =", "if (slice.isOver("],
+    },
+    rare: {
+      "a file is begun, and nothing written in it": ["if (journalId === undefined"],
+      "what was moved out of a file is about to be released": ["if (segments.all.some("],
+      "a purge is under way: test/broker/cleanStop.test.ts": ["if (queues === undefined)"],
+    },
+  },
   "src/log/journal/start/recovery.ts": {
     never: {
       "the files here are read in one go: test/log/journal/largeFiles.test.ts": ["continue;"],
@@ -206,7 +221,6 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
     },
     rare: {
       "damage of just these bytes: test/log/keyedStore.test.ts": [
-        "if (end > bytes.length",
         "if (bytes.readUInt16LE(4) > containerVersion && !isOursBut",
         "const ours = Buffer.from(header)",
       ],

@@ -45,6 +45,8 @@ export interface JournalVisitor extends JournalTenants {
    */
   kept(run: KeptRun): boolean;
   remembered(id: RememberedId): void;
+  /** After a clean stop, in place of the journal's entries: what of a queue lives beside its runs. */
+  stopped(queue: StoppedQueue): void;
   message(message: ReplayedMessage): void;
   acknowledged(queue: QueueId, offset: number): void;
   /** Everything of the queue below `offset` is gone (purge), or all of it (deletion: offset = Infinity). */
@@ -118,6 +120,29 @@ export interface RememberedId {
   readonly timestamp: number;
 }
 
+/** What a queue has that outlives a clean stop, beside what is in runs. */
+export interface StoppedQueue {
+  readonly queue: QueueId;
+  /** One past the last offset that it gave. */
+  readonly nextOffset: number;
+  /** Of persistent messages, ready or not, in order of their offsets. */
+  readonly copies: StoppedCopies;
+  /** In the order in which they came. */
+  readonly ids: readonly Pick<RememberedId, "dedupeId" | "position" | "timestamp">[];
+}
+
+/** In columns: there are as many of them as messages. */
+export interface StoppedCopies {
+  readonly offsets: Float64Array;
+  /** JournalPosition. */
+  readonly positions: Float64Array;
+  /** Of the content. */
+  readonly bytes: Uint32Array;
+}
+
+/** Acknowledgements may still change what they have while one goes through them. */
+export type StoppedQueues = () => Iterable<StoppedQueue> | undefined;
+
 export interface ReplayedMessage {
   readonly position: JournalPosition;
   readonly destinations: readonly Destination[];
@@ -157,8 +182,12 @@ export interface QueueJournal {
   read(position: JournalPosition): Promise<{ readonly address: Buffer; readonly contentFormat: ContentFormat; readonly content: Buffer }>;
   /** Resolves when all that was appended so far is durable. */
   sync(): Promise<void>;
-  /** Syncs and closes; appends are refused from the first moment on. */
-  close(): Promise<void>;
+  /**
+   * Syncs and closes; appends are refused from the first moment on.
+   * @param queues asked when all is synced and nothing moves any more: with what they have the next start need not read the journal.
+   * Undefined, or without it: it does.
+   */
+  close(queues?: StoppedQueues): Promise<void>;
   /** For operators: files in use, bytes in them, commits so far. */
   readonly stats: JournalStats;
 }

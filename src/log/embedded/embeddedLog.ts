@@ -77,7 +77,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
 class LogDirectory implements EmbeddedLog {
   private readonly topics = new Map<string, Topic>();
   private readonly catalog: Catalog;
-  /** What recovery found, until the topics are open. */
+  /** What recovery found, by the partition's folder, until the topics are open. */
   private readonly damaged = new Map<string, Recovered>();
   /** Creating and deleting, one after the other. */
   private lastChange: Promise<unknown> = Promise.resolve();
@@ -112,10 +112,11 @@ class LogDirectory implements EmbeddedLog {
   async open(): Promise<void> {
     const { fileSystem, directory } = this.options;
     await fileSystem.makeDirectory(directory);
-    await removeDeletedFolders(fileSystem, directory);
+    const names = await fileSystem.list(directory);
+    await removeDeletedFolders(fileSystem, directory, names);
     const entries = [...this.catalog.entries()];
-    const folders = entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => this.foldersOf(entry));
-    await checkFoldersThere(fileSystem, directory, folders);
+    const folders = entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => foldersOf(entry));
+    checkFoldersThere(directory, names, folders);
     await this.recoverAll(folders);
     for (const [name, entry] of entries) {
       if (entry.deleting) await this.removeFolders(name, entry);
@@ -176,7 +177,7 @@ class LogDirectory implements EmbeddedLog {
   }
 
   async sync(topic: string): Promise<void> {
-    await Promise.all(this.known(topic).partitions.map((partition) => partition.sync()));
+    await Promise.all(this.known(topic).used.map((partition) => partition.sync()));
   }
 
   deleteTopic(name: string): Promise<void> {
@@ -186,6 +187,7 @@ class LogDirectory implements EmbeddedLog {
       await this.catalog.takesChanges();
       const partitions = this.topics.get(name)?.partitions ?? []; // none: it failed before
       this.topics.delete(name);
+      // also those that nobody used: whoever has the topic still is told that they are gone
       await Promise.all(partitions.map((partition) => partition.abandon()));
       await this.deleteNow(name, entry);
     });
@@ -208,8 +210,8 @@ class LogDirectory implements EmbeddedLog {
     const closing = new Map<Partition, Promise<void>>();
     const failures: unknown[] = [];
     const closeAll = async (): Promise<void> => {
-      for (const { partitions } of this.topics.values()) {
-        for (const partition of partitions) {
+      for (const { used } of this.topics.values()) {
+        for (const partition of used) {
           if (!closing.has(partition))
             closing.set(
               partition,
@@ -249,45 +251,54 @@ class LogDirectory implements EmbeddedLog {
     if (before !== undefined) await this.deleteNow(name, before); // its deletion failed
     const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
     const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
-    const folders = this.foldersOf(entry);
-    for (const folder of folders) await createPartitionFolder(fileSystem, folder);
-    await this.catalog.put(name, entry, new Map(folders.map((folder) => [path.basename(folder), emptyState])));
+    const folders = foldersOf(entry);
+    for (const folder of folders) await createPartitionFolder(fileSystem, this.pathOf(folder));
+    await this.catalog.put(name, entry, new Map(folders.map((folder) => [folder, emptyState])));
     return this.openTopic(name, entry);
   }
 
-  private openTopic(name: string, entry: CatalogEntry): Topic {
-    const { config } = entry;
-    const folders = this.foldersOf(entry);
+  private openTopic(name: string, { folder: topicFolder, config }: CatalogEntry): Topic {
     const cut: CutListeners = [];
-    const partitions = folders.map((folder, partition) => {
+    const folderOf = (partition: number): string => partitionFolder(topicFolder, partition);
+    const make = (partition: number): Partition => {
+      const folder = folderOf(partition);
       const onCut = (offset: number): void => {
         for (const listener of cut) listener(partition, offset);
       };
+      const options = { folder: this.pathOf(folder), topic: name, partition, config, onCut };
       const damaged = this.damaged.get(folder);
-      const state = damaged?.state ?? this.states.get(path.basename(folder)) ?? emptyState;
-      return new Partition(this.surroundings, { folder, topic: name, partition, config, onCut }, state, damaged?.damage);
-    });
-    return new Topic(name, config, folders, partitions, cut);
+      const state = damaged?.state ?? this.states.get(folder) ?? emptyState;
+      const made = new Partition(this.surroundings, options, state, damaged?.damage);
+      if (this.closed) void made.close(); // nothing of it is open: it takes nothing from this moment on
+      return made;
+    };
+    const restingEnd = (partition: number): number => (this.states.get(folderOf(partition)) ?? emptyState).synced.offset;
+    const topic = new Topic(name, config, { make, restingEnd }, cut);
+    if (this.damaged.size === 0) return topic;
+    for (let partition = 0; partition < config.partitions; partition++) {
+      if (this.damaged.has(folderOf(partition))) topic.partition(partition); // what it refuses is in the status from the start on
+    }
+    return topic;
   }
 
   /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */
   private async recoverAll(folders: readonly string[]): Promise<void> {
     const { fileSystem, logger, clock } = this.options;
     const unclean = folders.filter((folder) => {
-      const state = this.states.get(path.basename(folder));
+      const state = this.states.get(folder);
       return state?.clean !== true || state.replacing !== undefined;
     });
     const found = new Map<string, PartitionState>();
     let next = 0;
     const recoverSome = async (): Promise<void> => {
       for (let folder = unclean[next++]; folder !== undefined; folder = unclean[next++]) {
-        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger, clock.now());
+        const recovered = await recoverPartition(fileSystem, this.pathOf(folder), this.states.get(folder), logger, clock.now());
         if (recovered.damage === undefined) {
-          found.set(path.basename(folder), recovered.state);
+          found.set(folder, recovered.state);
           continue;
         }
         this.damaged.set(folder, recovered);
-        logger.error("a partition is damaged", { folder, error: recovered.damage.toText() });
+        logger.error("a partition is damaged", { folder: this.pathOf(folder), error: recovered.damage.toText() });
       }
     };
     await Promise.all(Array.from({ length: RECOVERED_AT_ONCE }, recoverSome));
@@ -325,17 +336,21 @@ class LogDirectory implements EmbeddedLog {
 
   private async removeFolders(name: string, entry: CatalogEntry): Promise<void> {
     const { fileSystem, directory } = this.options;
-    const folders = this.foldersOf(entry);
-    for (const folder of folders) await setAside(fileSystem, directory, folder);
+    const folders = foldersOf(entry);
+    for (const folder of folders) await setAside(fileSystem, directory, this.pathOf(folder));
     await fileSystem.syncDirectory(directory);
-    await this.catalog.remove(name, new Map(folders.map((folder) => [path.basename(folder), null])));
-    await removeDeletedFolders(fileSystem, directory);
+    await this.catalog.remove(name, new Map(folders.map((folder) => [folder, null])));
+    await removeDeletedFolders(fileSystem, directory, await fileSystem.list(directory));
   }
 
-  private foldersOf({ folder, config }: CatalogEntry): string[] {
-    return Array.from({ length: config.partitions }, (_, i) => path.join(this.options.directory, partitionFolder(folder, i)));
+  private pathOf(folder: string): string {
+    return path.join(this.options.directory, folder);
   }
 }
+
+/** The names of its partitions' folders. */
+const foldersOf = ({ folder, config }: CatalogEntry): string[] =>
+  Array.from({ length: config.partitions }, (_, partition) => partitionFolder(folder, partition));
 
 function withDefaults(asked: Partial<TopicConfig>, defaults: Partial<TopicConfig>): TopicConfig {
   const said = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));

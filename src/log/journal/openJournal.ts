@@ -5,10 +5,11 @@ import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
 import { journalIdBytes } from "./files/format.ts";
 import { JournalFiles } from "./files/journalFiles.ts";
 import { JournalReader } from "./files/journalReader.ts";
-import type { JournalSettings } from "./journalParts.ts";
+import type { JournalParts, JournalSettings } from "./journalParts.ts";
 import { FileQueueJournal } from "./queueJournal.ts";
 import { Segments } from "./segments/segments.ts";
 import { WriteBehind } from "./segments/writeBehind.ts";
+import { leaveCleanStop, takeCleanStop, tellQueues } from "./start/cleanStop.ts";
 import { Replay } from "./start/replay.ts";
 
 export interface JournalOptions extends JournalSettings {
@@ -35,18 +36,22 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   const files = await JournalFiles.open(fileSystem, directory, options, space, clock, logger);
   try {
     const reader = new JournalReader();
-    const begin = files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
+    const stop = await takeCleanStop(fileSystem, directory, files, logger);
+    const begin = stop?.first ?? files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
     const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
     const replay = new Replay(files, await segments.replay(visitor), logger);
-    const tail = await replay.run();
+    if (stop !== undefined) await tellQueues(stop, visitor);
+    const tail = await (stop === undefined ? replay.run() : replay.goOnAfter(stop));
     await files.syncDirectory();
     const writeBehind = new WriteBehind(files, segments, visitor, space, clock, logger);
     files.hooks = { beforeFree: () => writeBehind.saveDead(), changed: () => writeBehind.wake() };
     files.journalId ??= randomBytes(journalIdBytes);
     const processId = Buffer.concat([files.journalId, randomBytes(4)]);
+    const leave: JournalParts["leave"] = (at, queues) =>
+      leaveCleanStop({ files, segments, writeBehind, fileSystem, directory }, at, queues);
     return new FileQueueJournal(
       options,
-      { files, segments, reader, writeBehind, tenants: visitor },
+      { files, segments, reader, writeBehind, tenants: visitor, leave },
       tail,
       processId,
       replay.damagedEntries,

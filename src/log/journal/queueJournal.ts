@@ -3,7 +3,7 @@ import { nextTurn } from "../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
-import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal } from "../contract/queueJournal.ts";
+import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal, StoppedQueues } from "../contract/queueJournal.ts";
 import { RetryPause } from "../retryPause.ts";
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
@@ -188,26 +188,38 @@ export class FileQueueJournal implements QueueJournal {
     });
   }
 
-  close(): Promise<void> {
+  close(queues?: StoppedQueues): Promise<void> {
     this.refusal ??= journalClosed();
-    this.closing ??= this.finish();
+    this.closing ??= this.finish(queues);
     return this.closing;
   }
 
-  private async finish(): Promise<void> {
+  private async finish(queues: StoppedQueues | undefined): Promise<void> {
+    let synced = false;
     try {
       this.files.beginClosing();
       this.retries.endNow();
       if (this.down !== undefined) await this.running;
       if (this.down === undefined) await this.sync().catch((failure: unknown) => this.syncInNewFile(failure));
+      synced = this.down === undefined;
     } finally {
       await this.running;
       const { writeBehind, segments } = this.parts;
       writeBehind.stop();
       await writeBehind.stopped;
       await this.files.close();
+      if (synced && queues !== undefined) await this.leave(queues);
       await segments.close();
     }
+  }
+
+  /** What the next start takes in place of the entries; without it, it reads those. */
+  private async leave(queues: StoppedQueues): Promise<void> {
+    if (this.syncedBelow < this.written) return;
+    const { logger, directory } = this.settings;
+    await this.parts.leave(this.tail, queues).catch((error: unknown) => {
+      logger.warn("could not write down what the queues have; the next start reads the journal", { directory, error });
+    });
   }
 
   private async syncInNewFile(failure: unknown): Promise<void> {

@@ -107,6 +107,10 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return this.files.startOffset;
   }
 
+  get folder(): string {
+    return this.options.folder;
+  }
+
   get shared(): SharedArrayBuffer {
     return this.watermark.shared;
   }

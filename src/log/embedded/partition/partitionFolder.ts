@@ -29,13 +29,13 @@ async function removeLeftover(fileSystem: FileSystem, folder: string): Promise<v
 }
 
 /** One look at the directory, however many there are: a folder that somebody took away is noticed at the start, not at its first use. */
-export async function checkFoldersThere(fileSystem: FileSystem, directory: string, folders: readonly string[]): Promise<void> {
-  const names = new Set(await fileSystem.list(directory));
-  const missing = folders.find((folder) => !names.has(path.basename(folder)));
+export function checkFoldersThere(directory: string, found: readonly string[], folders: readonly string[]): void {
+  const names = new Set(found);
+  const missing = folders.find((folder) => !names.has(folder));
   if (missing === undefined) return;
   throw new MillraceError("TOPIC_FOLDER_MISSING", "The folder of a topic is not there any more, and the topic was not deleted.", {
     domain: "user",
-    where: missing,
+    where: path.join(directory, missing),
     hint: "Put it back, or restore the whole data directory from one backup.",
   });
 }
@@ -49,8 +49,9 @@ export async function setAside(fileSystem: FileSystem, directory: string, folder
   await fileSystem.rename(folder, path.join(directory, deletedFolder(number)));
 }
 
-export async function removeDeletedFolders(fileSystem: FileSystem, directory: string): Promise<void> {
-  for (const name of await fileSystem.list(directory)) {
+/** @param names of what is in the directory */
+export async function removeDeletedFolders(fileSystem: FileSystem, directory: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
     if (isDeletedFolder(name)) await fileSystem.removeTree(path.join(directory, name));
   }
 }

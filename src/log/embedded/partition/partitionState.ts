@@ -73,6 +73,18 @@ export function partitionEntries(states: ReadonlyMap<string, PartitionState | nu
   return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
 }
 
+/**
+ * When the catalog's end had to be cut: a damaged entry may have said that a partition is written to again, so none is known to be clean. It
+ * costs the next start a look into each.
+ */
+export function allInUse(catalog: ReadonlyMap<string, Json>): Map<string, Json> {
+  const inUse = new Map<string, Json>();
+  for (const [key, value] of catalog) {
+    if (key.startsWith(KEY_PREFIX) && (value as StoredState).clean) inUse.set(key, { ...(value as StoredState), clean: false });
+  }
+  return inUse;
+}
+
 function encode({ startOffset, synced, openFrom = -1, clean, cleanedTo, replacing }: PartitionState): Json {
   return {
     version: STATE_VERSION,

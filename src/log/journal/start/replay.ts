@@ -1,7 +1,8 @@
 import type { Logger } from "../../../base/logger.ts";
 import { fileHeaderBytes } from "../files/format.ts";
-import type { JournalTail } from "../files/journalFile.ts";
+import type { JournalFile, JournalTail } from "../files/journalFile.ts";
 import type { JournalFiles } from "../files/journalFiles.ts";
+import type { CleanStop } from "./cleanStopFormat.ts";
 import { JournalScan, type ScanEnd } from "./journalScan.ts";
 import { writeAgain } from "./recovery.ts";
 import type { SegmentReplay } from "./segmentReplay.ts";
@@ -34,6 +35,13 @@ export class Replay {
       await (await file.ready).sync();
     }
     return tail;
+  }
+
+  /** After a clean stop there is nothing to be read. @returns where to go on */
+  goOnAfter({ sequences, tail, journalId }: CleanStop): Promise<JournalTail> {
+    const { all } = this.files;
+    this.files.journalId = journalId;
+    return this.tailBehind({ file: all[sequences.length - 1] as JournalFile, later: all.length - sequences.length, end: tail });
   }
 
   private async tailBehind(found: ScanEnd | undefined): Promise<JournalTail> {
