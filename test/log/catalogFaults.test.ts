@@ -131,7 +131,7 @@ class Life {
       (failure: MillraceError) => failure,
     );
     if (error !== undefined && deletes && this.log.topic(name) === undefined) return; // its deletion is on its way
-    if (error !== undefined) expect(["KEYED_STORE_FAILED", "KEYED_STORE_UNAVAILABLE", "EIO"]).toContain(error.code);
+    if (error !== undefined) expect(["KEYED_STORE_FAILED", "KEYED_STORE_UNAVAILABLE", "TOPIC_NOT_MADE", "EIO"]).toContain(error.code);
     if (error?.code === "KEYED_STORE_FAILED") return;
     this.inDoubt.delete(name);
     if (error !== undefined) return;

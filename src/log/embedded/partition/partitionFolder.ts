@@ -4,8 +4,25 @@ import type { FileSystem } from "../../../base/fileSystem.ts";
 import { deletedFolder, isDeletedFolder } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 
-/** With an empty first segment; durable. */
+/** With an empty first segment; durable. TOPIC_NOT_MADE: the disk refuses it. */
 export async function createPartitionFolder(fileSystem: FileSystem, folder: string): Promise<void> {
+  try {
+    await create(fileSystem, folder);
+  } catch (error) {
+    throw error instanceof MillraceError ? error : notMade(folder, error);
+  }
+}
+
+const notMade = (folder: string, cause: unknown): MillraceError =>
+  new MillraceError("TOPIC_NOT_MADE", "The folder of a new topic could not be made; there is no such topic.", {
+    domain: "external",
+    retryable: true,
+    where: folder,
+    cause,
+    hint: "Look after the disk, and declare the topic again.",
+  });
+
+async function create(fileSystem: FileSystem, folder: string): Promise<void> {
   await removeLeftover(fileSystem, folder);
   await fileSystem.makeDirectory(folder);
   const segment = await Segment.create(fileSystem, folder, 0);
