@@ -224,7 +224,7 @@ test("an idle partition takes records again, and retention goes on, as soon as t
   await putAway(log);
   const before = log.topic("t")?.startOffset(0) as number;
   fileSystem.failNext({ op: "sync", code: "EIO", path: "/data/catalog", times: 30 });
-  await expect(log.append(producer, "t", 0, 6, [record("6")])).rejects.toEqual(code("LOG_FAILED"));
+  await expect(log.append(producer, "t", 0, 6, [record("6")])).rejects.toEqual(code("LOG_NOT_OPENED"));
   await expect(log.createTopic("other")).rejects.toEqual(code("KEYED_STORE_UNAVAILABLE"));
   await expect(log.deleteRecords("t", 0, 5)).rejects.toEqual(code("KEYED_STORE_UNAVAILABLE"));
   fileSystem.heal();

@@ -19,6 +19,7 @@ interface Place {
 const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_FAILED: "unknown",
   LOG_DISK_FULL: "refused",
+  LOG_NOT_OPENED: "refused",
   LOG_CLOSED: "unknown",
   TOPIC_DELETED: "unknown",
   KEYED_STORE_FAILED: "unknown",

@@ -95,6 +95,7 @@ export class Processes {
         else if (this.damage.now !== undefined && textOf(outcome.error).includes(this.damage.now.file)) this.damage.refused();
         else if (!this.troubled) throw unexpected("a start", outcome.error);
         this.world.note(outcome === undefined ? "a start is killed on its way" : "a start fails and says so");
+        if (outcome !== undefined) this.demandAllClosed("a start that failed");
         this.die(this.random.below(2) === 0 ? "power" : "kill");
       }
     }
@@ -130,6 +131,7 @@ export class Processes {
     this.stopped = true; // a part of it may come to its end, and say so
     const outcome = await this.world.until(this.node.stop(), endTurnsMax);
     if (outcome === undefined) throw new Violation("a stop does not come to an end");
+    this.demandAllClosed("a stop");
     if (outcome.error !== undefined) {
       if (!this.troubled) throw unexpected("a clean stop", outcome.error);
       return this.world.note("a stop fails and says so");
@@ -168,6 +170,13 @@ export class Processes {
     this.powerLost = false;
   }
 
+  /** The files of the readers of the topics are not the node's to close. */
+  private demandAllClosed(after: string): void {
+    const open = this.fileSystem.openFiles(({ where, writable }) => writable || !where.startsWith(topicsDirectory));
+    demand(open.length === 0, () => `files are open after ${after}: ${open.join(", ")}`);
+    this.world.note(`no file is open after ${after}`);
+  }
+
   /** The tool for operators has nothing to say of what no disk has spoiled. */
   private async verify(): Promise<void> {
     const { problems } = await this.world.mustEnd(
@@ -196,7 +205,7 @@ export class Processes {
       );
       return this.world.note("fault: a second process on the directory is refused");
     }
-    if (this.troubled && ["EIO", "ENOSPC"].includes(code)) return;
+    if (this.troubled && ["EIO", "EMFILE", "ENOSPC"].includes(code)) return;
     throw unexpected("a second process on the directory", outcome?.error ?? new Error("it was let in"));
   }
 

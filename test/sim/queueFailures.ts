@@ -5,10 +5,12 @@ const ofTheDisk = new Set([
   "JOURNAL_FAILED",
   "LOG_FAILED",
   "LOG_DISK_FULL",
+  "LOG_NOT_OPENED",
   "KEYED_STORE_FAILED",
   "KEYED_STORE_UNAVAILABLE",
   "JOURNAL_CORRUPT",
   "EIO",
+  "EMFILE",
   "ENOSPC",
 ]);
 

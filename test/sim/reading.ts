@@ -21,11 +21,13 @@ const deletedWhile = ["TOPIC_DELETED", "LOG_CLOSED"];
 const ofTheDisk = new Set([
   "LOG_FAILED",
   "LOG_DISK_FULL",
+  "LOG_NOT_OPENED",
   "LOG_CORRUPT",
   "LOG_READ_FAILED",
   "KEYED_STORE_FAILED",
   "KEYED_STORE_UNAVAILABLE",
   "EIO",
+  "EMFILE",
   "ENOSPC",
 ]);
 

@@ -90,7 +90,7 @@ class Simulation implements StartedWorld {
       journalFileBytes: random.pick([4096, 8192]),
       journalFilesMax: random.pick([3, 3, 4, 12]),
       queueCacheBytesMax: random.pick([1, 300, 100_000]),
-      openMax: random.pick([2, 5, 100]),
+      openMax: random.pick([1, 2, 5, 100]),
       diskReserveBytes: 4096,
     };
     const { topics, transacting, keying } = this;

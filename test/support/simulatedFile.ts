@@ -23,7 +23,7 @@ export class SimulatedFile implements File {
   constructor(
     private readonly host: HandleHost,
     private readonly node: FileNode,
-    private readonly writable: boolean,
+    readonly writable: boolean,
   ) {}
 
   /** Its name now. */

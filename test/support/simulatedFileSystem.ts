@@ -159,9 +159,12 @@ export class SimulatedFileSystem implements FileSystem {
     return opened;
   }
 
-  /** The names of the files that are open now. */
-  openFiles(): string[] {
-    return [...this.opened].map(({ where }) => where).sort();
+  /** The names of the files that are open now, of all or of some. */
+  openFiles(counts: (file: { readonly where: string; readonly writable: boolean }) => boolean = () => true): string[] {
+    return [...this.opened]
+      .filter(counts)
+      .map(({ where }) => where)
+      .sort();
   }
 
   async readFile(file: string): Promise<Buffer> {

@@ -4,6 +4,7 @@
  * folders away and removes the entry. So a crash leaves nothing half: an entry has its folders, and a folder without one is nobody's.
  */
 import path from "node:path";
+import { allOver } from "../../base/allOver.ts";
 import type { ByteBudget } from "../../base/byteBudget.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
@@ -32,6 +33,7 @@ import type { PartitionSurroundings } from "./partition/partitionSurroundings.ts
 import { type Recovered, recoverPartition } from "./partition/recovery.ts";
 import { checkSameConfig, checkTopicConfig, checkTopicName } from "./partition/topicConfig.ts";
 import { OpenHandles } from "./reading/openHandles.ts";
+import { openMaxByDefault } from "./reading/openMax.ts";
 import { openPartitionReader } from "./reading/partitionReader.ts";
 import { folderFor, partitionFolder } from "./segment/names.ts";
 import { type CutListeners, Topic } from "./topic.ts";
@@ -47,7 +49,11 @@ export interface EmbeddedLogOptions {
   readonly catalog: KeyedStore;
   /** For what a new topic does not say. */
   readonly defaults: Partial<TopicConfig>;
-  /** Partitions and readers that may have files open at the same time (a partition has three, a reader one). */
+  /**
+   * Partitions and readers that may have files open at the same time; the others wait until it is their turn. A partition has three,
+   * and five at most, a reader one, and three at most; what looks after partitions in the background has a dozen beside them. By default
+   * 1000, or fewer where that would be more than half of the files that the process may have open.
+   */
   readonly openMax?: number;
   /** Nothing is appended when the disk has less than this left. */
   readonly diskReserveBytes?: number;
@@ -59,7 +65,6 @@ export interface EmbeddedLogOptions {
   readonly maintenanceIntervalMs?: number;
 }
 
-const OPEN_MAX = 1000;
 const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
 /** Kafka's. */
 const PRODUCER_EXPIRATION_MS = 24 * 3_600_000;
@@ -69,7 +74,8 @@ const RECOVERED_AT_ONCE = 8;
 
 /** Opens all topics. After a clean end no file is opened; after another one, those of the partitions that were in use are read. */
 export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
-  const log = new LogDirectory(options);
+  const openMax = options.openMax ?? (await openMaxByDefault(options.fileSystem));
+  const log = new LogDirectory({ ...options, openMax });
   await log.open();
   return log;
 }
@@ -87,7 +93,7 @@ class LogDirectory implements EmbeddedLog {
   private maintenance: Promise<void> | undefined;
   private maintenanceTimer: Timer | undefined;
 
-  constructor(private readonly options: EmbeddedLogOptions) {
+  constructor(private readonly options: EmbeddedLogOptions & { readonly openMax: number }) {
     const { fileSystem, clock, logger, budget, directory } = options;
     this.catalog = new Catalog(options.catalog);
     this.states = new PartitionStates(options.catalog);
@@ -97,7 +103,7 @@ class LogDirectory implements EmbeddedLog {
       logger,
       budget,
       states: this.states,
-      handles: new OpenHandles(options.openMax ?? OPEN_MAX),
+      handles: new OpenHandles(options.openMax),
       buffers: new BatchBuffers(),
       keyMemoryBytesMax: options.compactionKeyBytesMax,
       space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
@@ -301,7 +307,11 @@ class LogDirectory implements EmbeddedLog {
         logger.error("a partition is damaged", { folder: this.pathOf(folder), error: recovered.damage.toText() });
       }
     };
-    await Promise.all(Array.from({ length: RECOVERED_AT_ONCE }, recoverSome));
+    const orStopAll = (error: unknown): never => {
+      next = unclean.length;
+      throw error;
+    };
+    await allOver(Array.from({ length: RECOVERED_AT_ONCE }, () => recoverSome().catch(orStopAll)));
     await this.states.putAll(found);
   }
 

@@ -34,11 +34,13 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
   const { fileSystem, directory, logger, clock, space = allThereIs } = options;
   await fileSystem.makeDirectory(directory);
   const files = await JournalFiles.open(fileSystem, directory, options, space, clock, logger);
+  let opened: Segments | undefined;
   try {
     const reader = new JournalReader();
     const stop = await takeCleanStop(fileSystem, directory, files, logger);
     const begin = stop?.first ?? files.all[0]?.sequence ?? Number.POSITIVE_INFINITY;
     const segments = await Segments.open(fileSystem, directory, begin, reader, logger, options.indexPageItems);
+    opened = segments;
     const replay = new Replay(files, await segments.replay(visitor), logger);
     if (stop !== undefined) await tellQueues(stop, visitor);
     const tail = await (stop === undefined ? replay.run() : replay.goOnAfter(stop));
@@ -58,6 +60,7 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
     );
   } catch (error) {
     await files.close();
+    await opened?.close();
     throw error;
   }
 }

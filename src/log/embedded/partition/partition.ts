@@ -26,6 +26,12 @@ import { UpkeepTurns } from "./upkeepTurns.ts";
 import { WriteAhead } from "./writeAhead.ts";
 
 /**
+ * Whoever waits for its files waits for so many steps more, if there are so many: a producer that was just read with them appends, and what
+ * was appended is written and synced.
+ */
+const STEPS_BEFORE_REST = 3;
+
+/**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
  * whatever came meanwhile goes in the next. All work on the files that are written happens in `run`, one step after the other. An idle
  * partition has neither files open nor buffers: `rest` has put them away.
@@ -54,6 +60,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private rollDue = false;
   private expiryDue = false;
   private restDue = false;
+  private stepsBeforeRest = 0;
   private readonly upkeepTurns = new UpkeepTurns();
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
@@ -180,7 +187,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   abortedTransactions(fromOffset: number, toOffset: number): Promise<AbortedTransaction[]> {
     this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder);
     const { aborted } = this;
-    return whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
+    const find = () => whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
+    return this.surroundings.handles.briefly(find);
   }
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
@@ -249,6 +257,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   releaseFiles(): void {
     if (this.refusal !== undefined) return;
     this.restDue = true;
+    this.stepsBeforeRest = STEPS_BEFORE_REST;
     this.schedule();
   }
 
@@ -360,6 +369,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (this.trouble.retryIsDue) return () => this.trouble.retry();
     if (this.files.broken) return undefined;
     if (this.files.ahead?.left) return () => this.files.cutAhead();
+    if (this.restDue && this.files.ahead === undefined && this.stepsBeforeRest-- <= 0) return () => this.rest();
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();

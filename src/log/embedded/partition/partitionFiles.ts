@@ -1,5 +1,6 @@
 import path from "node:path";
 import { closeUnconcerned } from "../../../base/closing.ts";
+import { MillraceError } from "../../../base/errors.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
@@ -8,6 +9,7 @@ import type { AheadWrite } from "../segment/aheadWrite.ts";
 import { timeIndexFits } from "../segment/indexCheck.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
+import { notOpened } from "./partitionErrors.ts";
 import { cutToSynced } from "./partitionRepair.ts";
 import { type LogPosition, type PartitionState, type ReadableEnd, segmentBegin } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
@@ -102,19 +104,30 @@ export class PartitionFiles {
     return this.writer.producers;
   }
 
+  /** Throws LOG_NOT_OPENED: nothing was written. */
   async open(): Promise<void> {
-    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
-    const { folder, config } = this.options;
-    if (this.writer === undefined) {
-      const { clean, synced } = this.known;
-      if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
-      await mendAbortedIndex(fileSystem, folder, synced, clock.now());
-      producers.expire(clock.now(), producerIdExpirationMs);
-      const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
+    const { handles } = this.surroundings;
+    await handles.enter(this.owner);
+    try {
+      this.writer ??= await this.openWriter();
+    } catch (error) {
+      handles.released(this.owner);
+      const isSaid = error instanceof MillraceError && error.code === "LOG_CORRUPT";
+      throw isSaid || (error as NodeJS.ErrnoException).code === "ENOSPC" ? error : notOpened(this.options.folder, error);
     }
     this.useOpen();
+  }
+
+  private async openWriter(): Promise<SegmentWriter> {
+    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
+    const { folder, config } = this.options;
+    const { clean, synced } = this.known;
+    if (clean) await this.markUnclean();
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
+    await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+    producers.expire(clock.now(), producerIdExpirationMs);
+    const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
+    return SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
   }
 
   /** What is being written ahead of `write`. */
@@ -242,11 +255,16 @@ export class PartitionFiles {
    * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
    */
   async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
+    this.known = { ...this.known, synced: this.writer?.synced ?? this.known.synced };
+    await this.drop();
+    const { handles } = this.surroundings;
+    return handles.briefly(() => this.repairNow(goBack));
+  }
+
+  private async repairNow(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
     const { fileSystem, clock, logger } = this.surroundings;
     const { folder } = this.options;
-    const synced = this.writer?.synced ?? this.known.synced;
-    await this.drop();
-    this.known = { ...this.known, synced };
+    const { synced } = this.known;
     const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });

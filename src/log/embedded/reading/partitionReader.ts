@@ -101,6 +101,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.afterLast(() =>
       this.whole(undefined, async (mark) => {
         await this.refreshSegments(mark);
+        await this.handles.enter(this);
         const found = await this.timestamps.find(timestamp, this.baseOffsets, mark, (batch) => this.hides(batch, mark));
         this.checkUnchanged(mark);
         return found;
@@ -342,8 +343,8 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
   private async enterSegment(baseOffset: number): Promise<OpenSegment> {
     if (this.segment?.baseOffset === baseOffset) return this.segment;
     await this.leaveSegment();
+    await this.handles.enter(this);
     this.segment = await openSegment(this.fileSystem, this.folder, baseOffset);
-    this.handles.used(this);
     return this.segment;
   }
 
@@ -351,9 +352,9 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     const { segment } = this;
     this.segment = undefined;
     this.rolledBytes = undefined;
-    this.handles.released(this);
     await this.nextPiece.letGo();
-    await segment?.file.close();
+    await segment?.file.close().catch(() => undefined); // it was only read: nothing is lost
+    this.handles.released(this);
   }
 
   private where(): string {

@@ -1,3 +1,4 @@
+import { closedIfFails } from "../../../base/closing.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { undefinedIfMissing } from "../../../base/systemError.ts";
 
@@ -33,7 +34,7 @@ export class IndexFile {
   static async open(fileSystem: FileSystem, path: string, layout: IndexLayout, entryCount: number): Promise<IndexFile> {
     const exists = (await fileSystem.stat(path)) !== undefined;
     const file = await fileSystem.open(path, exists ? "write" : "create");
-    if (exists) await file.truncate(entryCount * layout.entryBytes);
+    if (exists) await closedIfFails(file, () => file.truncate(entryCount * layout.entryBytes));
     return new IndexFile(file, layout, entryCount);
   }
 

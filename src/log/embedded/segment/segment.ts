@@ -1,5 +1,6 @@
 import path from "node:path";
-import { closeAll } from "../../../base/closing.ts";
+import { allOver } from "../../../base/allOver.ts";
+import { closeAll, closedIfFails } from "../../../base/closing.ts";
 import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
@@ -21,6 +22,7 @@ export class Segment {
   private maxTimestampOffset: number;
   private firstBatchTimestamp: number | undefined;
   private aheadWrite: AheadWrite | undefined;
+  private closed = false;
 
   private constructor(
     readonly baseOffset: number,
@@ -41,7 +43,7 @@ export class Segment {
   static async create(fileSystem: FileSystem, folder: string, baseOffset: number, suffix = ""): Promise<Segment> {
     await removeSegmentFiles(fileSystem, folder, baseOffset, suffix);
     const file = await fileSystem.open(path.join(folder, logFileName(baseOffset) + suffix), "create");
-    return Segment.withIndexes(fileSystem, folder, baseOffset, suffix, file, 0, [], []);
+    return closedIfFails(file, () => Segment.withIndexes(fileSystem, folder, baseOffset, suffix, file, 0, [], []));
   }
 
   /**
@@ -56,23 +58,28 @@ export class Segment {
     indexesWhole: boolean,
     isDamaged = false,
   ): Promise<Segment> {
-    const name = path.join(folder, logFileName(baseOffset));
-    const file = await fileSystem.open(name, "write");
+    const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "write");
+    const segment = await closedIfFails(file, () => Segment.opened(fileSystem, folder, baseOffset, file, bytes, indexesWhole));
+    return closedIfFails(segment, async () => {
+      await segment.readOn(bytes, isDamaged);
+      return segment;
+    });
+  }
+
+  private static async opened(
+    fileSystem: FileSystem,
+    folder: string,
+    baseOffset: number,
+    file: File,
+    bytes: number,
+    indexesWhole: boolean,
+  ): Promise<Segment> {
     const fileBytes = await file.bytes();
-    if (fileBytes < bytes) {
-      await file.close();
-      throw lostBytes(name, fileBytes, bytes);
-    }
+    if (fileBytes < bytes) throw lostBytes(path.join(folder, logFileName(baseOffset)), fileBytes, bytes);
     const offsets = indexesWhole ? await loadOffsetIndex(fileSystem, folder, baseOffset, bytes) : undefined;
     const times = indexesWhole ? await loadTimeIndex(fileSystem, folder, baseOffset) : undefined;
     const whole = offsets !== undefined && times !== undefined;
-    const segment = await Segment.withIndexes(fileSystem, folder, baseOffset, "", file, bytes, whole ? offsets : [], whole ? times : []);
-    const span = { from: segment.lastIndexedPosition, to: bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY };
-    const note = (buffer: Buffer, at: number, position: number): void =>
-      segment.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
-    await scanPastDamage(file, span, isDamaged, note, () => undefined);
-    await segment.readFirstTimestamp();
-    return segment;
+    return Segment.withIndexes(fileSystem, folder, baseOffset, "", file, bytes, whole ? offsets : [], whole ? times : []);
   }
 
   private static async withIndexes(
@@ -87,16 +94,11 @@ export class Segment {
   ): Promise<Segment> {
     const offsetFile = path.join(folder, indexFileName(baseOffset) + suffix);
     const timeFile = path.join(folder, timeIndexFileName(baseOffset) + suffix);
-    return new Segment(
-      baseOffset,
-      file,
-      await IndexFile.open(fileSystem, offsetFile, offsetIndexLayout(baseOffset), offsets.length),
-      await IndexFile.open(fileSystem, timeFile, timeIndexLayout(baseOffset), times.length),
-      new AbortedIndexFile(fileSystem, folder, baseOffset),
-      bytes,
-      offsets.at(-1),
-      times.at(-1),
-    );
+    const offsetIndex = await IndexFile.open(fileSystem, offsetFile, offsetIndexLayout(baseOffset), offsets.length);
+    const openTimes = () => IndexFile.open(fileSystem, timeFile, timeIndexLayout(baseOffset), times.length);
+    const timeIndex = await closedIfFails(offsetIndex, openTimes);
+    const aborted = new AbortedIndexFile(fileSystem, folder, baseOffset);
+    return new Segment(baseOffset, file, offsetIndex, timeIndex, aborted, bytes, offsets.at(-1), times.at(-1));
   }
 
   get bytes(): number {
@@ -179,7 +181,10 @@ export class Segment {
     return this.aborted.sync();
   }
 
+  /** Once, however often it is called. */
   async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
     await this.aheadWrite?.ended();
     await closeAll(this.offsets, this.times, this.aborted, this.file);
   }
@@ -190,6 +195,16 @@ export class Segment {
     this.times.add(this.maxTimestamp, this.maxTimestampOffset);
   }
 
+  /** What the batches behind the last entry of the indexes say. */
+  private async readOn(bytes: number, isDamaged: boolean): Promise<void> {
+    const { baseOffset, lastIndexedPosition: from } = this;
+    const span = { from, to: bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY };
+    const note = (buffer: Buffer, at: number, position: number): void =>
+      this.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
+    await scanPastDamage(this.file, span, isDamaged, note, () => undefined);
+    await this.readFirstTimestamp();
+  }
+
   private async readFirstTimestamp(): Promise<void> {
     if (this.lastIndexedPosition === 0) return; // the scan began with it
     await scanSegment(this.file, 0, this.fileBytes, false, (buffer, at) => {
@@ -197,11 +212,6 @@ export class Segment {
       return "stop";
     });
   }
-}
-
-/** Rejects with the first failure, but not while another one still writes: whoever catches it closes the files. */
-async function allOver(works: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(works)) if (result.status === "rejected") throw result.reason;
 }
 
 const lostBytes = (file: string, fileBytes: number, bytes: number): MillraceError =>

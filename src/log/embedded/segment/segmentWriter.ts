@@ -164,11 +164,11 @@ export class SegmentWriter {
     await this.sync();
     await this.active.syncIndexes();
     await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers, baseOffset, true);
+    // before the next one: never are the files of two segments open
+    await closeUnconcerned(this.active, this.logger, this.folder);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
     await closedIfFails(next, () => this.fileSystem.syncDirectory(this.folder));
-    const before = this.active;
     this.active = next;
     this.syncedEnd = segmentBegin(baseOffset);
-    await closeUnconcerned(before, this.logger, this.folder);
   }
 }

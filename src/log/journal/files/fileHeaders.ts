@@ -1,4 +1,5 @@
 import path from "node:path";
+import { closeAll, closedIfFails } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
@@ -34,7 +35,8 @@ export async function openFiles(
     for (const sequence of sequences) {
       const file = path.join(directory, nameOf(sequence));
       const handle = await fileSystem.open(file, mode);
-      opened.push({ handle, file, sequence, fileBytes: undefined, size: await handle.bytes() });
+      const size = await closedIfFails(handle, () => handle.bytes());
+      opened.push({ handle, file, sequence, fileBytes: undefined, size });
       const bytes = Buffer.alloc(fileHeaderBytes);
       const header = decodeFileHeader(bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0)), file);
       if (header === undefined) continue;
@@ -58,7 +60,7 @@ export async function openFiles(
     });
     return { files, fileBytes };
   } catch (error) {
-    for (const { handle } of opened) await handle.close();
+    await closeAll(...opened.map(({ handle }) => handle)).catch(() => undefined);
     throw error;
   }
 }

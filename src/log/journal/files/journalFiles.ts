@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { Clock } from "../../../base/clock.ts";
+import { closeUnconcerned } from "../../../base/closing.ts";
 import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
@@ -246,8 +247,7 @@ export class JournalFiles {
     this.beginClosing();
     await this.work;
     for (const file of [...this.list, ...this.spares]) {
-      const handle = await file.ready.catch(() => undefined);
-      await handle?.close();
+      await closeUnconcerned(await file.ready.catch(() => undefined), this.logger, file.path);
     }
   }
 
@@ -295,7 +295,7 @@ export class JournalFiles {
       return handle;
     } catch (error) {
       this.made--;
-      await handle.close();
+      await handle.close().catch(() => undefined);
       throw error;
     }
   }
