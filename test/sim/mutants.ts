@@ -92,8 +92,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "what a failed sync left is taken for synced",
     file: "src/log/embedded/partition/partitionFiles.ts",
-    from: "const synced = this.writer?.synced ?? this.known.synced;",
-    to: "const synced = this.writer?.end ?? this.known.synced;",
+    from: "synced: this.writer?.synced ?? this.known.synced",
+    to: "synced: this.writer?.end ?? this.known.synced",
     isFoundSoon: true,
   },
   {

@@ -4,6 +4,7 @@ const ofTheDisk = new Set([
   "JOURNAL_FULL",
   "JOURNAL_FAILED",
   "LOG_FAILED",
+  "TOPIC_NOT_MADE",
   "LOG_DISK_FULL",
   "LOG_NOT_OPENED",
   "KEYED_STORE_FAILED",

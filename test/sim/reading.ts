@@ -20,6 +20,7 @@ const deletedWhile = ["TOPIC_DELETED", "LOG_CLOSED"];
 /** A disk that fails, or is full, explains these. */
 const ofTheDisk = new Set([
   "LOG_FAILED",
+  "TOPIC_NOT_MADE",
   "LOG_DISK_FULL",
   "LOG_NOT_OPENED",
   "LOG_CORRUPT",

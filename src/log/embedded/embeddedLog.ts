@@ -10,6 +10,7 @@ import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
+import { nextTurn } from "../../base/nextTurn.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../contract/embeddedLog.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
@@ -69,6 +70,7 @@ const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
 /** Kafka's. */
 const PRODUCER_EXPIRATION_MS = 24 * 3_600_000;
 const MAINTENANCE_INTERVAL_MS = 60_000;
+const MAINTAINED_A_TURN = 64;
 /** Partitions that are recovered at the same time after a kill: as many as the thread pool has threads to wait with. */
 const RECOVERED_AT_ONCE = 8;
 
@@ -188,7 +190,7 @@ class LogDirectory implements EmbeddedLog {
 
   deleteTopic(name: string): Promise<void> {
     return this.change(async () => {
-      const entry = new Map(this.catalog.entries()).get(name);
+      const entry = this.catalog.get(name);
       if (entry === undefined) throw unknownTopic(name);
       await this.catalog.takesChanges();
       const partitions = this.topics.get(name)?.partitions ?? []; // none: it failed before
@@ -253,10 +255,9 @@ class LogDirectory implements EmbeddedLog {
   private async createNow(name: string, config: TopicConfig): Promise<Topic> {
     const { fileSystem } = this.options;
     await this.catalog.takesChanges(); // the entry of a try that failed may be on the disk: then its folders must stay until it surely is not
-    const before = new Map(this.catalog.entries()).get(name);
+    const before = this.catalog.get(name);
     if (before !== undefined) await this.deleteNow(name, before); // its deletion failed
-    const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
-    const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
+    const entry: CatalogEntry = { folder: folderFor(name, this.catalog.foldersTaken), config, deleting: false };
     const folders = foldersOf(entry);
     for (const folder of folders) await createPartitionFolder(fileSystem, this.pathOf(folder));
     await this.catalog.put(name, entry, new Map(folders.map((folder) => [folder, emptyState])));
@@ -318,8 +319,10 @@ class LogDirectory implements EmbeddedLog {
   /** One partition after the other, so that it is nowhere in the way. */
   private async maintainAll(): Promise<void> {
     const { logger } = this.options;
+    let seen = 0;
     for (const [name, { partitions }] of this.topics) {
       for (const partition of partitions) {
+        if (++seen % MAINTAINED_A_TURN === 0) await nextTurn(); // of one at rest nothing else waits
         if (this.closed) return;
         try {
           await partition.maintain();
