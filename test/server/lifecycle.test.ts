@@ -71,27 +71,30 @@ describe("the control socket", () => {
 
   test("status names the partitions that take nothing, and why; the others go on", async () => {
     const folder = temporaryFolder();
-    const node = await startNode(folder);
-    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
-    const stream = { durable: true, arguments: { "x-queue-type": "stream" } };
-    await channel.assertQueue("damaged", stream);
-    await channel.assertQueue("whole", stream);
-    for (let n = 0; n < 3; n++) {
-      for (const queue of ["damaged", "whole"]) channel.sendToQueue(queue, Buffer.from(`message ${n}`), { persistent: true });
+    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+      const node = await startNode(folder);
+      const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+      const stream = { durable: true, arguments: { "x-queue-type": "stream" } };
+      for (const queue of ["damaged", "whole"]) {
+        await channel.assertQueue(queue, stream);
+        channel.sendToQueue(queue, Buffer.from("message"), { persistent: true });
+      }
       await channel.waitForConfirms();
+      node.child.kill(signal);
+      await node.ended;
     }
-    node.child.kill("SIGKILL");
-    await node.ended;
+    // what the catalog knows from the clean stop is gone
     const file = path.join(folder, "data/topics/damaged-0/00000000000000000000.log");
-    const bytes = fs.readFileSync(file);
-    bytes[70] = (bytes[70] as number) ^ 1;
-    fs.writeFileSync(file, bytes);
+    fs.truncateSync(file);
 
     await startNode(folder);
     const { refusing } = await statusOf(folder);
-    expect(refusing).toMatchObject({ count: 1, first: [{ partition: "damaged-0", code: "LOG_CORRUPT", where: `${file} at byte 0` }] });
+    expect(refusing).toMatchObject({
+      count: 1,
+      first: [{ partition: "damaged-0", code: "LOG_CORRUPT", where: expect.stringContaining(file) as string }],
+    });
     const { out } = await millrace(["status", "--data", "data"], folder).ended;
-    expect(out).toMatch(/^partitions that take nothing now: 1\ndamaged-0: LOG_CORRUPT: .*\n {2}at .* at byte 0\n[^]*millrace log repair/m);
+    expect(out).toMatch(/^partitions that take nothing now: 1\ndamaged-0: LOG_CORRUPT: .*\n {2}at .*\n[^]*millrace log repair/m);
     const again = await channelTo((await statusOf(folder)).addresses.amqp);
     again.sendToQueue("whole", Buffer.from("goes on"), { persistent: true });
     await again.waitForConfirms();
