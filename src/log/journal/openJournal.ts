@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { closeAll } from "../../base/closing.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { DiskRoomLeft } from "../contract/embeddedLog.ts";
 import type { JournalVisitor, QueueJournal } from "../contract/queueJournal.ts";
@@ -59,8 +60,7 @@ export async function openJournal(options: JournalOptions, visitor: JournalVisit
       replay.damagedEntries,
     );
   } catch (error) {
-    await files.close();
-    await opened?.close();
+    await closeAll(files, opened).catch(() => undefined);
     throw error;
   }
 }

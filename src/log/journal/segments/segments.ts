@@ -1,4 +1,6 @@
 import path from "node:path";
+import { allOver } from "../../../base/allOver.ts";
+import { closedIfFails } from "../../../base/closing.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { nextTurn } from "../../../base/nextTurn.ts";
@@ -89,7 +91,7 @@ export class Segments implements RunHost {
     for (const name of names) {
       if (name.endsWith(".dead") && !wanted.has(name.slice(0, -".dead".length))) await fileSystem.removeFile(path.join(directory, name));
     }
-    await segments.load(counting, new Set(names));
+    await closedIfFails(segments, () => segments.load(counting, new Set(names)));
     return segments;
   }
 
@@ -257,7 +259,7 @@ export class Segments implements RunHost {
         loaded.set(name, found);
       }
     };
-    await Promise.all(Array.from({ length: loadsInFlightMax }, lane));
+    await allOver(Array.from({ length: loadsInFlightMax }, lane));
     const slice = new Slice();
     for (const name of names) {
       const one = loaded.get(name) as LoadedSegment;
