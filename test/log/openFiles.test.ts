@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { systemClock, type Timer } from "../../src/base/clock.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { appendOneByOne, code, openWithTopic, producer, readAll, record, smallDefaults } from "./support.ts";
 
@@ -39,6 +40,35 @@ describe("files that are open", () => {
       expect(fileSystem.openFiles()).toEqual([]);
     });
   }
+
+  test("a producer that is refused when it sends a confirmed batch again finds it there afterwards, once, kill or not", async () => {
+    for (const end of ["none", "kill"] as const) {
+      let fileSystem = new SimulatedFileSystem({ seed: 9, turnsMax: 0 });
+      const defaults = { ...smallDefaults, sync: { kind: "never" } } as const;
+      const first = await openWithTopic({ fileSystem, directory: "/data", defaults });
+      let { log } = first;
+      await appendOneByOne(log, ["one", "two"]);
+      await log.maintain();
+      await log.maintain();
+      await turns(50);
+      expect(fileSystem.openFiles()).toEqual([]);
+      fileSystem.failNext({ op: "open", code: "EMFILE", path: ".log", times: Number.POSITIVE_INFINITY });
+      const again = log.append(producer, "t", 0, 1, [record("two")]);
+      const other = log.append({ name: "other", epoch: 0 }, "t", 0, 0, [record("refused")]);
+      await expect(again).rejects.toEqual(code("LOG_NOT_OPENED"));
+      await expect(other).rejects.toEqual(code("LOG_NOT_OPENED"));
+      fileSystem.heal();
+      if (end === "kill") {
+        fileSystem = fileSystem.kill();
+        log = await openEmbeddedLog({ ...first.options, fileSystem });
+      }
+      expect(await readAll(log)).toEqual(["one", "two"]);
+      await log.append(producer, "t", 0, 1, [record("two")]);
+      await log.append(producer, "t", 0, 2, [record("three")]);
+      expect(await readAll(log)).toEqual(["one", "two", "three"]);
+      await log.close();
+    }
+  });
 
   for (const suffix of [".log", ".index", ".timeindex"]) {
     test(`the next segment's ${suffix} cannot be made again and again: no file is left open by a try, and appends go on when it can`, async () => {

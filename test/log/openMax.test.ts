@@ -1,20 +1,34 @@
 import { spawn } from "node:child_process";
 import { describe, expect, test } from "vitest";
+import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
+import type { Json } from "../../src/log/contract/keyedStore.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { openMaxByDefault } from "../../src/log/embedded/reading/openMax.ts";
 import { bundleChild } from "../support/bundleChild.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { logOptions, producer, readFrom, record, smallDefaults, temporaryFolder, valuesOf } from "./support.ts";
+import { logOptions, MemoryCatalog, producer, readFrom, record, smallDefaults, temporaryFolder, valuesOf } from "./support.ts";
 
 /** A partition or a reader has five files open at most, upkeep and the making of topics a dozen. */
 const filesMax = (openMax: number): number => 5 * openMax + 12;
 
-async function openWith(partitions: number, openMax: number, fileSystem: SimulatedFileSystem) {
-  const log = await openEmbeddedLog(logOptions("/data", { fileSystem, openMax, defaults: { ...smallDefaults, segmentBytes: 300 } }));
+async function openWith(partitions: number, openMax: number, fileSystem: SimulatedFileSystem, catalog = new MemoryCatalog()) {
+  const defaults = { ...smallDefaults, segmentBytes: 300 };
+  const log = await openEmbeddedLog(logOptions("/data", { fileSystem, openMax, catalog, defaults }));
   await log.createTopic("t", { partitions });
   const descriptors = log.topic("t")?.description.partitions ?? [];
   return { log, descriptors };
 }
+
+/** Its changes take a while, as on a disk. */
+class SlowCatalog extends MemoryCatalog {
+  override async change(changes: ReadonlyMap<string, Json | null>): Promise<void> {
+    await nextTurn();
+    await nextTurn();
+    await super.change(changes);
+  }
+}
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe("few files may be open", () => {
   test("500 partitions are appended to in one turn, again and again: every append is confirmed, and never are more files open", async () => {
@@ -73,6 +87,23 @@ describe("few files may be open", () => {
     });
   }
 
+  for (const [end, finish] of [
+    ["the log closes", (log: EmbeddedLog) => log.close()],
+    ["the topic is deleted", (log: EmbeddedLog) => log.deleteTopic("t")],
+  ] as const) {
+    test(`${end} at any moment while records are deleted: that work gets the one place, which its own partition holds`, async () => {
+      for (let turns = 0; turns < 20; turns++) {
+        const { log } = await openWith(1, 1, new SimulatedFileSystem({ seed: turns, turnsMax: 1 }), new SlowCatalog());
+        for (let n = 0; n < 4; n++) await log.append(producer, "t", 0, n, [record("x".repeat(200))]);
+        const deleting = log.deleteRecords("t", 0, 3).catch((error: unknown) => error);
+        for (let turn = 0; turn < turns; turn++) await nextTurn();
+        await finish(log);
+        await deleting;
+        await log.close();
+      }
+    });
+  }
+
   test("a partition that is appended to without pause lets the others have their turn", async () => {
     const fileSystem = new SimulatedFileSystem({ seed: 5, turnsMax: 1 });
     const { log } = await openWith(3, 1, fileSystem);
@@ -81,7 +112,7 @@ describe("few files may be open", () => {
     const busy = (async () => {
       for (let n = 0; !over.signal.aborted; n++) {
         topic?.append(0, record(`${n}`), undefined);
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
       }
     })();
     for (let n = 0; n < 5; n++) {

@@ -86,13 +86,7 @@ export class Appending {
     const fate = failures[codeOf(failure)];
     if (fate === undefined || !this.explained(codeOf(failure))) throw unexpected(`append ${append.id} to ${model.where}`, failure);
     this.world.note(`an append fails with ${codeOf(failure)}`);
-    this.failed(append, alone ? fate : "unknown");
-  }
-
-  private failed(append: Appended, fate: "refused" | "unknown"): void {
-    if (append.fate === "kept" || append.fate === "gone") return;
-    append.unclear ||= fate === "unknown";
-    append.fate = append.unclear ? "unknown" : "refused";
+    model.failed(append, alone ? fate : "unknown");
   }
 
   private explained(code: string): boolean {
@@ -213,7 +207,7 @@ export class Appending {
       place.model.sent(append);
     } else {
       this.world.note("a batch that failed is sent again");
-      append.unclear ||= append.fate === "unknown";
+      place.model.sentAgain(append);
       append.fate = "open";
     }
     await this.wait(this.send(place, producer, append));
@@ -227,7 +221,9 @@ export class Appending {
     const sent = producer.history.filter(({ fate }) => fate === "kept" || fate === "open").slice(-5);
     if (sent.length === 0 || sent.length < Math.min(5, producer.history.length)) return;
     this.world.note("a batch that is there is sent again");
-    await this.wait(this.send(place, producer, this.world.random.pick(sent)));
+    const append = this.world.random.pick(sent);
+    place.model.sentAgain(append);
+    await this.wait(this.send(place, producer, append));
   }
 
   private async newEpoch(): Promise<void> {
@@ -311,7 +307,7 @@ export class Appending {
             before.some(({ fate }) => fate !== "kept"),
             () => `append ${append.id} to ${model.where} is out of order: ${String(error)}`,
           );
-          this.failed(append, "refused");
+          model.failed(append, "refused");
         }),
     );
   }

@@ -102,6 +102,18 @@ export class PartitionModel {
     if (this.sync.kind === "always") append.durable = true;
   }
 
+  /** A try of it failed. What a refused one says is of that try only: those before it may have come through. */
+  failed(append: Appended, fate: "refused" | "unknown"): void {
+    if (append.fate === "kept" || append.fate === "gone") return;
+    append.unclear ||= fate === "unknown";
+    append.fate = append.unclear ? "unknown" : "refused";
+  }
+
+  /** Comes before a further try, while one is without an answer too. */
+  sentAgain(append: Appended): void {
+    append.unclear ||= append.fate === "unknown" || append.fate === "open";
+  }
+
   /** Told where it is, by the log or by what was read. */
   place(append: Appended, base: number): void {
     demand(append.base === undefined || append.base === base, () => `${this.name(append)} is at offset ${base} and was at ${append.base}`);
@@ -127,9 +139,9 @@ export class PartitionModel {
       append.base = undefined;
       if (append.fate === "kept" || append.fate === "open") append.fate = "unknown";
     }
-    // of those nobody has read yet where they are
+    // nobody has read yet where they are: maybe below, and there, whatever a further try is told
     for (const append of this.appends.values()) {
-      if (append.base === undefined && append.fate === "kept" && !append.durable) append.fate = "unknown";
+      if (append.base === undefined && append.fate === "kept" && !append.durable) Object.assign(append, { fate: "unknown", unclear: true });
     }
   }
 

@@ -45,7 +45,8 @@ export interface EmbeddedTopic {
    * synced with everything else that came meanwhile; `receipt` then leaves. Never waits: the bytes are taken from the shared
    * ByteBudget until they are durable. Throws RECORD_TOO_LARGE; RECORD_WITHOUT_KEY where the topic is compacted; LOG_FAILED after a failed
    * write or sync and LOG_DISK_FULL, both until the partition has come round by itself. A receipt may fail with these too, and with
-   * LOG_NOT_OPENED: the partition's files could not be opened, so the record is surely not there.
+   * LOG_NOT_OPENED: the partition's files could not be opened, so the record is surely not there. Of a batch that a producer sent
+   * again they say nothing of the tries before.
    */
   append(partition: number, record: NewRecord, receipt: Receipt | undefined): number;
   /** Throws what `append` of this record would throw now; within the same turn that then takes it. */

@@ -254,8 +254,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return this.lastPublished.baseOffset !== baseOffset;
   }
 
+  /** Also while it closes: who waits may be its own upkeep, which `close` waits for. */
   releaseFiles(): void {
-    if (this.refusal !== undefined) return;
     this.restDue = true;
     this.stepsBeforeRest = STEPS_BEFORE_REST;
     this.schedule();

@@ -22,7 +22,7 @@ export const failedError = (where: string, cause: unknown): MillraceError =>
   });
 
 export const notOpened = (where: string, cause: unknown): MillraceError =>
-  new MillraceError("LOG_NOT_OPENED", "The files of the partition could not be opened: what was to be appended is not there.", {
+  new MillraceError("LOG_NOT_OPENED", "The files of the partition could not be opened: nothing was appended.", {
     domain: "external",
     retryable: true,
     where,
