@@ -92,8 +92,10 @@ export class Processes {
         this.compaction.started();
       } else {
         if (outcome === undefined) demand(disturbed && !this.troubled, () => "a start does not come to an end");
-        else if (this.damage.now !== undefined && textOf(outcome.error).includes(this.damage.now.file)) this.damage.refused();
-        else if (!this.troubled) throw unexpected("a start", outcome.error);
+        else if (this.damage.now !== undefined && textOf(outcome.error).includes(this.damage.now.file)) {
+          this.followDamage();
+          this.damage.refused();
+        } else if (!this.troubled) throw unexpected("a start", outcome.error);
         this.world.note(outcome === undefined ? "a start is killed on its way" : "a start fails and says so");
         if (outcome !== undefined) this.demandAllClosed("a start that failed");
         this.die(this.random.below(2) === 0 ? "power" : "kill");
