@@ -24,7 +24,7 @@ export interface StartedWorld extends World {
 export interface LastEnd {
   /** Since the last start that came to its end. */
   readonly powerLost: boolean;
-  /** It may have been about to cut what was not synced. */
+  /** It may have been about to cut what was not synced, or a sync failed in a start after it. */
   readonly inTrouble: boolean;
   readonly at: Moment;
   /** Nothing was delivered since a stop that came to its end. */

@@ -63,17 +63,25 @@ export class Faults {
 
   get operations(): readonly Operation[] {
     return [
-      { name: "a fault", weight: 2, run: () => this.arm() },
+      {
+        name: "a fault",
+        weight: 2,
+        run: () => {
+          this.arm();
+        },
+      },
       { name: "the disk fills up", weight: 1, run: () => this.fill() },
       { name: "the disk works again", weight: 2, run: () => this.heal() },
     ];
   }
 
-  arm(): void {
+  /** Returns which operation is to fail. */
+  arm(): FileOperation {
     const { random } = this.world;
     const { op, code, paths } = random.pick(kinds);
     this.world.troubled = true;
     this.fileSystem().failNext({ op, code, path: random.pick(paths), times: random.pick([1, 1, 1, 5]) });
+    return op;
   }
 
   heal(): void {

@@ -34,7 +34,7 @@ export class Processes {
   private powerLostBefore = false;
   private diedAt: Moment = { ms: beginMs, turn: 0 };
   private everTroubled = false;
-  /** It may have been about to cut what was not synced. */
+  /** It may have been about to cut what was not synced; or a sync failed in a start after it, which may forget as much. */
   private diedInTrouble = false;
   /** Nothing was delivered since a stop that came to its end. */
   private stopped = false;
@@ -80,8 +80,9 @@ export class Processes {
   async start(): Promise<void> {
     while (this.running === undefined) {
       const disturbed = this.life > 0 && this.random.below(5) === 0;
+      let syncMayFail = false;
       if (disturbed && this.random.below(2) === 0) {
-        this.faults.arm();
+        syncMayFail = this.faults.arm() === "sync";
         this.world.note("a start with a fault");
       }
       const starting = SimulatedNode.start(this.surroundings(), this.settings, this.log);
@@ -99,6 +100,7 @@ export class Processes {
         this.world.note(outcome === undefined ? "a start is killed on its way" : "a start fails and says so");
         if (outcome !== undefined) this.demandAllClosed("a start that failed");
         this.die(this.random.below(2) === 0 ? "power" : "kill");
+        this.diedInTrouble ||= syncMayFail;
       }
     }
     this.faults.heal();
