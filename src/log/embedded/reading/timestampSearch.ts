@@ -110,7 +110,7 @@ export class TimestampSearch {
     { startOffset }: Watermark,
   ): Promise<number> {
     const { fileSystem, folder } = this;
-    const entry = await findTimeEntry(fileSystem, folder, segment.baseOffset, timestamp, about);
+    const entry = await findTimeEntry(fileSystem, folder, segment.baseOffset, timestamp, beforeOffset, about);
     if (entry !== undefined && entry.offset > startOffset) {
       const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, limit, beforeOffset);
       if ((await confirmedEnd(segment.file, position, entry)) !== undefined) return position;

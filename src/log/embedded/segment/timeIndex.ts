@@ -49,6 +49,7 @@ export async function loadTimeIndex(fileSystem: FileSystem, folder: string, base
 /**
  * The last entry that is earlier than `timestamp`: what is searched lies after its offset. Undefined: nowhere is known to be too early.
  *
+ * @param beforeOffset an entry at or above it is passed over: of what is being written, or was left by a write that failed
  * @param about from when to when the segment is, if that is known
  */
 export async function findTimeEntry(
@@ -56,11 +57,17 @@ export async function findTimeEntry(
   folder: string,
   baseOffset: number,
   timestamp: number,
+  beforeOffset: number,
   about?: IndexRange,
 ): Promise<TimeEntry | undefined> {
   const latest = Math.ceil(timestamp) - 1;
   const name = path.join(folder, timeIndexFileName(baseOffset));
-  return asTimeEntry(await findInIndex(fileSystem, name, timeIndexLayout(baseOffset), latest, about));
+  const layout = timeIndexLayout(baseOffset);
+  const entry = asTimeEntry(await findInIndex(fileSystem, name, layout, latest, about));
+  if (entry === undefined || entry.offset < beforeOffset) return entry;
+  const byOffset = { ...layout, first: layout.second, second: layout.first };
+  const below = await findInIndex(fileSystem, name, byOffset, beforeOffset - 1);
+  return below === undefined || below.second > latest ? undefined : { timestamp: below.second, offset: below.first };
 }
 
 /** The last entry of all. */
