@@ -1,5 +1,4 @@
 import { MillraceError } from "../../base/errors.ts";
-import { lowerBound } from "../../base/lowerBound.ts";
 import {
   type PartitionDescriptor,
   type PartitionedLog,
@@ -202,8 +201,16 @@ class MemoryReader implements PartitionReader {
 }
 
 /** The first batch that ends above the offset. */
-const firstAbove = (batches: readonly KeptBatch[], offset: number): number =>
-  lowerBound(0, batches.length, (at) => (batches[at] as KeptBatch).endOffset > offset);
+function firstAbove(batches: readonly KeptBatch[], offset: number): number {
+  let low = 0;
+  let high = batches.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((batches[middle] as KeptBatch).endOffset > offset) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
 
 function logError(code: string, what: string): MillraceError {
   return new MillraceError(code, what, { domain: "user" });

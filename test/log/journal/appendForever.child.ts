@@ -28,7 +28,6 @@ const journal = await openJournal(
     },
     kept: () => true,
     remembered: ignore,
-    stopped: ignore,
     acknowledged: ignore,
     dropped: ignore,
     holds: () => true,

@@ -1,6 +1,5 @@
 import type { Clock } from "../../../base/clock.ts";
 import { MillraceError } from "../../../base/errors.ts";
-import { nextTurn } from "../../../base/nextTurn.ts";
 
 /** Work in the background holds the event loop for about this long, then lets everyone else have a turn. */
 const SLICE_MS = 3;
@@ -28,7 +27,7 @@ export class Slices {
   }
 
   async pause(): Promise<void> {
-    await nextTurn();
+    await new Promise<void>((resolve) => setImmediate(resolve));
     this.checkStopped();
     this.beganMs = this.clock.monotonicMs();
   }

@@ -27,13 +27,10 @@ export interface ForeignBatch {
   readonly transactional: boolean;
 }
 
-/**
- * Throws what is wrong with it.
- * @param check checkNewBatch, or less of it
- */
-export function admitBatch(batch: Buffer, config: TopicConfig, where: string, check = checkNewBatch): ForeignBatch {
+/** Throws what is wrong with it. */
+export function admitBatch(batch: Buffer, config: TopicConfig, where: string): ForeignBatch {
   if (batch.length > config.maxMessageBytes) throw tooLarge(where, batch.length, config.maxMessageBytes);
-  check(batch);
+  checkNewBatch(batch);
   const id = producerIdAt(batch, 0);
   if (id >= 0n && isNamed(id)) throw reservedId(where, id);
   const claim = id < 0n ? undefined : { id, epoch: producerEpochAt(batch, 0), called: String(id) };

@@ -1,5 +1,5 @@
 import type { Compaction } from "../compaction/compaction.ts";
-import { mendSnapshot, sayDamagedTo } from "../producers/producerLoad.ts";
+import { mendSnapshot } from "../producers/producerLoad.ts";
 import { indexesFit, rebuildIndexes } from "../segment/indexCheck.ts";
 import { baseOffsetsOf } from "../segment/names.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
@@ -57,8 +57,7 @@ export class PartitionUpkeep {
     const now = surroundings.clock.now();
     const nothingNew = published.baseOffset === this.retainedBase && startOffset === this.retainedStart;
     if (nothingNew && now < this.retainAgainAt) return;
-    const { handles, fileSystem } = surroundings;
-    const plan = await handles.briefly(() => planRetention(fileSystem, options.folder, options.config, published, startOffset, now));
+    const plan = await planRetention(surroundings.fileSystem, options.folder, options.config, published, startOffset, now);
     if (plan.keepFrom > startOffset) await partition.startFrom(plan.keepFrom);
     if (plan.remove.length > 0) await this.remove(plan.remove, published.baseOffset);
     this.retainedBase = published.baseOffset;
@@ -68,9 +67,9 @@ export class PartitionUpkeep {
   }
 
   private async remove(segments: readonly number[], writtenBase: number): Promise<void> {
-    const { fileSystem, handles, logger, clock } = this.surroundings;
+    const { fileSystem, logger, clock } = this.surroundings;
     const { folder } = this.options;
-    if (await handles.briefly(() => mendSnapshot(fileSystem, folder, writtenBase, clock.now(), sayDamagedTo(logger)))) {
+    if (await mendSnapshot(fileSystem, folder, writtenBase, clock.now())) {
       logger.warn("made a snapshot of the producers again", { folder, offset: writtenBase });
     }
     for (const base of segments) await removeSegmentFiles(fileSystem, folder, base);

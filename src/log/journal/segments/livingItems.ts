@@ -1,5 +1,4 @@
-import { nextTurn } from "../../../base/nextTurn.ts";
-import { Slice } from "./slice.ts";
+import { nextTurn, Slice } from "./slice.ts";
 
 const firstRoom = 256;
 

@@ -15,3 +15,5 @@ export class Slice {
     return true;
   }
 }
+
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
