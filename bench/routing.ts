@@ -1,7 +1,7 @@
 /** A topic exchange with a thousand bindings. The peer: one pattern after the other. */
 
 import { Random } from "../src/base/random.ts";
-import { builtInExchangeTypes } from "../src/broker/exchangeTypes.ts";
+import { exchangeTypes } from "../src/broker/exchangeTypes.ts";
 import { AddressCache } from "../src/broker/routedAddress.ts";
 import { type BenchPart, measure, type Printer } from "./measure.ts";
 
@@ -22,7 +22,7 @@ export const routing: BenchPart = {
   name: "routing",
   async run(print: Printer) {
     const { patterns, keys } = patternsAndKeys();
-    const type = builtInExchangeTypes.find(({ name }) => name === "topic");
+    const type = exchangeTypes.get("topic");
     if (type === undefined) throw new Error("there is no topic exchange");
     const matcher = type.createMatcher();
     for (const [index, routingKey] of patterns.entries()) {

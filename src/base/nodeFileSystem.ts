@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, unlink } from "node:fs/promises";
 import path from "node:path";
 import type { File, FileSystem } from "./fileSystem.ts";
+import { undefinedIfMissing } from "./systemError.ts";
 
 const flags = {
   read: fs.constants.O_RDONLY,
@@ -17,22 +18,11 @@ export const nodeFileSystem: FileSystem = {
   readFile: (file) => readFile(file),
   list: (folder) => readdir(folder),
   async stat(file) {
-    try {
-      const found = await stat(file);
-      return { bytes: found.size, isDirectory: found.isDirectory() };
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
+    const found = await stat(file).catch(undefinedIfMissing);
+    return found && { bytes: found.size, isDirectory: found.isDirectory() };
   },
   async makeDirectory(folder) {
-    const first = await mkdir(folder, { recursive: true, mode: 0o750 });
-    if (first === undefined) return;
-    // every folder from the first new one's parent down to the last one's parent got a new name
-    for (let at = path.dirname(path.resolve(folder)); ; at = path.dirname(at)) {
-      await this.syncDirectory(at);
-      if (at === path.dirname(path.resolve(first))) return;
-    }
+    await makeWithParents(path.resolve(folder));
   },
   rename: (from, to) => rename(from, to),
   removeFile: (file) => unlink(file),
@@ -49,6 +39,30 @@ export const nodeFileSystem: FileSystem = {
     return bavail * bsize;
   },
 };
+
+/** Not `mkdir` with `recursive`: below /proc, where nothing can be made, that one never ends. */
+async function makeWithParents(folder: string): Promise<void> {
+  try {
+    await makeOne(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    await makeWithParents(path.dirname(folder));
+    await makeOne(folder);
+  }
+}
+
+/** Each folder that gets a new name in it is synced. */
+async function makeOne(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o750 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") throw error;
+    const found = await nodeFileSystem.stat(folder).catch(() => undefined);
+    if (found?.isDirectory === true) return;
+    throw error;
+  }
+  await nodeFileSystem.syncDirectory(path.dirname(folder));
+}
 
 /** The callback API on a bare descriptor: a FileHandle of fs/promises costs about twice as much a call. */
 class NodeFile implements File {

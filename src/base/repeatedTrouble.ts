@@ -1,6 +1,8 @@
 import { MillraceError } from "./errors.ts";
 
-/** What is tried again and again fails again and again: worth a line when it begins, when it becomes another failure, and when it is over. */
+/**
+ * What is tried again and again fails again and again: worth a line when it begins, when it becomes another failure, and when it is over.
+ */
 export class RepeatedTrouble {
   private last: string | undefined;
 

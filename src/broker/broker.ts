@@ -1,17 +1,15 @@
-import { randomBytes } from "node:crypto";
 import type { ByteBudget } from "../base/byteBudget.ts";
 import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import type { Json, KeyedStore } from "../log/contract/keyedStore.ts";
-import type { JournalVisitor, QueueId, QueueJournal } from "../log/contract/queueJournal.ts";
+import type { JournalVisitor, QueueId, QueueJournal, StoppedQueue } from "../log/contract/queueJournal.ts";
 import type { BrokerLimits } from "./config.ts";
 import { ContentCacheLimits } from "./contentCache.ts";
 import type { Broker, BrokerStatus, VirtualHost } from "./contract.ts";
 import { DeliveryTurns } from "./deliveryTurns.ts";
 import { Dispatcher } from "./dispatch.ts";
-import { builtInExchangeTypes, type ExchangeType } from "./exchangeTypes.ts";
 import { Queue } from "./queue.ts";
 import { QueueIds } from "./queueIds.ts";
 import { queueFiller } from "./queueRecovery.ts";
@@ -41,9 +39,6 @@ export interface BrokerOptions {
   /** The one that the journal and the log take from. */
   readonly publishBudget: ByteBudget;
   readonly users: Users;
-  readonly exchangeTypes?: readonly ExchangeType[];
-  /** For the names of queues that the client left to us. */
-  readonly randomName?: () => string;
   /** Tests make them small. */
   readonly runs?: RunLimits;
 }
@@ -72,8 +67,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
     clock,
     logger,
   };
-  const types = new Map((options.exchangeTypes ?? builtInExchangeTypes).map((type) => [type.name, type]));
-  const topology = new Topology(defaultHost, types, store, (name, declared) => createQueue(name, declared, options, shared));
+  const topology = new Topology(defaultHost, store, (name, declared) => createQueue(name, declared, options, shared));
   const router = new Router(topology, limits.routeCacheEntriesMax);
   topology.onChange = () => router.changed();
   await finishTopicDeletions(store, log);
@@ -83,8 +77,7 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   shared.journal = await options.openJournal(queueFiller(shared.queues));
   await afterReplay(shared.queues, store, shared.journal);
   const dispatcher = new Dispatcher(shared);
-  const randomName = options.randomName ?? (() => randomBytes(16).toString("base64url"));
-  const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial(), randomName };
+  const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial() };
   return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal);
 }
 
@@ -153,7 +146,7 @@ class OpenBroker implements Broker {
       const { name, published, duplicates } = queue;
       if (queue.kind === "topic") {
         const { topic } = queue;
-        const partitions = topic.description.partitions.map(({ partition }) => {
+        const partitions = Array.from({ length: topic.description.config.partitions }, (_, partition) => {
           return { endOffset: topic.endOffset(partition), highWatermark: topic.highWatermark(partition) };
         });
         topics.push({ name, partitions, published, duplicates });
@@ -178,7 +171,7 @@ class OpenBroker implements Broker {
   async close(): Promise<void> {
     await this.host.close();
     this.shared.turns.stop();
-    await this.journal.close();
+    await this.journal.close(() => this.stopped());
     const deliveredBelow: Record<string, Json> = {};
     for (const queue of this.topology.queues.values()) {
       if (queue.kind !== "queue") continue;
@@ -188,4 +181,14 @@ class OpenBroker implements Broker {
     await this.options.store.change(new Map([[cleanStop, deliveredBelow]]));
     await this.options.store.close();
   }
+
+  /** Undefined: entries of the journal are needed to know what is gone. */
+  private stopped(): Iterable<StoppedQueue> | undefined {
+    const queues = [...this.shared.queues.values()].filter(({ durable }) => durable);
+    return queues.every(({ canTell }) => canTell) ? toldBy(queues) : undefined;
+  }
+}
+
+function* toldBy(queues: readonly Queue[]): Generator<StoppedQueue> {
+  for (const queue of queues) yield queue.stopped;
 }

@@ -1,7 +1,8 @@
 /** What a declaration must fulfil: free names, known types, and being the same as what is there already. */
+import { checkExchangeArgumentNames } from "./argumentNames.ts";
 import { argumentsKey, valueKey } from "./arguments.ts";
 import type { Arguments, ExchangeOptions, QueueOptions } from "./contract.ts";
-import { accessRefused, notImplemented, preconditionFailed } from "./errors.ts";
+import { accessRefused, preconditionFailed } from "./errors.ts";
 import { comparedArguments, shown } from "./queueSettings.ts";
 
 export function checkNameIsFree(kind: "exchange" | "queue", name: string): void {
@@ -10,14 +11,10 @@ export function checkNameIsFree(kind: "exchange" | "queue", name: string): void 
 }
 
 export function checkExchangeArguments(args: Arguments, where: string): void {
-  for (const [name, value] of Object.entries(args)) {
-    if (name === "alternate-exchange") {
-      if (typeof value !== "string")
-        throw preconditionFailed(`invalid arg 'alternate-exchange' for ${where}: ${shown(value)} is not a name`);
-    } else if (name.startsWith("x-")) {
-      throw notImplemented(`the argument '${name}' for ${where} is not implemented`);
-    }
-  }
+  checkExchangeArgumentNames(args, `for ${where}`);
+  const alternate = args["alternate-exchange"];
+  if (alternate !== undefined && typeof alternate !== "string")
+    throw preconditionFailed(`invalid arg 'alternate-exchange' for ${where}: ${shown(alternate)} is not a name`);
 }
 
 export function checkSameExchange(now: ExchangeOptions, wanted: ExchangeOptions, where: string): void {

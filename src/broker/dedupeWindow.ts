@@ -7,7 +7,14 @@ interface Remembered {
   /** Where the original is kept; only its keeper knows what the number means. */
   position: number;
   readonly timestamp: number;
+  /** The original outlives a restart. */
+  readonly durable: boolean;
+  /** It has left before its turn. */
+  left: boolean;
 }
+
+/** Ids that leave at a time, at most: some 0.5 ms. */
+const forgottenAtOnceMax = 1000;
 
 export class DedupeWindow {
   private readonly byId = new Map<string, Remembered>();
@@ -30,28 +37,28 @@ export class DedupeWindow {
 
   /** The original's position; undefined: not in the window. */
   find(id: string, now: number): number | undefined {
-    if (this.limit.kind === "time") this.expire(now - this.limit.ms);
-    return this.byId.get(id)?.position;
+    const remembered = this.byId.get(id);
+    if (this.limit.kind === "count") return remembered?.position;
+    this.expire(now - this.limit.ms);
+    return remembered !== undefined && remembered.timestamp >= now - this.limit.ms ? remembered.position : undefined;
   }
 
-  /** The id must not be there already. */
-  remember(id: string, position: number, timestamp: number): void {
-    const remembered = { id, position, timestamp };
+  /** Where `find` has not found it. */
+  remember(id: string, position: number, timestamp: number, durable = true): void {
+    const tooOld = this.byId.get(id);
+    if (tooOld !== undefined) this.leave(tooOld);
+    const remembered = { id, position, timestamp, durable, left: false };
     this.byId.set(id, remembered);
     this.inOrder.push(remembered);
     const most = this.limit.kind === "count" ? Math.min(this.limit.idsMax, this.idsMax) : this.idsMax;
-    if (this.byId.size > most) this.forgetFirst();
+    if (this.size > most) this.forgetFirst();
   }
 
   /** The originals from `position` on are not kept after all; nobody is told of those. */
   forgetFrom(position: number): void {
-    for (
-      let last = this.inOrder.at(-1);
-      this.byId.size > 0 && last !== undefined && last.position >= position;
-      last = this.inOrder.at(-1)
-    ) {
+    for (let last = this.inOrder.at(-1); this.size > 0 && last !== undefined && last.position >= position; last = this.inOrder.at(-1)) {
       this.inOrder.pop();
-      this.byId.delete(last.id);
+      if (!last.left) this.byId.delete(last.id);
     }
   }
 
@@ -69,31 +76,60 @@ export class DedupeWindow {
   }
 
   positions(): number[] {
-    return this.inOrder.slice(this.first).map((remembered) => remembered.position);
+    return this.inOrder
+      .slice(this.first)
+      .filter(({ left }) => !left)
+      .map(({ position }) => position);
   }
 
-  clear(): void {
-    while (this.byId.size > 0) this.forgetFirst();
+  /** Those that a restart remembers too; but those whose originals were moved, which are found there. */
+  durable(): { readonly dedupeId: string; readonly position: number; readonly timestamp: number }[] {
+    return this.inOrder
+      .slice(this.first)
+      .filter(({ position, durable, left }) => durable && !left && position >= 0)
+      .map(({ id, position, timestamp }) => ({ dedupeId: id, position, timestamp }));
   }
 
-  /** Lets go what is too old; returns when the next id will be, undefined: none ever. */
+  /** Forgets all. @returns their positions: nobody else is told of them */
+  takeAll(): number[] {
+    const positions = this.positions();
+    this.byId.clear();
+    this.inOrder = [];
+    this.first = 0;
+    return positions;
+  }
+
+  /** Lets go some of what is too old; returns when there is more to do, undefined: never. */
   tidy(now: number): number | undefined {
     if (this.limit.kind === "count") return undefined;
     this.expire(now - this.limit.ms);
-    return this.byId.size === 0 ? undefined : (this.inOrder[this.first] as Remembered).timestamp + this.limit.ms + 1;
+    return this.size === 0 ? undefined : (this.inOrder[this.first] as Remembered).timestamp + this.limit.ms + 1;
+  }
+
+  /** With those that are too old and have not left yet. */
+  private get size(): number {
+    return this.inOrder.length - this.first;
   }
 
   private expire(before: number): void {
-    while (this.byId.size > 0 && (this.inOrder[this.first] as Remembered).timestamp < before) this.forgetFirst();
+    for (let n = 0; n < forgottenAtOnceMax && this.size > 0; n++) {
+      if ((this.inOrder[this.first] as Remembered).timestamp >= before) break;
+      this.forgetFirst();
+    }
   }
 
   private forgetFirst(): void {
-    const { id, position } = this.inOrder[this.first++] as Remembered;
-    this.byId.delete(id);
+    const oldest = this.inOrder[this.first++] as Remembered;
     if (this.first > 1024 && this.first * 2 > this.inOrder.length) {
       this.inOrder = this.inOrder.slice(this.first);
       this.first = 0;
     }
-    this.forgotten(position);
+    if (!oldest.left) this.leave(oldest);
+  }
+
+  private leave(remembered: Remembered): void {
+    remembered.left = true;
+    this.byId.delete(remembered.id);
+    this.forgotten(remembered.position);
   }
 }

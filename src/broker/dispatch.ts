@@ -6,6 +6,7 @@ import { type KeptContent, keptContentOf } from "./copy.ts";
 import type { Queue } from "./queue.ts";
 import type { QueueSurroundings } from "./queueSurroundings.ts";
 import type { Route } from "./route.ts";
+import type { PreparedAppend } from "./topicQueue.ts";
 
 /**
  * Copies of one message that go straight out, without an entry, are not asked again for room: they may all be the same client's.
@@ -22,11 +23,13 @@ interface Plan {
   readonly remembers: boolean;
 }
 
+const nothingToAppend: readonly PreparedAppend[] = [];
+
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
- * Hands a routed message to its destinations: one entry in the journal for all queues that have to keep it, then the deliveries, so
- * that a journal that refuses leaves no delivery behind.
+ * Hands a routed message to its destinations, all or none: whoever is refused has nothing anywhere. First the topics are asked, then one
+ * entry goes into the journal for all queues that have to keep it, then come the deliveries and the topics' appends, which nothing refuses.
  */
 export class Dispatcher {
   // the usual case, one queue, makes no garbage: the journal copies what it is given before it returns
@@ -39,9 +42,10 @@ export class Dispatcher {
   dispatch(route: Route, message: Message, receipt: Receipt | undefined): boolean {
     const { queues, topics } = route;
     const id = route.dedupes ? message.messageId() : undefined;
+    const appends = topics.length === 0 ? nothingToAppend : topics.map((topic) => topic.prepare(message, id));
     if (queues.length === 1) this.toQueue(queues[0] as Queue, message, id, receipt);
     else if (queues.length > 1) this.toQueues(queues, message, id, receipt);
-    for (let i = 0; i < topics.length; i++) (topics[i] as Route["topics"][number]).append(message, id, receipt);
+    for (let i = 0; i < appends.length; i++) (appends[i] as PreparedAppend).commit(receipt);
     return queues.length + topics.length > 0;
   }
 
@@ -51,14 +55,18 @@ export class Dispatcher {
     const durable = queue.durable && message.persistent;
     const consumer = remembers && durable ? undefined : queue.waitingConsumer();
     const offset = queue.nextOffsetTaken();
-    if (consumer?.noAck && !remembers) return queue.deliverUnkept(consumer, offset, message);
+    if (consumer?.noAck && !remembers) {
+      queue.published++;
+      return queue.deliverUnkept(consumer, offset, message);
+    }
     const [destination] = this.oneDestination;
     destination.queue = queue.id;
     destination.offset = offset;
     const now = this.shared.clock.now();
     const dedupeId = remembers ? id : undefined;
     const position = this.journal.append(this.entry.of(message, durable, dedupeId, now), this.oneDestination, remembers ? 2 : 1, receipt);
-    if (remembers) queue.remember(id, position, now);
+    queue.published++;
+    if (remembers) queue.remember(id, position, now, durable);
     if (consumer !== undefined) return queue.deliverKept(consumer, offset, position, durable, message);
     const bytes = message.content.length;
     queue.enqueue(offset, position, bytes, durable, queue.hasRoomFor(bytes) ? keptContentOf(message) : undefined);
@@ -92,7 +100,8 @@ export class Dispatcher {
     let content: KeptContent | undefined;
     for (const { queue, offset, consumer, kept, remembers } of plans) {
       const durableCopy = queue.durable && message.persistent;
-      if (remembers) queue.remember(id as string, position, now);
+      queue.published++;
+      if (remembers) queue.remember(id as string, position, now, durableCopy);
       if (consumer !== undefined && !kept) {
         queue.deliverUnkept(consumer, offset, message);
       } else if (consumer?.ready()) {

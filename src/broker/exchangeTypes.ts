@@ -65,9 +65,12 @@ class TopicMatcher implements Matcher {
   }
 }
 
-export const builtInExchangeTypes: readonly ExchangeType[] = [
+const types: readonly ExchangeType[] = [
   { name: "direct", byKeyOnly: true, createMatcher: () => new DirectMatcher() },
   { name: "fanout", byKeyOnly: true, createMatcher: () => new FanoutMatcher() },
   { name: "topic", byKeyOnly: true, createMatcher: () => new TopicMatcher() },
   { name: "headers", byKeyOnly: false, createMatcher: () => new HeadersMatcher(), checkBinding: HeadersMatcher.check },
 ];
+
+/** By name. */
+export const exchangeTypes: ReadonlyMap<string, ExchangeType> = new Map(types.map((type) => [type.name, type]));

@@ -4,6 +4,8 @@ import type { DedupeWindow } from "./dedupeWindow.ts";
 /** How often a window by time is looked at, where nothing is published: its ids keep files of the journal. */
 const leastMs = 1000;
 const mostMs = 3_600_000;
+/** So many may leave at once that it takes several turns. */
+const nextSliceMs = 5;
 
 /** Has ids leave their window by time, though nothing is published. */
 export class IdExpiry {
@@ -28,7 +30,7 @@ export class IdExpiry {
     this.timer =
       nextAt === undefined
         ? undefined
-        : this.clock.after(Math.min(Math.max(nextAt - now, leastMs), mostMs), () => {
+        : this.clock.after(nextAt <= now ? nextSliceMs : Math.min(Math.max(nextAt - now, leastMs), mostMs), () => {
             this.look(this.clock.now());
           });
   }

@@ -6,6 +6,7 @@ import type {
   QueueJournal,
   RememberedId,
   ReplayedMessage,
+  StoppedQueue,
 } from "../log/contract/queueJournal.ts";
 import type { Message } from "../record/message.ts";
 import { Consumers } from "./consumers.ts";
@@ -22,6 +23,7 @@ import { isDamage, ReadAhead, type ReadAheadSource } from "./readAhead.ts";
 import { ReadyMessages } from "./readyMessages.ts";
 import { durably, inSlices, releaseRuns } from "./releasing.ts";
 import { RunFetch } from "./runFetch.ts";
+import { areFewToTell, copiesToTell } from "./stoppedCopies.ts";
 import { UnackedCopies } from "./unackedCopies.ts";
 
 /**
@@ -39,6 +41,7 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   deleted = false;
   /** An auto-delete queue goes with its last consumer, not before its first. */
   hadConsumers = false;
+  private purges = 0;
   private ready: ReadyMessages;
   private readonly unacked = new UnackedCopies();
   private readonly readAhead: ReadAhead;
@@ -79,10 +82,6 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     return this.dedupe !== undefined;
   }
 
-  get queueName(): string {
-    return this.name;
-  }
-
   get readyCount(): number {
     return this.ready.length;
   }
@@ -103,13 +102,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
   }
 
   nextOffsetTaken(): number {
-    this.published++;
     return this.offsets.next++;
   }
 
   /** The message-id of what was just put into the journal. */
-  remember(id: string, position: number, now: number): void {
-    this.dedupe?.remember(id, position, now);
+  remember(id: string, position: number, now: number, durable: boolean): void {
+    this.dedupe?.remember(id, position, now, durable);
     this.expiry?.start(now);
   }
 
@@ -244,10 +242,12 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
         : undefined;
     if (dropped !== undefined && drop === undefined) await dropped; // refused: everything stays
     const purged = this.takeAllReady();
+    this.purges++;
     const released = inSlices(purged, (copy) => (dropsAll ? this.journal.release(copy.position) : this.end(copy)))
       .then(() => this.releaseRuns(purged, this.durable && !dropsAll))
       .then(() => {
         if (drop !== undefined) this.journal.release(drop);
+        this.purges--;
       });
     // together: the drop may fail while the slices still go on
     await Promise.all([dropped, released]);
@@ -262,8 +262,9 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     this.consumers.cancelAll();
     const unacked = this.unacked.takeAll();
     const left = this.takeAllReady();
-    this.dedupe?.clear();
+    const remembered = this.dedupe?.takeAll() ?? [];
     this.stop();
+    await inSlices(remembered, (position) => this.journal.release(position));
     await inSlices(left, (copy) => this.journal.release(copy.position));
     await inSlices(unacked, (copy) => this.journal.release(copy.position));
     await this.releaseRuns(left, false);
@@ -319,6 +320,14 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
       this.dedupe?.remember(dedupeId, position, timestamp);
   }
 
+  replayStopped({ copies, ids, nextOffset }: StoppedQueue): void {
+    this.ready.pushStopped(copies, this.offsets.next);
+    for (const { dedupeId, position, timestamp } of ids) {
+      if (this.dedupe?.find(dedupeId, timestamp) === undefined) this.dedupe?.remember(dedupeId, position, timestamp);
+    }
+    this.offsets.atLeast(nextOffset);
+  }
+
   replayAcknowledged(offset: number): void {
     this.offsets.atLeast(offset + 1);
     this.ready.delete(offset);
@@ -336,6 +345,17 @@ export class Queue implements QueueHandle, Deliverer, ReadAheadSource {
     await this.ready.recovered((position) => this.journal.pin(position));
     for (const position of this.dedupe?.positions() ?? []) this.journal.pin(position);
     this.expiry?.start(this.shared.clock.now());
+  }
+
+  /** For `replayStopped` after the next start. */
+  get stopped(): StoppedQueue {
+    const copies = copiesToTell(this.ready, this.unacked);
+    return { queue: this.id, nextOffset: this.offsets.next, copies, ids: this.dedupe?.durable() ?? [] };
+  }
+
+  /** False: what a purge took is not gone from everywhere yet; or there is so much that one would notice. */
+  get canTell(): boolean {
+    return this.purges === 0 && areFewToTell(this.ready);
   }
 
   /** For `recovered` after the next start. */

@@ -2,14 +2,17 @@ import type { JournalVisitor, QueueId } from "../log/contract/queueJournal.ts";
 import type { Queue } from "./queue.ts";
 
 /**
- * Fills the queues from the journal, and tells it later where what it holds belongs. What is for a queue that is not there any more (deleted, or never meant to outlive a restart)
- * is passed over: nobody pins it, so its file becomes free.
+ * Fills the queues from the journal, and tells it later where what it holds belongs. What is for a queue that is not there any more
+ * (deleted, or never meant to outlive a restart) is passed over: nobody pins it, so its file becomes free.
  */
 export function queueFiller(queues: ReadonlyMap<QueueId, Queue>): JournalVisitor {
   return {
     kept: (run) => queues.get(run.queue)?.replayKept(run) === true,
     remembered(id) {
       queues.get(id.queue)?.replayRemembered(id);
+    },
+    stopped(queue) {
+      queues.get(queue.queue)?.replayStopped(queue);
     },
     message(message) {
       if (!message.persistent) return;

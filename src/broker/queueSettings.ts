@@ -1,11 +1,12 @@
-/** What a queue's arguments ask for. An argument that would change what a queue does and is not there yet is refused, never ignored. */
+/** What a queue's arguments ask for. Which names there are is in argumentNames.ts. */
 import type { SyncPolicy, TopicConfig } from "../log/contract/partitionedLog.ts";
 import { dashed, problemWith, type TopicProperty, topicProperties, topicPropertyKeys } from "../log/contract/topicProperties.ts";
 import type { HeaderValue } from "../record/message.ts";
+import { harmless } from "./argumentNames.ts";
 import type { Arguments, QueueOptions } from "./contract.ts";
 import type { DedupeLimit } from "./dedupeWindow.ts";
 import { durationMs } from "./duration.ts";
-import { notImplemented, preconditionFailed } from "./errors.ts";
+import { preconditionFailed } from "./errors.ts";
 
 /** What a topic's partition is chosen by. */
 type PartitionKey =
@@ -38,20 +39,9 @@ export interface QueueSettingsLimits {
   readonly partitionsMax: number;
 }
 
-/** They say where and how RabbitMQ keeps a queue; what it does stays the same. */
-const harmless = new Set([
-  "x-queue-mode",
-  "x-queue-version",
-  "x-queue-master-locator",
-  "x-queue-leader-locator",
-  "x-quorum-initial-group-size",
-]);
-const ofEveryQueue = new Set(["x-queue-type", "x-dedupe"]);
 const propertyArgument = (property: TopicProperty): string => `x-${dashed(property)}`;
-const propertyArguments = Object.values(topicProperties).map(propertyArgument);
-const ofTopics = new Set(["x-partitions", "x-partition-key", "x-sync", ...propertyArguments]);
 
-/** Checks and reads them. `where` ends the messages: "for queue 'q' in vhost '/'". */
+/** Checks the values and reads them. `where` ends the messages: "for queue 'q' in vhost '/'". */
 export function queueSettings(options: QueueOptions, limits: QueueSettingsLimits, where: string): QueueSettings {
   const { arguments: args } = options;
   const type = given(args, "x-queue-type", "classic");
@@ -59,10 +49,6 @@ export function queueSettings(options: QueueOptions, limits: QueueSettingsLimits
     throw preconditionFailed(`invalid arg 'x-queue-type' ${where}: ${shown(type)} is none of classic, quorum, stream`);
   }
   const isTopic = type === "stream";
-  for (const name of Object.keys(args)) {
-    if (!name.startsWith("x-") || harmless.has(name) || ofEveryQueue.has(name) || (isTopic && ofTopics.has(name))) continue;
-    throw notImplemented(`the argument '${name}' ${where} is not implemented`);
-  }
   const dedupe = dedupeLimit(args, limits.dedupeIdsMax, where);
   if (!isTopic) return { kind: "queue", dedupe };
   if (!options.durable) throw preconditionFailed(`invalid property 'non-durable' ${where}: a stream is durable`);

@@ -12,7 +12,7 @@ const readsInFlightMax = 2;
 const retryAfterMs = 1000;
 
 export interface ReadAheadSource {
-  readonly queueName: string;
+  readonly name: string;
   /** The next ready copies, in order. */
   upcoming(): Iterable<Copy>;
   /** Where a copy is now, if it is ready: it may have been moved, or have gone. */
@@ -25,8 +25,8 @@ export interface ReadAheadSource {
 
 /** Brings the content of the next ready messages back from the journal, a batch at a time. */
 export class ReadAhead {
-  /** undefined: on its way. Whoever is taken meanwhile leaves, and what comes then for it is dropped. */
-  private readonly loaded = new Map<number, KeptContent | undefined>();
+  /** undefined: on its way. Whoever is taken meanwhile leaves, and what comes then for it is dropped. Made when the first is read. */
+  private loaded: Map<number, KeptContent | undefined> | undefined;
   private busy = false;
   /** What was started under another number is not wanted any more. */
   private generation = 0;
@@ -41,10 +41,11 @@ export class ReadAhead {
 
   /** The content of a copy, if it has come. */
   contentOf(copy: Copy): KeptContent | undefined {
-    return copy.content ?? this.loaded.get(copy.offset);
+    return copy.content ?? this.loaded?.get(copy.offset);
   }
 
   taken(offset: number): void {
+    if (this.loaded === undefined) return;
     this.room.release(this.loaded.get(offset));
     this.loaded.delete(offset);
   }
@@ -52,7 +53,7 @@ export class ReadAhead {
   /** All ready messages went away. */
   clear(): void {
     this.generation++;
-    this.loaded.clear();
+    this.loaded = undefined;
     this.room.clear();
   }
 
@@ -66,7 +67,7 @@ export class ReadAhead {
     void Promise.all(lanes).then((results) => {
       const failure = results.find((result) => result !== undefined);
       if (failure === undefined) return this.done();
-      this.logger.error("cannot read messages back from the journal; trying again", { queue: this.source.queueName, error: failure });
+      this.logger.error("cannot read messages back from the journal; trying again", { queue: this.source.name, error: failure });
       this.clock.after(retryAfterMs, () => this.done());
     });
   }
@@ -77,6 +78,7 @@ export class ReadAhead {
   }
 
   private nextBatch(): Iterator<Copy> {
+    const loaded = (this.loaded ??= new Map());
     const batch: Copy[] = [];
     let seen = 0;
     let bytes = 0;
@@ -88,8 +90,8 @@ export class ReadAhead {
       if (bytes > 0 && (bytes + copy.bytes > batchBytesMax || !this.room.hasRoom(newBytes + copy.bytes))) break;
       if (copy.content !== undefined) continue;
       bytes += copy.bytes;
-      if (this.loaded.get(copy.offset) !== undefined) continue;
-      this.loaded.set(copy.offset, undefined);
+      if (loaded.get(copy.offset) !== undefined) continue;
+      loaded.set(copy.offset, undefined);
       newBytes += copy.bytes;
       batch.push(copy);
     }
@@ -101,27 +103,27 @@ export class ReadAhead {
     for (let next = batch.next(); !next.done; next = batch.next()) {
       const copy = next.value;
       const position = this.source.positionOf(copy.offset);
-      if (position === undefined || !this.loaded.has(copy.offset)) continue; // its entry may be gone with it
+      if (position === undefined || !this.loaded?.has(copy.offset)) continue; // its entry may be gone with it
       try {
         const content = await this.read(position);
-        if (generation === this.generation && this.loaded.has(copy.offset)) {
-          this.loaded.set(copy.offset, content);
+        if (generation === this.generation && this.loaded?.has(copy.offset)) {
+          this.loaded?.set(copy.offset, content);
           this.room.take(content);
         }
       } catch (error) {
         if (generation !== this.generation) return undefined;
-        if (!this.loaded.has(copy.offset)) continue;
+        if (!this.loaded?.has(copy.offset)) continue;
         if (this.source.positionOf(copy.offset) !== position) {
-          this.loaded.delete(copy.offset); // it was moved, and the file that was read is gone: in the next batch
+          this.loaded?.delete(copy.offset); // it was moved, and the file that was read is gone: in the next batch
           continue;
         }
         if (!isDamage(error)) return error;
         this.logger.error("a message in the journal is damaged and cannot be delivered", {
-          queue: this.source.queueName,
+          queue: this.source.name,
           offset: copy.offset,
           error,
         });
-        this.loaded.delete(copy.offset);
+        this.loaded?.delete(copy.offset);
         this.source.unreadable(copy.offset);
       }
       if (generation !== this.generation) return undefined;

@@ -5,11 +5,12 @@
  */
 import { assert } from "../base/errors.ts";
 import { lowerBound } from "../base/lowerBound.ts";
-import type { KeptCopy, KeptRun, OffsetRange } from "../log/contract/queueJournal.ts";
+import { nextTurn } from "../base/nextTurn.ts";
+import type { KeptCopy, KeptRun, OffsetRange, StoppedCopies } from "../log/contract/queueJournal.ts";
 import type { Copy, KeptContent } from "./copy.ts";
-import { ReadyChunk } from "./readyChunk.ts";
+import { heapEntriesMax, ReadyChunk } from "./readyChunk.ts";
 
-const chunkEntriesFirst = 16; // an idle queue costs little
+const chunkEntriesFirst = heapEntriesMax; // an idle queue costs little
 const chunkEntriesMax = 2048;
 /** Places that are pinned in a turn of the loop: about 5 ms. Of a run so many bits are counted in the time of one. */
 const recoveredPerTurnMax = 100_000;
@@ -50,17 +51,30 @@ export class ReadyIndex {
       const capacity =
         last instanceof ReadyChunk ? Math.max(chunkEntriesFirst, Math.min(last.capacity * 4, chunkEntriesMax)) : chunkEntriesFirst;
       last = new ReadyChunk(capacity);
-      this.blocks.push(last);
+      this.append(last);
     }
     last.push(offset, position, bytes, durable, content);
     this.count++;
+  }
+
+  /** Behind all that is there: those from the offset on. */
+  pushStopped(copies: StoppedCopies, from: number): void {
+    const { length } = copies.offsets;
+    let next = lowerBound(0, length, (n) => (copies.offsets[n] as number) >= from);
+    this.count += length - next;
+    for (let count = 0; next < length; next += count) {
+      count = Math.min(length - next, chunkEntriesMax);
+      const chunk = new ReadyChunk(Math.max(count, chunkEntriesFirst));
+      chunk.fill(copies, next, next + count);
+      this.append(chunk);
+    }
   }
 
   /** Behind all that is there. */
   pushRun(run: KeptRun): void {
     const count = run.live;
     if (count === 0) return;
-    this.blocks.push(run);
+    this.append(run);
     this.parts++;
     this.count += count;
   }
@@ -166,22 +180,22 @@ export class ReadyIndex {
 
   /** After the replay: what it said of the runs they know. @param pin is given the place of each copy that is in no run */
   async recovered(pin: (position: number) => void): Promise<void> {
-    const blocks: Block[] = [];
     let count = 0;
     let done = 0;
+    let gone = false;
     this.parts = 0;
     for (const block of this.blocks) {
       const live = countOf(block);
       if (block instanceof ReadyChunk) block.eachPosition(pin);
       else if (live > 0) this.parts++;
-      if (block instanceof ReadyChunk || live > 0) blocks.push(block);
+      else gone = true;
       count += live;
       done += block instanceof ReadyChunk ? live : live / runCopiesPerPosition;
       if (done < recoveredPerTurnMax) continue;
       done = 0;
-      await new Promise<void>((resume) => setImmediate(resume));
+      await nextTurn();
     }
-    this.blocks = blocks;
+    if (gone) this.blocks = this.blocks.filter((block) => block instanceof ReadyChunk || countOf(block) > 0);
     this.count = count;
   }
 
@@ -283,6 +297,12 @@ export class ReadyIndex {
     return lowerBound(0, this.blocks.length, (at) => {
       return lastOffsetOf(this.blocks[at] as Block) >= offset;
     });
+  }
+
+  /** The first one not by `push`, which makes room for 17. */
+  private append(block: Block): void {
+    if (this.blocks.length === 0) this.blocks = [block];
+    else this.blocks.push(block);
   }
 
   private removed(chunk: ReadyChunk, index: number): void {

@@ -1,4 +1,4 @@
-import type { KeptRun, OffsetRange } from "../log/contract/queueJournal.ts";
+import type { KeptRun, OffsetRange, StoppedCopies } from "../log/contract/queueJournal.ts";
 import { ContentCache, type ContentCacheLimits } from "./contentCache.ts";
 import type { Copy, KeptContent } from "./copy.ts";
 import { ReadyIndex, type RunPart } from "./readyIndex.ts";
@@ -41,6 +41,10 @@ export class ReadyMessages {
 
   hasRoomFor(contentBytes: number): boolean {
     return this.cache.hasRoom(contentBytes);
+  }
+
+  pushStopped(copies: StoppedCopies, from: number): void {
+    this.index.pushStopped(copies, from);
   }
 
   push(offset: number, position: number, bytes: number, durable: boolean, content: KeptContent | undefined): void {
@@ -106,7 +110,9 @@ export class ReadyMessages {
     yield* this.index.runParts();
   }
 
-  /** What comes next of a run, if there is little else before it. @returns settles when it is there, undefined: it need not be waited for */
+  /**
+   * What comes next of a run, if there is little else before it. @returns settles when it is there, undefined: it need not be waited for
+   */
   fetch(): Promise<void> | undefined {
     if (this.fetching !== undefined) return this.fetching;
     const part = this.index.nextPart(this.fetchedNext / 2);

@@ -1,9 +1,9 @@
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
+import { nextTurn } from "../base/nextTurn.ts";
 import { RepeatedTrouble } from "../base/repeatedTrouble.ts";
 import type { QueueJournal } from "../log/contract/queueJournal.ts";
 import { Receipt } from "../record/receipt.ts";
-import type { Copy } from "./copy.ts";
 import type { ReadyMessages } from "./readyMessages.ts";
 
 const releasedPerTurnMax = 4096;
@@ -15,12 +15,12 @@ interface ReleaseSurroundings {
   readonly logger: Logger;
 }
 
-/** Many copies at once, without holding the loop. */
-export async function inSlices(copies: Iterable<Copy>, each: (copy: Copy) => void): Promise<void> {
+/** Many at once, without holding the loop. */
+export async function inSlices<T>(all: Iterable<T>, each: (one: T) => void): Promise<void> {
   let done = 0;
-  for (const copy of copies) {
-    each(copy);
-    if (++done % releasedPerTurnMax === 0) await new Promise<void>((resume) => setImmediate(resume));
+  for (const one of all) {
+    each(one);
+    if (++done % releasedPerTurnMax === 0) await nextTurn();
   }
 }
 

@@ -1,3 +1,4 @@
+import { lowerBound } from "../base/lowerBound.ts";
 import type { Copy } from "./copy.ts";
 
 /**
@@ -62,14 +63,9 @@ export class RequeuedCopies {
   /** -1: it is not here. */
   private indexOf(offset: number): number {
     this.sort();
-    let low = this.head;
-    let high = this.copies.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.copies[middle] as Copy).offset < offset) low = middle + 1;
-      else high = middle;
-    }
-    return this.copies[low]?.offset === offset ? low : -1;
+    const { copies } = this;
+    const found = lowerBound(this.head, copies.length, (at) => (copies[at] as Copy).offset >= offset);
+    return copies[found]?.offset === offset ? found : -1;
   }
 
   private sort(): void {

@@ -67,7 +67,6 @@ async function idsFrom(
       const id = record.headers.find((header) => header.key === messageIdHeader)?.value;
       if (id) found.push({ id: Buffer.from(id).toString(), offset: record.offset, timestamp: record.timestamp });
     }
-    next = endOffsetOf(bytes) ?? next;
     if (found.length > most * 2) found = found.slice(-most);
   }
   return { found: found.slice(-most), firstTimestamp };

@@ -13,13 +13,13 @@ import type { Address } from "../record/address.ts";
 import type { HeaderValue, Message } from "../record/message.ts";
 import { partitionFor } from "../record/partitioner.ts";
 import type { Receipt } from "../record/receipt.ts";
-import type { RecordHeader } from "../record/record.ts";
+import type { NewRecord, RecordHeader } from "../record/record.ts";
 import type { QueueOptions } from "./contract.ts";
 import { DedupeWindow } from "./dedupeWindow.ts";
 import type { TopicSettings } from "./queueSettings.ts";
 
 export const messageIdHeader = "millrace.message-id";
-const amqpHeader = "amqp";
+export const amqpHeader = "amqp";
 const nothing = (): void => undefined;
 
 export class TopicQueue {
@@ -40,7 +40,7 @@ export class TopicQueue {
     private readonly clock: Clock,
   ) {
     const { dedupe } = settings;
-    this.partitions = topic.description.partitions.length;
+    this.partitions = topic.description.config.partitions;
     this.windows =
       dedupe === undefined ? [] : Array.from({ length: this.partitions }, () => new DedupeWindow(dedupe, dedupeIdsMax, nothing));
     // what a failed write took with it must be taken when it is published again
@@ -58,21 +58,33 @@ export class TopicQueue {
     return new TopicTarget(this, { key, partition: partitionFor(key, this.partitions) });
   }
 
-  /** @param id the message-id, where the topic deduplicates. */
-  append(message: Message, id: string | undefined, at: Placement | undefined, receipt: Receipt | undefined): void {
+  /**
+   * Throws what an append would throw: after that nothing is refused any more, within the same turn.
+   *
+   * @param id the message-id, where the topic deduplicates.
+   */
+  prepare(message: Message, id: string | undefined, at: Placement | undefined): PreparedAppend {
     const key = at === undefined ? this.keyOf(message) : at.key;
     const partition = at === undefined ? this.partitionOf(key, id) : at.partition;
     const now = this.clock.now();
     const window = id === undefined ? undefined : this.windows[partition];
-    if (window?.find(id as string, now) !== undefined) {
+    if (window?.find(id as string, now) !== undefined) return new PreparedAppend(this, partition, undefined, undefined);
+    const headers: RecordHeader[] = [{ key: amqpHeader, value: Buffer.concat([message.address.encoded, message.properties()]) }];
+    if (window !== undefined) headers.push({ key: messageIdHeader, value: Buffer.from(id as string) });
+    const record = { key, value: message.body(), headers, timestamp: now };
+    this.topic.checkTakes(partition, record);
+    return new PreparedAppend(this, partition, record, window === undefined ? undefined : id);
+  }
+
+  /** @param record undefined: the topic has it already. */
+  commit(partition: number, record: NewRecord | undefined, id: string | undefined, receipt: Receipt | undefined): void {
+    if (record === undefined) {
       this.duplicates++;
       if (receipt !== undefined) this.topic.joinPending(partition, receipt);
       return;
     }
-    const headers: RecordHeader[] = [{ key: amqpHeader, value: Buffer.concat([message.address.encoded, message.properties()]) }];
-    if (window !== undefined) headers.push({ key: messageIdHeader, value: Buffer.from(id as string) });
-    const offset = this.topic.append(partition, { key, value: message.body(), headers, timestamp: now }, receipt);
-    window?.remember(id as string, offset, now);
+    const offset = this.topic.append(partition, record, receipt);
+    if (id !== undefined) this.windows[partition]?.remember(id, offset, record.timestamp);
     this.published++;
   }
 
@@ -106,8 +118,23 @@ export class TopicTarget {
     private readonly placement: Placement | undefined,
   ) {}
 
-  append(message: Message, id: string | undefined, receipt: Receipt | undefined): void {
-    this.queue.append(message, id, this.placement, receipt);
+  prepare(message: Message, id: string | undefined): PreparedAppend {
+    return this.queue.prepare(message, id, this.placement);
+  }
+}
+
+/** What a topic will take, once all the message's destinations have said that they do. */
+export class PreparedAppend {
+  constructor(
+    private readonly queue: TopicQueue,
+    private readonly partition: number,
+    private readonly record: NewRecord | undefined,
+    /** To be remembered. */
+    private readonly id: string | undefined,
+  ) {}
+
+  commit(receipt: Receipt | undefined): void {
+    this.queue.commit(this.partition, this.record, this.id, receipt);
   }
 }
 

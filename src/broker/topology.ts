@@ -14,9 +14,12 @@ import { argumentsFromJson, argumentsToJson } from "./arguments.ts";
 import { type Binding, Bindings, bindingKey, type DestinationKind } from "./bindings.ts";
 import type { ExchangeOptions, Owner, QueueOptions } from "./contract.ts";
 import { Exchange } from "./exchange.ts";
-import type { ExchangeType } from "./exchangeTypes.ts";
+import { exchangeTypes } from "./exchangeTypes.ts";
 import type { Queue } from "./queue.ts";
 import type { TopicQueue } from "./topicQueue.ts";
+
+/** Of the keyed store that it is in: raised when the values mean something else. */
+export const topologyVersion = 1;
 
 export interface DeclaredQueue {
   readonly id: number;
@@ -41,7 +44,6 @@ export class Topology {
 
   constructor(
     readonly name: string,
-    readonly exchangeTypes: ReadonlyMap<string, ExchangeType>,
     private readonly store: KeyedStore,
     private readonly createQueue: (name: string, declared: DeclaredQueue) => Queue | TopicQueue,
   ) {}
@@ -79,7 +81,7 @@ export class Topology {
       this.exchanges.delete(name);
       return;
     }
-    const type = this.exchangeTypes.get(options.type);
+    const type = exchangeTypes.get(options.type);
     assert(type !== undefined, `the type of exchange '${name}' is known`);
     this.exchanges.set(name, new Exchange(name, type, options));
   }

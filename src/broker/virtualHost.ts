@@ -1,7 +1,9 @@
+import { randomBytes } from "node:crypto";
 import { MillraceError } from "../base/errors.ts";
 import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import type { Message } from "../record/message.ts";
 import type { Receipt } from "../record/receipt.ts";
+import { checkQueueArgumentNames } from "./argumentNames.ts";
 import { type Binding, bindingKey } from "./bindings.ts";
 import type { BrokerLimits } from "./config.ts";
 import type {
@@ -19,6 +21,7 @@ import { checkExchangeArguments, checkNameIsFree, checkSameExchange, checkSameQu
 import type { Dispatcher } from "./dispatch.ts";
 import { accessRefused, closed, notFound, notImplemented, preconditionFailed, resourceLocked } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import { exchangeTypes } from "./exchangeTypes.ts";
 import type { Queue } from "./queue.ts";
 import type { QueueIds } from "./queueIds.ts";
 import { queueSettings } from "./queueSettings.ts";
@@ -39,7 +42,6 @@ export interface HostParts {
   readonly limits: BrokerLimits;
   /** Changes of the topology wait for each other: what one has checked still holds when it is applied. */
   readonly serial: Serial;
-  readonly randomName: () => string;
 }
 
 export class Host implements VirtualHost {
@@ -62,7 +64,7 @@ export class Host implements VirtualHost {
     return this.change(async () => {
       const where = `exchange '${name}' in vhost '${this.name}'`;
       refuseDefault(name);
-      if (!this.topology.exchangeTypes.has(options.type)) throw preconditionFailed(`unknown exchange type '${options.type}'`);
+      if (!exchangeTypes.has(options.type)) throw preconditionFailed(`unknown exchange type '${options.type}'`);
       const present = this.topology.exchanges.get(name);
       if (present !== undefined) return checkSameExchange(present.options, options, where);
       checkNameIsFree("exchange", name);
@@ -109,8 +111,9 @@ export class Host implements VirtualHost {
   // ---- queues
 
   declareQueue(name: string, options: QueueOptions, owner: Owner): Promise<QueueState> {
-    const wanted = name === "" ? `amq.gen-${this.parts.randomName()}` : name;
+    const wanted = name === "" ? generatedName() : name;
     const declare = async (): Promise<QueueState> => {
+      checkQueueArgumentNames(options.arguments, `for ${this.whereQueue(name)}`);
       const present = this.topology.queues.get(wanted);
       if (present !== undefined) {
         this.checkAccess(present, owner);
@@ -321,6 +324,8 @@ export class Host implements VirtualHost {
     return `queue '${name}' in vhost '${this.name}'`;
   }
 }
+
+const generatedName = (): string => `amq.gen-${randomBytes(16).toString("base64url")}`;
 
 function stateOf(queue: Queue | TopicQueue): QueueState {
   // a topic has no messages that wait for someone: who reads it keeps an offset

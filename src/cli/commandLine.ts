@@ -36,6 +36,7 @@ interface TailFlags {
   readonly timestamp?: number;
   readonly count?: number;
   readonly follow?: boolean;
+  readonly raw?: boolean;
 }
 
 /** Of each partition, where nothing else is said. */
@@ -53,12 +54,18 @@ function wholeNumber(text: string): number {
   throw new InvalidArgumentError("It must be a whole number.");
 }
 
-/** Milliseconds since 1970, or a date; without a zone it is UTC. */
+/** Milliseconds since 1970, or a date with or without time and zone. Without a zone it is UTC, wherever this runs. */
 function pointInTime(text: string): number {
-  const isLocal = /T[\d:.]+$/.test(text);
-  const time = /^\d+$/.test(text) ? Number(text) : Date.parse(isLocal ? `${text}Z` : text);
+  const date = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d+)?)?) ?(Z|[+-]\d\d:?\d\d)?)?$/i.exec(text);
+  const time = /^\d+$/.test(text)
+    ? Number(text)
+    : date === null
+      ? Number.NaN
+      : Date.parse(`${date[1]}T${date[2] ?? "00:00"}${date[3] ?? "Z"}`);
   if (Number.isFinite(time)) return time;
-  throw new InvalidArgumentError("It must be a date, as 2001-01-01T00:00:00Z, or milliseconds since 1970.");
+  throw new InvalidArgumentError(
+    "It must be a date, as 2001-01-01, 2001-01-01T00:00:00 (in UTC) or 2001-01-01T00:00:00+02:00, or milliseconds since 1970.",
+  );
 }
 
 function commands(flags: readonly Flag[], exitWith: (code: number) => void): Command {
@@ -108,11 +115,17 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
     .option("--partition <number>", "only this partition", wholeNumber)
     .addOption(new Option("--from-beginning", "from the first record that is kept").conflicts(["offset", "timestamp"]))
     .addOption(new Option("--offset <offset>", "from this offset").argParser(wholeNumber).conflicts("timestamp"))
-    .addOption(new Option("--timestamp <time>", "from the first record that is not earlier").argParser(pointInTime))
+    .addOption(
+      new Option(
+        "--timestamp <time>",
+        "from the first record that is not earlier: 2001-01-01T00:00:00, which is UTC without a zone, or ms since 1970",
+      ).argParser(pointInTime),
+    )
     .option("--count <number>", "so many records at most", wholeNumber)
     .option("--follow", "wait for what comes")
+    .option("--raw", "headers as they are stored, with AMQP's properties in one of them")
     .action(async (topic: string, options: TailFlags) => {
-      const { partition, count, follow, config: file } = options;
+      const { partition, count, follow, raw, config: file } = options;
       exitWith(
         await (await import("./tail.ts")).tail({
           topic,
@@ -122,6 +135,7 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
           start: startOf(options),
           count,
           follow: follow === true,
+          raw: raw === true,
         }),
       );
     });

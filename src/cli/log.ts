@@ -1,17 +1,26 @@
 import path from "node:path";
+import { systemClock } from "../base/clock.ts";
 import { toMillraceError } from "../base/errors.ts";
 import { silentLogger } from "../base/logger.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
-import { lockDirectory } from "../log/directoryLock.ts";
+import { topologyVersion } from "../broker/topology.ts";
+import { lockDirectory, readLock } from "../log/directoryLock.ts";
 import { catalogVersion } from "../log/embedded/catalog.ts";
+import { allInUse } from "../log/embedded/partition/partitionState.ts";
 import { openKeyedStore } from "../log/keyedStore.ts";
 import { dumpLog } from "../log/tools/dumpLog.ts";
+import { isHarmless, type LogProblem } from "../log/tools/logProblem.ts";
 import { repairLog } from "../log/tools/repairLog.ts";
-import { type LogProblem, partitionFolders, verifyLog } from "../log/tools/verifyLog.ts";
-import { type DataDirectory, layoutOf } from "../server/dataDirectory.ts";
+import { verifyData } from "../log/tools/verifyData.ts";
+import { type VerifiedJournal, verifyJournal } from "../log/tools/verifyJournal.ts";
+import { partitionFolders, type Verified, verifyLog } from "../log/tools/verifyLog.ts";
+import type { RecordHeader } from "../record/record.ts";
+import { type DataDirectory, hasKnownVersion, layoutOf } from "../server/dataDirectory.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
+import { shownHeaders } from "./shownHeaders.ts";
 import { printData, say } from "./terminal.ts";
+import { verifyCheckpoints } from "./verifyCheckpoints.ts";
 
 const isFolder = async (name: string): Promise<boolean> => (await nodeFileSystem.stat(name))?.isDirectory === true;
 
@@ -47,21 +56,84 @@ async function reading(directory: string, task: () => Promise<number>): Promise<
 
 export const logDump = (directory: string, withRecords: boolean): Promise<number> =>
   reading(directory, async () => {
-    await dumpLog(nodeFileSystem, await topicsOf(directory), withRecords, printData);
+    await dumpLog(nodeFileSystem, await topicsOf(directory), withRecords ? headersText : undefined, printData);
     return ExitCode.done;
   });
+
+/** One line, in which JSON keeps control characters from the terminal. */
+function headersText(headers: readonly RecordHeader[]): string {
+  const { amqp, headers: others } = shownHeaders(headers);
+  const parts = [
+    ...Object.entries(amqp ?? {}).map(([name, value]) => `${name} ${JSON.stringify(value)}`),
+    ...others.map(({ key, value }) => `header ${JSON.stringify(key)} ${JSON.stringify(value)}`),
+  ];
+  return parts.join(", ");
+}
 
 export const logVerify = (directory: string): Promise<number> =>
   reading(directory, async () => {
     const bar = progressBar();
-    const { problems, partitions, segments, batches, bytes } = await verifyLog(nodeFileSystem, await topicsOf(directory), bar.show);
-    bar.end();
+    const { problems, summary, live } = await verify(directory, bar.show).finally(bar.end);
+    const harmless = problems.filter(isHarmless);
+    const damage = problems.length - harmless.length;
     for (const problem of problems) printData(lineOf(problem));
-    printData(`${partitions} partitions, ${segments} segments, ${batches} batches, ${bytes} bytes: ${problems.length} problems`);
-    if (problems.length === 0) return ExitCode.done;
-    say("Stop the node and run 'millrace log repair': it cuts a torn tail and makes indexes again.");
+    for (const line of summary) printData(line);
+    const others = harmless.length === 0 ? "" : `; ${harmless.length} that a start deals with by itself, without loss`;
+    printData(`${damage === 0 ? "no damage" : `${damage} damaged`}${others}`);
+    if (damage === 0) return ExitCode.done;
+    say(
+      live
+        ? "A node is running on it: its status says what it serves. Stop it before you repair or bring back files."
+        : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; the queues' journal, the catalog and the topology it leaves alone. docs/durability.md says what each means.",
+    );
     return ExitCode.failed;
   });
+
+interface Findings {
+  readonly problems: readonly LogProblem[];
+  readonly summary: readonly string[];
+  readonly live: boolean;
+}
+
+/** Of a data directory everything; of the folder of topics, a partition, or the journal just that. */
+async function verify(directory: string, progress: (bytes: number, total: number) => void): Promise<Findings> {
+  const data = layoutOf(path.resolve(directory));
+  const fileSystem = nodeFileSystem;
+  if (await isFolder(data.topics)) return verifyDataDirectory(data, progress);
+  if (await isJournal(data.root)) {
+    const journal = await verifyJournal(fileSystem, data.root, (bytes) => progress(bytes, Math.max(1, bytes)));
+    return { problems: journal.problems, summary: [journalLine(journal)], live: false };
+  }
+  const topics = await verifyLog(fileSystem, await topicsOf(directory), progress);
+  return { problems: topics.problems, summary: [topicsLine(topics)], live: false };
+}
+
+async function verifyDataDirectory(data: DataDirectory, progress: (bytes: number, total: number) => void): Promise<Findings> {
+  const fileSystem = nodeFileSystem;
+  await hasKnownVersion(fileSystem, data);
+  const live = (await readLock({ fileSystem, directory: data.root })) !== undefined;
+  const found = await verifyData({ ...data, fileSystem, topologyVersion, live, progress });
+  const checkpoints = await verifyCheckpoints(fileSystem, data.checkpoints);
+  const count = (entries: number | undefined): string => (entries === undefined ? "not readable" : `${entries} entries`);
+  return {
+    problems: [...found.problems, ...checkpoints.problems],
+    summary: [
+      topicsLine(found.topics),
+      journalLine(found.journal),
+      `catalog: ${count(found.catalog)}; topology: ${count(found.topology)}; checkpoints: ${checkpoints.count}`,
+    ],
+    live,
+  };
+}
+
+const isJournal = async (folder: string): Promise<boolean> =>
+  (await isFolder(folder)) && (await nodeFileSystem.list(folder)).some((name) => /^\d+\.journal$/.test(name));
+
+const topicsLine = ({ partitions, segments, batches, bytes }: Verified): string =>
+  `topics: ${partitions} partitions, ${segments} segments, ${batches} batches, ${bytes} bytes`;
+
+const journalLine = ({ files, segments, entries, bytes }: VerifiedJournal): string =>
+  `journal: ${files} files, ${segments} segments, ${entries} entries, ${bytes} bytes`;
 
 /** Only of a node's data directory, and only while no node uses it. */
 export const logRepair = (directory: string, cutDamage: boolean): Promise<number> =>
@@ -74,10 +146,12 @@ export const logRepair = (directory: string, cutDamage: boolean): Promise<number
 async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> {
   const catalog = await openKeyedStore({
     fileSystem: nodeFileSystem,
-    logger: silentLogger,
+    clock: systemClock,
+    logger: { ...silentLogger, warn: (text) => printData(`catalog: ${text}; every partition is looked at`) },
     path: data.catalog,
     name: "catalog",
     formatVersion: catalogVersion,
+    whenCut: allInUse,
   });
   const bar = progressBar();
   const { done, left } = await repairLog({

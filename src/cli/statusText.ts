@@ -22,6 +22,7 @@ export function statusText(node: NodeStatus): string {
       node.pipelines.map((p) => [p.name, p.state, p.task?.epoch, p.task?.recordsIn, p.task?.late, p.task?.dead, rowsOut(p.task?.rowsOut)]),
     ),
     journalTrouble(broker.journal),
+    partitionTrouble(node.refusing),
     ...node.pipelines.map(pipelineTrouble),
   ];
   return sections.filter((section) => section !== "").join("\n\n");
@@ -36,6 +37,21 @@ function journalTrouble({ refused, failures, damagedEntries }: NodeStatus["broke
     damagedEntries === 0 ? "" : `damaged entries of the queues' journal that the start passed over: ${damagedEntries}; the log names them`,
   ];
   return lines.filter((line) => line !== "").join("\n");
+}
+
+/** Those that say the same stand together. */
+function partitionTrouble({ count, first }: NodeStatus["refusing"]): string {
+  if (count === 0) return "";
+  const reasons = new Map<string, string[]>();
+  for (const { partition, ...parts } of first) {
+    const text = fromParts(parts).toText();
+    const partitions = reasons.get(text);
+    if (partitions === undefined) reasons.set(text, [partition]);
+    else partitions.push(partition);
+  }
+  const lines = [...reasons].map(([text, partitions]) => `${partitions.join(", ")}: ${text}`);
+  const more = count - first.length;
+  return [`partitions that take nothing now: ${count}`, ...lines, ...(more === 0 ? [] : [`and ${more} more`])].join("\n");
 }
 
 const ends = (partitions: readonly { readonly endOffset: number }[]): string => partitions.map(({ endOffset }) => endOffset).join(" ");

@@ -1,4 +1,3 @@
-import { isUtf8 } from "node:buffer";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
@@ -9,6 +8,7 @@ import { layoutOf } from "../server/dataDirectory.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
+import { shownBytes, shownHeaders, storedHeaders } from "./shownHeaders.ts";
 import { hasReader, printData } from "./terminal.ts";
 
 export interface TailOptions {
@@ -22,12 +22,14 @@ export interface TailOptions {
   readonly count: number | undefined;
   /** Waits at the end for what comes. */
   readonly follow: boolean;
+  /** Headers as they are stored. */
+  readonly raw: boolean;
 }
 
 const followEveryMs = 200;
 
 /** A line of JSON for each record, partition after partition. */
-export async function tail({ topic, file, flags, partition, start, count, follow }: TailOptions): Promise<number> {
+export async function tail({ topic, file, flags, partition, start, count, follow, raw }: TailOptions): Promise<number> {
   const { topics } = layoutOf(readConfiguration({ file, flags }).data);
   if ((await nodeFileSystem.stat(topics)) === undefined)
     throw noTopics(topics, "Name the node's data directory with --data, or its file with --config.");
@@ -40,7 +42,7 @@ export async function tail({ topic, file, flags, partition, start, count, follow
     for (const { number, tail } of tails) {
       if (left <= 0) return ExitCode.done;
       await tail.read((record) => {
-        left = printData(lineOf(number, record)) ? left - 1 : 0;
+        left = printData(lineOf(number, record, raw)) ? left - 1 : 0;
         return left > 0;
       });
     }
@@ -49,23 +51,16 @@ export async function tail({ topic, file, flags, partition, start, count, follow
   }
 }
 
-function lineOf(partition: number, { offset, timestamp, key, headers, value }: StoredRecord): string {
+function lineOf(partition: number, { offset, timestamp, key, headers, value }: StoredRecord, raw: boolean): string {
   const time = new Date(timestamp);
   return JSON.stringify({
     partition,
     offset,
     timestamp: Number.isNaN(time.getTime()) ? timestamp : time.toISOString(),
-    key: shown(key),
-    headers: headers.map((header) => ({ key: header.key, value: shown(header.value) })),
-    value: shown(value),
+    key: shownBytes(key),
+    ...(raw ? storedHeaders(headers) : shownHeaders(headers)),
+    value: shownBytes(value),
   });
-}
-
-/** Text as it is, other bytes as `{ "base64": ... }`. */
-function shown(bytes: Uint8Array | null): string | { readonly base64: string } | null {
-  if (bytes === null) return null;
-  const whole = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  return isUtf8(whole) ? whole.toString("utf8") : { base64: whole.toString("base64") };
 }
 
 const noPartition = (topic: string, count: number): MillraceError =>

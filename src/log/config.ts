@@ -9,7 +9,9 @@ const MiB = 1024 * KiB;
 const whole = (min: number, max: number, fallback: number, description: string): z.ZodDefault<z.ZodInt> =>
   z.int().min(min).max(max).default(fallback).meta({ description });
 
-/** What a new topic has of a property when nothing else was asked for. Tighter bounds and another default than the topic's own, where given. */
+/**
+ * What a new topic has of a property when nothing else was asked for. Tighter bounds and another default than the topic's own, where given.
+ */
 const ofTopics = ({ check, default: fallback, description }: TopicProperty, own: { min?: number; max?: number; default?: number } = {}) =>
   check.kind === "whole"
     ? whole(own.min ?? check.min, own.max ?? check.max, own.default ?? (fallback as number), description)
@@ -40,7 +42,7 @@ export const logConfig = z.strictObject({
   minCompactionLagMs: ofTopics(topicProperties.minCompactionLagMs),
   minCleanableDirtyRatio: ofTopics(topicProperties.minCleanableDirtyRatio),
   messageTimestampType: oneOf(timestampTypes, topicProperties.timestampType),
-  diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics take nothing while the disk has less than this left"),
+  diskReserveBytes: whole(0, 2 ** 40, 64 * MiB, "topics and queues take nothing while the disk has less than this left"),
   producerIdExpirationMs: whole(
     1000,
     Number.MAX_SAFE_INTEGER,

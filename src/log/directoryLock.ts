@@ -6,6 +6,7 @@
  *   next generation: of two that try, one gets EEXIST.
  * - The name appears before its content. A lock without content is waited for; when none comes, its maker died between the
  *   two, and it is stale like any other.
+ * - So is one that is damaged: whatever is in it that does not name a process.
  * - Should that maker only have been slow, both could believe they have it. Hence each, once its content is written, looks
  *   again, and steps back if there is a higher generation or a lower one that lives: each writes before it looks, so at least one
  *   of the two sees the other.
@@ -17,6 +18,8 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { MillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
+import { isCode, undefinedIfMissing } from "../base/systemError.ts";
+import { removeIfThere } from "../base/wholeFile.ts";
 import type { Json } from "./contract/keyedStore.ts";
 import { nodeProcesses, type ProcessTable } from "./processTable.ts";
 
@@ -96,7 +99,7 @@ class HeldLock implements DirectoryLock {
     const { fileSystem, directory } = this.options;
     const target = lockPath(directory, this.generation);
     const temporary = `${target}.new`;
-    if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
+    await removeIfThere(fileSystem, temporary);
     await writeFile(fileSystem, temporary, { ...this.content, info });
     await fileSystem.rename(temporary, target);
   }
@@ -116,14 +119,15 @@ async function liveHolder(options: LockOptions, processes: ProcessTable, generat
   return undefined;
 }
 
-/** Undefined if the file went away, or stays without content. */
+/** Undefined if the file went away, stays without content, or says nothing of a process: then nobody holds it. */
 async function readContent(
   { fileSystem, directory, pause = setTimeout }: LockOptions,
   generation: number,
 ): Promise<LockContent | undefined> {
   for (let look = 0; look < emptyLooks; look++) {
     try {
-      return JSON.parse((await fileSystem.readFile(lockPath(directory, generation))).toString()) as LockContent;
+      const content: unknown = JSON.parse((await fileSystem.readFile(lockPath(directory, generation))).toString());
+      return namesProcess(content) ? content : undefined;
     } catch (error) {
       if (isCode(error, "ENOENT")) return undefined;
       if (!(error instanceof SyntaxError)) throw error;
@@ -131,6 +135,13 @@ async function readContent(
     await pause(emptyLookMs);
   }
   return undefined;
+}
+
+/** No lock that is being written is whole JSON of something else: that is what somebody, or a damaged disk, put in its place. */
+function namesProcess(content: unknown): content is LockContent {
+  if (typeof content !== "object" || content === null) return false;
+  const { pid, identity } = content as Partial<LockContent>;
+  return Number.isInteger(pid) && typeof identity === "string";
 }
 
 async function make({ fileSystem, directory }: LockOptions, generation: number, content: LockContent): Promise<boolean> {
@@ -154,11 +165,7 @@ async function writeFile(fileSystem: FileSystem, file: string, content: LockCont
 }
 
 async function remove({ fileSystem, directory }: LockOptions, generation: number): Promise<void> {
-  try {
-    await fileSystem.removeFile(lockPath(directory, generation));
-  } catch (error) {
-    if (!isCode(error, "ENOENT")) throw error;
-  }
+  await fileSystem.removeFile(lockPath(directory, generation)).catch(undefinedIfMissing);
 }
 
 async function generations({ fileSystem, directory }: LockOptions): Promise<number[]> {
@@ -168,10 +175,6 @@ async function generations({ fileSystem, directory }: LockOptions): Promise<numb
 
 function lockPath(directory: string, generation: number): string {
   return path.join(directory, `millrace.lock.${generation}`);
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return (error as NodeJS.ErrnoException).code === code;
 }
 
 function locked(directory: string, pid: number | undefined): MillraceError {

@@ -1,39 +1,49 @@
 import path from "node:path";
+import type { Clock } from "../base/clock.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { File, FileSystem } from "../base/fileSystem.ts";
 import type { Logger } from "../base/logger.ts";
+import { RepeatedTrouble } from "../base/repeatedTrouble.ts";
 import type { Json, KeyedStore } from "./contract/keyedStore.ts";
-import { checkHeader, encodeEntry, encodeHeader, replayEntries, type StoreIdentity } from "./keyedStoreFormat.ts";
+import { closeQuietly, LiveEntries, putCopyInPlace, removeCopy, type WrittenFile, writeCopy } from "./keyedStoreCopy.ts";
+import { checkHeader, encodeChange, encodeEntry, replayEntries, type StoreIdentity } from "./keyedStoreFormat.ts";
+import { RetryPause } from "./retryPause.ts";
 
 export interface KeyedStoreOptions extends StoreIdentity {
   readonly fileSystem: FileSystem;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** Below this much that is dead a rewrite is not worth its syncs. */
   readonly deadBytesMin?: number;
+  /**
+   * What is to change, with the cut, where a start has to cut the end off: it was torn while it was written, and never confirmed; or it is
+   * the last change, and was damaged since.
+   */
+  readonly whenCut?: (entries: ReadonlyMap<string, Json>) => ReadonlyMap<string, Json>;
 }
 
 const deadBytesMinDefault = 64 * 1024;
-/** A rewrite cuts the live entries into writes of about this size. */
-const rewriteChunkBytes = 1024 * 1024;
 
 /** The folder must exist; the file is made if it does not. */
 export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedStore> {
   const { fileSystem, path: file } = options;
   const folder = path.dirname(file);
-  const temporary = temporaryPath(file);
-  if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
+  await removeCopy(fileSystem, options);
   const live = new LiveEntries();
-  if ((await fileSystem.stat(file)) === undefined) {
-    const { handle, end } = await writeTemporary(options, live);
-    await putInPlace(options);
-    return new FileKeyedStore(options, live, handle, end);
-  }
+  if ((await fileSystem.stat(file)) === undefined) return writtenAnew(options, live);
   const bytes = await fileSystem.readFile(file);
-  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value]) => live.set(key, value ?? null));
+  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value], weight) => live.set(key, value ?? null, weight));
+  if (end < bytes.length) {
+    options.logger.warn("cut a torn write off the end of a keyed store", { file, bytes: bytes.length - end });
+    const changes = options.whenCut?.(live.values) ?? new Map<string, Json>();
+    if (changes.size > 0) {
+      for (const [key, value] of changes) live.set(key, value, encodeChange(key, value).length);
+      return writtenAnew(options, live);
+    }
+  }
   const handle = await fileSystem.open(file, "write");
   try {
     if (end < bytes.length) {
-      options.logger.warn("cut a torn write off the end of a keyed store", { file, bytes: bytes.length - end });
       // needs no sync of its own: until the next entry's sync, a loss of power can only leave the same torn bytes
       await handle.truncate(end);
     }
@@ -41,33 +51,30 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
     await handle.write(bytes, 0, end, 0);
     await handle.sync();
     await fileSystem.syncDirectory(folder);
-    const store = new FileKeyedStore(options, live, handle, end);
-    await store.rewriteIfWorthIt();
-    return store;
   } catch (error) {
-    await handle.close();
+    await closeQuietly(handle);
     throw error;
   }
+  const store = new FileKeyedStore(options, live, handle, end);
+  try {
+    await store.rewriteIfWorthIt();
+  } catch (error) {
+    await store.close().catch(() => undefined);
+    throw error;
+  }
+  return store;
 }
 
-/** The map in memory, with what each entry weighs on the disk. */
-class LiveEntries {
-  readonly values = new Map<string, Json>();
-  private readonly weights = new Map<string, number>();
-  bytes = 0;
-
-  set(key: string, value: Json): void {
-    this.bytes -= this.weights.get(key) ?? 0;
-    if (value === null) {
-      this.values.delete(key);
-      this.weights.delete(key);
-      return;
-    }
-    const weight = encodeChange(key, value).length;
-    this.values.set(key, value);
-    this.weights.set(key, weight);
-    this.bytes += weight;
+async function writtenAnew(options: KeyedStoreOptions, live: LiveEntries): Promise<KeyedStore> {
+  const { fileSystem } = options;
+  const { handle, end } = await writeCopy(fileSystem, options, live);
+  try {
+    await putCopyInPlace(fileSystem, options);
+  } catch (error) {
+    await closeQuietly(handle);
+    throw error;
   }
+  return new FileKeyedStore(options, live, handle, end);
 }
 
 interface Waiting {
@@ -77,10 +84,20 @@ interface Waiting {
   readonly reject: (error: MillraceError) => void;
 }
 
+/**
+ * A write or sync that failed leaves nobody knowing what the file's end holds, so nothing is written to that file again: what is known to be
+ * durable is written anew and put in its place, again and again until the disk lets it. Changes are refused meanwhile, so that none which is
+ * confirmed can lie behind one of which nobody knows; whatever the moment of a crash, that one is there whole or not at all, and once
+ * changes are taken again it is not.
+ */
 class FileKeyedStore implements KeyedStore {
   private waiting: Waiting[] = [];
-  private committing: Promise<void> | undefined;
-  private refusal: MillraceError | undefined;
+  private working: Promise<void> | undefined;
+  private closing: MillraceError | undefined;
+  /** Why no change is taken until the file was written anew. */
+  private trouble: MillraceError | undefined;
+  private readonly news = new RepeatedTrouble();
+  private readonly retries: RetryPause;
   private closed = false;
   private rewriteNotBefore = 0;
 
@@ -89,143 +106,137 @@ class FileKeyedStore implements KeyedStore {
     private readonly live: LiveEntries,
     private handle: File,
     private end: number,
-  ) {}
+  ) {
+    this.retries = new RetryPause(options.clock);
+  }
 
   get entries(): ReadonlyMap<string, Json> {
     return this.live.values;
   }
 
   change(changes: ReadonlyMap<string, Json | null>): Promise<void> {
-    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    const refusal = this.closing ?? this.trouble;
+    if (refusal !== undefined) return Promise.reject(refusal);
     if (changes.size === 0) return Promise.resolve();
     const encoded = Array.from(changes, ([key, value]) => encodeChange(key, value));
     return new Promise((resolve, reject) => {
       this.waiting.push({ changes, encoded, resolve, reject });
-      this.committing ??= this.commitAll();
+      this.working ??= this.commitAll();
     });
   }
 
   async close(): Promise<void> {
-    this.refusal ??= new MillraceError("KEYED_STORE_CLOSED", "The keyed store is closed.", {
-      domain: "internal",
-      where: this.options.path,
-    });
-    await this.committing;
+    this.closing ??= closedError(this.options.path);
+    this.retries.endNow();
+    await this.working;
     if (this.closed) return;
     this.closed = true;
     await this.handle.close();
   }
 
+  /** To be called while nothing is written. Throws if nobody knows which file has the store's name now. */
   async rewriteIfWorthIt(): Promise<void> {
     const dead = this.end - this.live.bytes;
     if (dead < (this.options.deadBytesMin ?? deadBytesMinDefault) || dead < this.live.bytes || this.end < this.rewriteNotBefore) return;
+    const { fileSystem, logger, path: file } = this.options;
     let written: WrittenFile;
     try {
-      written = await writeTemporary(this.options, this.live);
+      written = await writeCopy(fileSystem, this.options, this.live);
     } catch (error) {
       this.rewriteNotBefore = this.end * 2; // a full disk, say: the file in use is whole and goes on
-      this.options.logger.warn("could not rewrite a keyed store", { file: this.options.path, error });
-      await this.options.fileSystem.removeFile(temporaryPath(this.options.path)).catch(() => undefined);
+      logger.warn("could not rewrite a keyed store", { file, error });
+      await removeCopy(fileSystem, this.options).catch(() => undefined);
       return;
     }
-    const before = this.handle;
-    this.handle = written.handle;
-    this.end = written.end;
-    await before.close();
-    await putInPlace(this.options);
+    await this.goOnIn(written);
   }
 
   /** One entry and one sync for all that waits; what comes meanwhile is in the next. */
   private async commitAll(): Promise<void> {
     await Promise.resolve(); // changes of the same turn go together
     while (this.waiting.length > 0) {
-      const group = this.waiting;
-      this.waiting = [];
       try {
-        const entry = encodeEntry(group.flatMap((one) => one.encoded));
-        await this.handle.write(entry, 0, entry.length, this.end);
-        await this.handle.sync();
-        this.end += entry.length;
-      } catch (error) {
-        this.fail(error, group);
-        break;
-      }
-      for (const one of group) {
-        for (const [key, value] of one.changes) this.live.set(key, value);
-        one.resolve();
-      }
-      try {
+        await this.commit(this.waiting.splice(0));
         await this.rewriteIfWorthIt();
       } catch (error) {
-        this.fail(error, []);
+        await this.beginAnew(error);
       }
     }
-    this.committing = undefined;
+    this.working = undefined;
   }
 
-  /** A failed write or sync leaves the file's end unknown: it is never tried again, a restart reads what is there. */
-  private fail(cause: unknown, group: readonly Waiting[]): void {
-    const failure = new MillraceError("KEYED_STORE_FAILED", "A write of the keyed store failed; the change is kept whole or not at all.", {
-      domain: "external",
-      where: this.options.path,
-      hint: "Free or repair the disk, then restart.",
-      cause,
-    });
-    this.refusal = failure;
-    this.options.logger.error("keyed store failed", { file: this.options.path, error: failure });
-    for (const one of [...group, ...this.waiting]) one.reject(failure);
-    this.waiting = [];
+  private async commit(group: readonly Waiting[]): Promise<void> {
+    try {
+      const entry = encodeEntry(group.flatMap((one) => one.encoded));
+      await this.handle.write(entry, 0, entry.length, this.end);
+      await this.handle.sync();
+      this.end += entry.length;
+    } catch (error) {
+      const failure = failedError(this.options.path, error);
+      for (const one of group) one.reject(failure);
+      throw failure;
+    }
+    for (const one of group) {
+      let n = 0;
+      for (const [key, value] of one.changes) this.live.set(key, value, (one.encoded[n++] as string).length);
+      one.resolve();
+    }
+    this.retries.reset();
+  }
+
+  /** Ends when changes are taken again, or the store is closed. */
+  private async beginAnew(cause: unknown): Promise<void> {
+    const { fileSystem, logger, path: file } = this.options;
+    const refusal = unavailableError(file, cause);
+    this.trouble = refusal;
+    for (const one of this.waiting.splice(0)) one.reject(refusal);
+    logger.error("keyed store failed", { file, error: cause });
+    for (;;) {
+      await this.retries.pause();
+      if (this.closing !== undefined) return;
+      try {
+        await this.goOnIn(await writeCopy(fileSystem, this.options, this.live));
+        break;
+      } catch (error) {
+        if (this.news.isNews(error)) logger.warn("a keyed store's disk does not work yet", { file, error });
+      }
+    }
+    this.news.over();
+    this.trouble = undefined;
+    logger.info("a keyed store takes changes again", { file });
+  }
+
+  private async goOnIn(written: WrittenFile): Promise<void> {
+    try {
+      await putCopyInPlace(this.options.fileSystem, this.options);
+    } catch (error) {
+      await closeQuietly(written.handle);
+      throw error;
+    }
+    const before = this.handle;
+    this.handle = written.handle;
+    this.end = written.end;
+    await closeQuietly(before);
   }
 }
 
-interface WrittenFile {
-  readonly handle: File;
-  readonly end: number;
-}
+const closedError = (where: string): MillraceError =>
+  new MillraceError("KEYED_STORE_CLOSED", "The keyed store is closed.", { domain: "internal", where });
 
-async function writeTemporary(options: KeyedStoreOptions, live: LiveEntries): Promise<WrittenFile> {
-  const handle = await options.fileSystem.open(temporaryPath(options.path), "create");
-  try {
-    let end = await append(handle, encodeHeader(options), 0);
-    for (const entry of wholeEntries(live.values)) end = await append(handle, entry, end);
-    await handle.sync();
-    return { handle, end };
-  } catch (error) {
-    await handle.close();
-    throw error;
-  }
-}
+const failedError = (where: string, cause: unknown): MillraceError =>
+  new MillraceError("KEYED_STORE_FAILED", "A write of the keyed store failed; after a crash now the change is there whole or not at all.", {
+    domain: "external",
+    retryable: true,
+    where,
+    cause,
+    hint: "Look after the disk; the store tries again by itself, and then the change is surely not there.",
+  });
 
-/** Whichever of the two files a loss of power leaves under the name, it is whole; after this it is the new one. */
-async function putInPlace(options: KeyedStoreOptions): Promise<void> {
-  await options.fileSystem.rename(temporaryPath(options.path), options.path);
-  await options.fileSystem.syncDirectory(path.dirname(options.path));
-}
-
-async function append(handle: File, bytes: Buffer, at: number): Promise<number> {
-  await handle.write(bytes, 0, bytes.length, at);
-  return at + bytes.length;
-}
-
-function* wholeEntries(values: ReadonlyMap<string, Json>): Generator<Buffer> {
-  let changes: string[] = [];
-  let bytes = 0;
-  for (const [key, value] of values) {
-    const change = encodeChange(key, value);
-    changes.push(change);
-    bytes += change.length;
-    if (bytes < rewriteChunkBytes) continue;
-    yield encodeEntry(changes);
-    changes = [];
-    bytes = 0;
-  }
-  if (changes.length > 0) yield encodeEntry(changes);
-}
-
-function encodeChange(key: string, value: Json | null): string {
-  return JSON.stringify(value === null ? [key] : [key, value]);
-}
-
-function temporaryPath(file: string): string {
-  return `${file}.new`;
-}
+const unavailableError = (where: string, cause: unknown): MillraceError =>
+  new MillraceError("KEYED_STORE_UNAVAILABLE", "A write of the keyed store failed before; the change is not made.", {
+    domain: "external",
+    retryable: true,
+    where,
+    cause,
+    hint: "Look after the disk; the store tries again by itself and then takes changes.",
+  });

@@ -43,16 +43,31 @@ export function encodeHeader(identity: StoreIdentity): Buffer {
 /** @returns where the first entry begins */
 export function checkHeader(bytes: Buffer, identity: StoreIdentity): number {
   const end = bytes.length < 9 ? Infinity : 9 + bytes.readUInt8(8) + 4;
-  if (end > bytes.length || bytes.toString("latin1", 0, 4) !== magic) throw corrupt(identity.path, 0, "it does not begin as a keyed store");
-  if (bytes.readUInt16LE(4) > containerVersion) throw tooNew(identity, bytes.readUInt16LE(4), containerVersion);
-  if (bytes.readUInt32LE(end - 4) !== crc32c(bytes.subarray(0, end - 4))) throw corrupt(identity.path, 0, "its header's checksum is wrong");
+  if (end > bytes.length || bytes.toString("latin1", 0, 4) !== magic)
+    throw new KeyedStoreDamage(identity.path, 0, "it does not begin as a keyed store");
+  if (bytes.readUInt16LE(4) > containerVersion && !isOursBut(bytes.subarray(0, end)))
+    throw tooNew(identity, bytes.readUInt16LE(4), containerVersion);
+  if (bytes.readUInt32LE(end - 4) !== crc32c(bytes.subarray(0, end - 4)))
+    throw new KeyedStoreDamage(identity.path, 0, "its header's checksum is wrong");
   const name = bytes.toString("utf8", 9, end - 4);
-  if (name !== identity.name) throw corrupt(identity.path, 0, `it is a store of "${name}", not of "${identity.name}"`);
+  if (name !== identity.name) throw new KeyedStoreDamage(identity.path, 0, `it is a store of "${name}", not of "${identity.name}"`);
   if (bytes.readUInt16LE(6) > identity.formatVersion) throw tooNew(identity, bytes.readUInt16LE(6), identity.formatVersion);
   return end;
 }
 
-/** @param encodedChanges each `JSON.stringify` of a KeyedChange */
+/** A KeyedChange as it lies in an entry. */
+export function encodeChange(key: string, value: Json | null): string {
+  return JSON.stringify(value === null ? [key] : [key, value]);
+}
+
+/** Is only the version damaged? */
+function isOursBut(header: Buffer): boolean {
+  const ours = Buffer.from(header);
+  ours.writeUInt16LE(containerVersion, 4);
+  return ours.readUInt32LE(ours.length - 4) === crc32c(ours.subarray(0, -4));
+}
+
+/** @param encodedChanges see encodeChange */
 export function encodeEntry(encodedChanges: readonly string[]): Buffer {
   const payload = Buffer.from(`[${encodedChanges.join(",")}]`);
   const head = Buffer.alloc(entryHeadBytes);
@@ -63,17 +78,20 @@ export function encodeEntry(encodedChanges: readonly string[]): Buffer {
 }
 
 /**
- * Calls `apply` for each change in order.
+ * Calls `apply` for each change in order, with what it weighs: its part of the entry, taking all of an entry for equally large. To encode each
+ * again took a third of the time that reading 10,000 takes.
  * @returns where the valid entries end; what is behind it is a torn write
  */
-export function replayEntries(bytes: Buffer, start: number, path: string, apply: (change: KeyedChange) => void): number {
+export function replayEntries(bytes: Buffer, start: number, path: string, apply: (change: KeyedChange, weight: number) => void): number {
   let at = start;
   for (let end = entryEnd(bytes, at); end !== undefined; end = entryEnd(bytes, at)) {
-    for (const change of JSON.parse(bytes.toString("utf8", at + entryHeadBytes, end)) as KeyedChange[]) apply(change);
+    const changes = JSON.parse(bytes.toString("utf8", at + entryHeadBytes, end)) as KeyedChange[];
+    for (const change of changes) apply(change, (end - at - entryHeadBytes) / changes.length);
     at = end;
   }
   for (let found = bytes.indexOf(marker, at); found !== -1; found = bytes.indexOf(marker, found + 1)) {
-    if (entryEnd(bytes, found) !== undefined) throw corrupt(path, at, `bytes ${at} to ${found} are damaged, valid entries follow them`);
+    if (entryEnd(bytes, found) !== undefined)
+      throw new KeyedStoreDamage(path, at, `bytes ${at} to ${found} are damaged, valid entries follow them`);
   }
   return at;
 }
@@ -85,12 +103,18 @@ function entryEnd(bytes: Buffer, at: number): number | undefined {
   return end;
 }
 
-function corrupt(path: string, at: number, why: string): MillraceError {
-  return new MillraceError("KEYED_STORE_CORRUPT", `The keyed store can't be read: ${why}.`, {
-    domain: "external",
-    where: `${path} at byte ${at}`,
-    hint: "Restore the file from a backup, or move it away to begin with an empty one.",
-  });
+export class KeyedStoreDamage extends MillraceError {
+  constructor(
+    path: string,
+    readonly position: number,
+    why: string,
+  ) {
+    super("KEYED_STORE_CORRUPT", `The keyed store can't be read: ${why}.`, {
+      domain: "external",
+      where: `${path} at byte ${position}`,
+      hint: "Restore the file from a backup, or move it away to begin with an empty one.",
+    });
+  }
 }
 
 function tooNew(identity: StoreIdentity, found: number, known: number): MillraceError {

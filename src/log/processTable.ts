@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { isCode } from "../base/systemError.ts";
 
 /** Which processes run; passed in, so that a test can kill them. */
 export interface ProcessTable {
@@ -25,6 +26,6 @@ function isRunning(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return isCode(error, "EPERM");
   }
 }

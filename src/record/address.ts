@@ -15,10 +15,10 @@ export class Address {
     this.encoded = Buffer.concat([Buffer.of(exchangeBytes.length), exchangeBytes, Buffer.of(keyBytes.length), keyBytes]);
   }
 
-  static decode(encoded: Uint8Array, at = 0): Address {
+  static decode(encoded: Uint8Array): Address {
     const bytes = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
-    const exchangeEnd = at + 1 + (bytes[at] as number);
+    const exchangeEnd = 1 + (bytes[0] as number);
     const keyEnd = exchangeEnd + 1 + (bytes[exchangeEnd] as number);
-    return new Address(bytes.toString("utf8", at + 1, exchangeEnd), bytes.toString("utf8", exchangeEnd + 1, keyEnd));
+    return new Address(bytes.toString("utf8", 1, exchangeEnd), bytes.toString("utf8", exchangeEnd + 1, keyEnd));
   }
 }

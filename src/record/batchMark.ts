@@ -1,6 +1,7 @@
 /**
  * What the log itself has to say of a batch on the disk, in the header's partitionLeaderEpoch: the batch's CRC leaves that out, and a log
- * without leaders has no use for it. Whoever reads a batch gets 0 there. 0 on the disk: a batch of an older release, of which nothing is said.
+ * without leaders has no use for it. Whoever reads a batch gets 0 there. 0 on the disk: a batch of an older release, of which nothing is
+ * said.
  *
  *     bits 31 to 1   checksum of the base offset, which the batch's CRC leaves out as well
  *     bit 0          when the batch was written, everything before it in its segment was synced

@@ -35,7 +35,9 @@ export function encodeMarker(marker: TransactionMarker, producerId: bigint, epoc
   return Buffer.from(builder.bytes());
 }
 
-/** The marker in a control batch that lies whole in `bytes`; undefined if it is none that this release knows. Never reads past the batch. */
+/**
+ * The marker in a control batch that lies whole in `bytes`; undefined if it is none that this release knows. Never reads past the batch.
+ */
 export function markerAt(bytes: Buffer, at: number): TransactionMarker | undefined {
   if (countAt(bytes, at) !== 1) return undefined;
   const reader = new VarintReader(bytes);

@@ -48,8 +48,8 @@ export class FilteredBatch {
   }
 
   /**
-   * The batch at `at`, whole and uncompressed (UNSUPPORTED_COMPRESSION), maybe a transaction's marker. Gives way every few records, so that a large
-   * batch holds nobody up.
+   * The batch at `at`, whole and uncompressed (UNSUPPORTED_COMPRESSION), maybe a transaction's marker. Gives way every few records, so that
+   * a large batch holds nobody up.
    */
   *filter(source: Buffer, at: number, filter: BatchFilter): Generator<undefined, BatchFate> {
     const count = countAt(source, at);

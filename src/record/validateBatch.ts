@@ -43,6 +43,19 @@ export function validateBatch(bytes: Buffer, at: number, limit: number): Millrac
 export function checkNewBatch(bytes: Buffer): void {
   const problem = validateBatch(bytes, 0, bytes.length);
   if (problem !== undefined) throw problem;
+  checkNewHeader(bytes);
+}
+
+/** The same but for the checksum. */
+export function checkNewBatchUnsummed(bytes: Buffer): void {
+  const problem = validateBatchShape(bytes, 0, bytes.length);
+  if (problem !== undefined) throw problem;
+  const missing = batchBytesAt(bytes, 0) - bytes.length;
+  if (missing > 0) throw truncated(0, missing);
+  checkNewHeader(bytes);
+}
+
+function checkNewHeader(bytes: Buffer): void {
   if (batchBytesAt(bytes, 0) !== bytes.length) throw corrupt(0, `${bytes.length - batchBytesAt(bytes, 0)} bytes follow it`);
   const count = countAt(bytes, 0);
   if (count !== lastOffsetDeltaAt(bytes, 0) + 1)

@@ -2,6 +2,7 @@
 import path from "node:path";
 import { MillraceError, toMillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
+import { replaceFile } from "../base/wholeFile.ts";
 
 const layoutVersion = 1;
 
@@ -41,57 +42,66 @@ export async function makeDataDirectory(fileSystem: FileSystem, root: string): P
 }
 
 /** Reads the directory's version, or writes it into a new one. Only under the directory's lock. */
-export async function checkVersion(fileSystem: FileSystem, { root }: DataDirectory): Promise<void> {
-  const file = path.join(root, "version");
+export async function checkVersion(fileSystem: FileSystem, data: DataDirectory): Promise<void> {
   try {
-    if ((await fileSystem.stat(file)) === undefined) return await writeVersion(fileSystem, root, file);
-    const text = (await fileSystem.readFile(file)).toString("utf8");
-    const found = /^millrace-data ([0-9]+)\n$/.exec(text)?.[1];
-    if (found === undefined) {
-      throw new MillraceError("DATA_VERSION_UNREADABLE", "the version of the data directory cannot be read", {
-        domain: "external",
-        where: file,
-        hint: `A directory of this release says 'millrace-data ${layoutVersion}' there.`,
-      });
-    }
-    if (Number(found) > layoutVersion) {
-      throw new MillraceError("DATA_TOO_NEW", `the data directory has the format ${found}; this release reads up to ${layoutVersion}`, {
-        domain: "user",
-        where: file,
-        hint: "Start the release that wrote it, or a later one.",
-      });
-    }
+    if (await hasKnownVersion(fileSystem, data)) return;
+    await replaceFile(fileSystem, versionFile(data), Buffer.from(`millrace-data ${layoutVersion}\n`));
   } catch (error) {
-    throw unusable(error, root);
+    throw unusable(error, data.root);
   }
 }
 
-async function writeVersion(fileSystem: FileSystem, root: string, file: string): Promise<void> {
-  const temporary = `${file}.new`;
-  if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
-  const opened = await fileSystem.open(temporary, "create");
-  try {
-    const bytes = Buffer.from(`millrace-data ${layoutVersion}\n`);
-    await opened.write(bytes, 0, bytes.length, 0);
-    await opened.sync();
-  } finally {
-    await opened.close();
+const versionFile = ({ root }: DataDirectory): string => path.join(root, "version");
+
+/** False: it has none. Throws if it is of a newer release. */
+export async function hasKnownVersion(fileSystem: FileSystem, data: DataDirectory): Promise<boolean> {
+  const file = versionFile(data);
+  if ((await fileSystem.stat(file)) === undefined) return false;
+  const text = (await fileSystem.readFile(file)).toString("utf8");
+  const found = /^millrace-data ([0-9]+)\n$/.exec(text)?.[1];
+  if (found === undefined) {
+    throw new MillraceError("DATA_VERSION_UNREADABLE", "the version of the data directory cannot be read", {
+      domain: "external",
+      where: file,
+      hint: `A directory of this release says 'millrace-data ${layoutVersion}' there.`,
+    });
   }
-  await fileSystem.rename(temporary, file);
-  await fileSystem.syncDirectory(root);
+  if (Number(found) <= layoutVersion) return true;
+  throw new MillraceError("DATA_TOO_NEW", `the data directory has the format ${found}; this release reads up to ${layoutVersion}`, {
+    domain: "user",
+    where: file,
+    hint: "Start the release that wrote it, or a later one.",
+  });
 }
 
 export const unusable = (error: unknown, root: string): MillraceError =>
   toMillraceError(error, "DATA_UNUSABLE", "the data directory cannot be used", {
     domain: "external",
     where: root,
-    hint: "It must be a folder that the node's user can write to; choose another with --data.",
+    hint: hintFor(codeOf(error)),
   });
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException | undefined)?.code ?? "";
+
+function hintFor(code: string): string {
+  if (code === "EACCES" || code === "EPERM")
+    return "Give the user that runs the node write permission there, or choose another folder with --data.";
+  if (code === "EROFS") return "The file system is mounted read-only: remount it, or choose another folder with --data.";
+  if (code === "ENOSPC" || code === "EDQUOT") return "Free space on this disk (or raise the quota), or choose another folder with --data.";
+  if (code === "EEXIST" || code === "ENOTDIR")
+    return "A file has the name of a folder there: move it away, or choose another folder with --data.";
+  return "It must be a folder that the node's user can write to; choose another with --data.";
+}
+
+/** Then it is not what lies there that fails. */
+const writeCodes = new Set(["EROFS", "ENOSPC", "EDQUOT"]);
 
 /** A failure without a name of its own while what lies in the directory is read: a file is missing, or the disk refuses it. */
 export const unreadable = (error: unknown, root: string): MillraceError =>
-  toMillraceError(error, "DATA_UNREADABLE", "what is in the data directory cannot be read", {
-    domain: "external",
-    where: root,
-    hint: "A file may have been removed, or belong to another user: put it back from a copy, or start with another --data.",
-  });
+  writeCodes.has(codeOf(error))
+    ? unusable(error, root)
+    : toMillraceError(error, "DATA_UNREADABLE", "what is in the data directory cannot be read", {
+        domain: "external",
+        where: root,
+        hint: "A file may have been removed, or belong to another user: put it back from a copy, or start with another --data.",
+      });

@@ -8,6 +8,7 @@ import type { ControlRequest } from "./control.ts";
 import { toParts } from "./errorTransfer.ts";
 import { amqpAddress } from "./openListener.ts";
 import type { Pipelines } from "./pipelines.ts";
+import { refusingPartitions } from "./refusingPartitions.ts";
 import type { NodeStatus } from "./status.ts";
 import { version } from "./version.ts";
 
@@ -57,6 +58,7 @@ export class Node implements AsyncDisposable {
       connections: listener.connections,
       broker: brokerStatus,
       pipelineTopics: this.topicsBesides(brokerStatus),
+      refusing: refusingPartitions(this.parts.log),
       pipelines: pipelines.status().map(({ error, ...pipeline }) => ({
         ...pipeline,
         error: error === undefined ? undefined : toParts(error, error.code, error.message),
@@ -69,8 +71,9 @@ export class Node implements AsyncDisposable {
     const declared = new Set(topics.map(({ name }) => name));
     return log.topicNames().flatMap((name) => {
       const topic = declared.has(name) ? undefined : log.topic(name);
-      const partitions = topic?.description.partitions.map(({ partition }) => ({ endOffset: topic.endOffset(partition) }));
-      return partitions === undefined ? [] : [{ name, partitions }];
+      if (topic === undefined) return [];
+      const length = topic.description.config.partitions;
+      return [{ name, partitions: Array.from({ length }, (_, partition) => ({ endOffset: topic.endOffset(partition) })) }];
     });
   }
 

@@ -5,6 +5,7 @@ import type { Logger } from "../base/logger.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
 import { openBroker } from "../broker/broker.ts";
 import type { Broker } from "../broker/contract.ts";
+import { topologyVersion } from "../broker/topology.ts";
 import { Users } from "../broker/users.ts";
 import type { NodeConfig } from "../config/nodeConfig.ts";
 import { journalOptions, topicDefaults } from "../log/config.ts";
@@ -12,8 +13,9 @@ import type { EmbeddedLog } from "../log/contract/embeddedLog.ts";
 import { type DirectoryLock, lockDirectory } from "../log/directoryLock.ts";
 import { catalogVersion } from "../log/embedded/catalog.ts";
 import { openEmbeddedLog } from "../log/embedded/embeddedLog.ts";
+import { allInUse } from "../log/embedded/partition/partitionState.ts";
 import { openJournal } from "../log/journal/openJournal.ts";
-import { openKeyedStore } from "../log/keyedStore.ts";
+import { type KeyedStoreOptions, openKeyedStore } from "../log/keyedStore.ts";
 import { serveLog } from "../log/remote/serveLog.ts";
 import { Closers } from "./closers.ts";
 import { serveControl } from "./control.ts";
@@ -37,8 +39,6 @@ const statusIntervalMs = 250;
 const pipelinesStartMsMax = 15_000;
 /** AMQP's smallest frame. */
 const frameBytesMin = 4096;
-/** What a keyed store's values mean; raised when that changes. */
-const topologyVersion = 1;
 
 export async function openNode(config: NodeConfig, surroundings: NodeSurroundings): Promise<Node> {
   const { logger } = surroundings;
@@ -57,8 +57,13 @@ export async function openNode(config: NodeConfig, surroundings: NodeSurrounding
     const listener = await openListener(config.listeners.amqp, broker, logger, surroundings.nextPortIfTaken === true);
     const pipelines = newPipelines(config, surroundings, data, log);
     const node = new Node({ dataDirectory: data.root, logger, broker, log, listener, pipelines, layers, frame });
-    await openControl(node, data, lock, logger, frame);
-    await startPipelines(pipelines, data);
+    try {
+      await openControl(node, data, lock, logger, frame);
+      await startPipelines(pipelines, data);
+    } catch (error) {
+      await node.stop().catch(() => undefined); // logged
+      throw unusable(error, data.root);
+    }
     logger.info("node is ready", { version, amqp: node.addresses.amqp, data: data.root });
     return node;
   } catch (error) {
@@ -76,10 +81,10 @@ async function openStores(
 ): Promise<{ readonly log: EmbeddedLog; readonly broker: Broker }> {
   const surroundings = { fileSystem: nodeFileSystem, clock: systemClock, logger };
   const budget = new ByteBudget("publish", config.log.pendingBytesMax);
-  const store = (path: string, name: string, formatVersion: number) =>
-    openKeyedStore({ fileSystem: nodeFileSystem, logger, path, name, formatVersion });
+  const store = (path: string, name: string, formatVersion: number, whenCut?: KeyedStoreOptions["whenCut"]) =>
+    openKeyedStore({ ...surroundings, path, name, formatVersion, ...(whenCut && { whenCut }) });
 
-  const catalog = await store(data.catalog, "catalog", catalogVersion);
+  const catalog = await store(data.catalog, "catalog", catalogVersion, allInUse);
   layers.add("the catalog", () => catalog.close());
   const log = await openEmbeddedLog({
     ...surroundings,
@@ -93,7 +98,7 @@ async function openStores(
   layers.add("the log", () => log.close());
   const topology = await store(data.topology, "topology", topologyVersion);
   const messageBytesMax = contentBytesMax(config.listeners.amqp);
-  const journal = { ...surroundings, directory: data.journal, budget, messageBytesMax, ...journalOptions(config.log) };
+  const journal = { ...surroundings, directory: data.journal, space: log.space, budget, messageBytesMax, ...journalOptions(config.log) };
   const broker = await openBroker({
     log,
     openJournal: (visitor) => openJournal(journal, visitor),
@@ -139,12 +144,7 @@ async function startPipelines(pipelines: Pipelines, data: DataDirectory): Promis
 }
 
 async function openControl(node: Node, data: DataDirectory, lock: DirectoryLock, logger: Logger, frame: Closers): Promise<void> {
-  try {
-    const control = await serveControl(data.socket, (request) => node.answer(request), logger);
-    frame.add("the control socket", () => control.close());
-    await lock.setInfo({ control: control.path });
-  } catch (error) {
-    await node.stop().catch(() => undefined); // logged
-    throw error;
-  }
+  const control = await serveControl(data.socket, (request) => node.answer(request), logger);
+  frame.add("the control socket", () => control.close());
+  await lock.setInfo({ control: control.path });
 }

@@ -14,6 +14,12 @@ export interface NodeStatus {
   readonly broker: BrokerStatus;
   /** Topics that no client declared: those that pipelines write. */
   readonly pipelineTopics: readonly { readonly name: string; readonly partitions: readonly { readonly endOffset: number }[] }[];
+  /** Partitions that take nothing now. */
+  readonly refusing: {
+    readonly count: number;
+    /** The first ones, and why. */
+    readonly first: readonly (ErrorParts & { readonly partition: string })[];
+  };
   readonly pipelines: readonly {
     /** The file's path until the name is known. */
     readonly name: string;

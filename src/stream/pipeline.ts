@@ -17,7 +17,6 @@ export interface EventTimeOptions<T> {
 
 /** Event time is when the record was taken in. */
 export interface IngestionTimeOptions {
-  readonly time?: "ingestion";
   readonly idleAfter?: Duration;
 }
 

@@ -22,6 +22,7 @@ export interface NodeOptions {
   readonly journalFileBytes?: number;
   readonly journalBytesMax?: number;
   readonly indexPageItems?: number;
+  readonly diskReserveBytes?: number;
   readonly runs?: RunLimits;
   /** On the real disk, in this folder; it cannot crash then. */
   readonly directory?: string;
@@ -51,14 +52,25 @@ export class BrokerNode {
     const budget = new ByteBudget("publishBytesMax", 1 << 26);
     const data = options.directory ?? "/data";
     await fileSystem.makeDirectory(data);
-    const open = (name: string) => openKeyedStore({ fileSystem, path: `${data}/${name}`, name, formatVersion: 1, logger });
+    const open = (name: string) => openKeyedStore({ fileSystem, clock, path: `${data}/${name}`, name, formatVersion: 1, logger });
     const catalog = await open("catalog");
     const store = await open("topology");
     const defaults = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20 } as const;
-    const log = await openEmbeddedLog({ fileSystem, directory: `${data}/topics`, clock, logger, budget, catalog, defaults });
+    const { diskReserveBytes } = options;
+    const log = await openEmbeddedLog({
+      fileSystem,
+      directory: `${data}/topics`,
+      clock,
+      logger,
+      budget,
+      catalog,
+      defaults,
+      ...(diskReserveBytes !== undefined && { diskReserveBytes }),
+    });
     const journalOptions = {
       fileSystem,
       directory: `${data}/journal`,
+      space: log.space,
       fileBytes: options.journalFileBytes ?? 1 << 20,
       bytesMax: options.journalBytesMax ?? 1 << 29,
       clock,

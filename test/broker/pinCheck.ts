@@ -113,8 +113,8 @@ export class PinCheck implements QueueJournal {
     return this.journal.sync();
   }
 
-  close(): Promise<void> {
-    return this.journal.close();
+  close(...args: Parameters<QueueJournal["close"]>): Promise<void> {
+    return this.journal.close(...args);
   }
 
   private repin(from: JournalPosition, to: JournalPosition): void {

@@ -1,6 +1,9 @@
 import { expect, test } from "vitest";
+import { systemClock } from "../../src/base/clock.ts";
 import { MillraceError } from "../../src/base/errors.ts";
+import { silentLogger } from "../../src/base/logger.ts";
 import type { Arguments } from "../../src/broker/contract.ts";
+import { openKeyedStore } from "../../src/log/keyedStore.ts";
 import { TestConsumer } from "./consumer.ts";
 import { message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -25,7 +28,7 @@ test("what is durable is there after a crash, with its arguments; the rest is go
   await node.exchange("kept", "headers");
   await node.exchange("second", "topic", { "alternate-exchange": "kept" });
   await node.host.declareExchange("fleeting", { ...exchange, durable: false });
-  await node.queue("orders", { own: args.list });
+  await node.queue("orders", { "x-queue-mode": args.list });
   await node.host.declareQueue("temporary", { ...plain, durable: false }, node);
   await node.host.declareQueue("mine", { ...plain, exclusive: true }, node);
   await node.host.bindQueue("orders", "kept", "k", args, node);
@@ -43,7 +46,7 @@ test("what is durable is there after a crash, with its arguments; the rest is go
   expect(node.host.publish(message({ exchange: "kept", body: "3", headers: { ...args, list: [] } }), undefined)).toBe(false);
   expect(consumer.bodies).toEqual(["1", "2"]);
   await node.exchange("second", "topic", { "alternate-exchange": "kept" });
-  await node.queue("orders", { own: args.list });
+  await node.queue("orders", { "x-queue-mode": args.list });
 
   await node.host.unbindQueue("orders", "kept", "k", { ...args, big: Number(2n ** 60n) }, node); // another binding
   await node.host.unbindQueue("orders", "kept", "k", Object.fromEntries(Object.entries(args).toReversed()), node);
@@ -173,6 +176,56 @@ test("what differs from an earlier declaration is named", async () => {
   await node.stop();
 });
 
+test("an argument that there is not is refused with the nearest name, also of a queue that is there", async () => {
+  const node = await BrokerNode.start();
+  const stream = { "x-queue-type": "stream" };
+  await node.queue("t", stream);
+  const declare = (args: Arguments) => refusal(node.host.declareQueue("t", { ...plain, arguments: args }, node));
+  const meant = {
+    "retention.ms": "x-retention-ms",
+    "retention-ms": "x-retention-ms",
+    "x-retention.ms": "x-retention-ms",
+    "x-retenton-ms": "x-retention-ms",
+    "max.message.bytes": "x-max-message-bytes",
+    partitions: "x-partitions",
+    "X-Partitions": "x-partitions",
+    "x-partiton-key": "x-partition-key",
+    "x-queuetype": "x-queue-type",
+    dedupe: "x-dedupe",
+  };
+  for (const [name, known] of Object.entries(meant)) {
+    expect(await declare({ ...stream, [name]: 1 })).toBe(
+      `PRECONDITION_FAILED: invalid arg '${name}' for queue 't' in vhost '/': there is none of this name; did you mean '${known}'?`,
+    );
+  }
+  expect(await declare({ ...stream, colour: "red" })).toBe(
+    "PRECONDITION_FAILED: invalid arg 'colour' for queue 't' in vhost '/': there is none of this name",
+  );
+  expect(await declare({ ...stream, "x-max-age": "7D" })).toBe(
+    "NOT_IMPLEMENTED: the argument 'x-max-age' for queue 't' in vhost '/' is not implemented; a stream here has 'x-retention-ms'",
+  );
+  expect(await declare(stream)).toBe("not refused");
+  await node.stop();
+});
+
+test("a queue that an earlier release took with an argument that there is not is still there", async () => {
+  const node = await BrokerNode.start();
+  await node.stop();
+  const store = await openKeyedStore({
+    fileSystem: node.fileSystem,
+    path: "/data/topology",
+    name: "topology",
+    formatVersion: 1,
+    clock: systemClock,
+    logger: silentLogger,
+  });
+  await store.change(new Map([[JSON.stringify(["queue", "/", "old"]), { id: 1, autoDelete: false, arguments: { colour: "red" } }]]));
+  await store.close();
+  const next = await node.startOn(node.fileSystem);
+  expect(names(next)).toEqual(["old"]);
+  await next.stop();
+});
+
 test("names, types and arguments that cannot be are refused", async () => {
   const node = await BrokerNode.start({ limits: { queuesMax: 1 } });
   const declare = (name: string, args: Arguments, change = {}) =>
@@ -188,12 +241,19 @@ test("names, types and arguments that cannot be are refused", async () => {
   expect(await refusal(node.host.deleteExchange("amq.direct", { ifUnused: false }))).toMatch("ACCESS_REFUSED");
   expect(await declare("amq.mine", {})).toMatch("ACCESS_REFUSED");
   expect(await refusal(node.exchange("x", "x-delayed-message"))).toBe("PRECONDITION_FAILED: unknown exchange type 'x-delayed-message'");
-  expect(await refusal(node.exchange("x", "direct", { "x-unknown": 1 }))).toMatch("NOT_IMPLEMENTED: the argument 'x-unknown'");
+  expect(await refusal(node.exchange("x", "direct", { "x-delayed-type": "topic" }))).toMatch(
+    "NOT_IMPLEMENTED: the argument 'x-delayed-type'",
+  );
+  expect(await refusal(node.exchange("x", "direct", { "x-alternate-exchange": "y" }))).toBe(
+    "PRECONDITION_FAILED: invalid arg 'x-alternate-exchange' for exchange 'x' in vhost '/': there is none of this name; did you mean 'alternate-exchange'?",
+  );
   const notThere = ["x-message-ttl", "x-expires", "x-dead-letter-exchange", "x-max-length", "x-overflow", "x-max-priority"];
   for (const name of [...notThere, "x-single-active-consumer", "x-delivery-limit"]) {
     expect(await declare("q", { [name]: 1 })).toBe(`NOT_IMPLEMENTED: the argument '${name}' for queue 'q' in vhost '/' is not implemented`);
   }
-  expect(await declare("q", { "x-partitions": 2 })).toMatch("NOT_IMPLEMENTED");
+  expect(await declare("q", { "x-partitions": 2 })).toBe(
+    "PRECONDITION_FAILED: invalid arg 'x-partitions' for queue 'q' in vhost '/': it is one of streams ('x-queue-type': 'stream')",
+  );
   expect(await declare("q", { "x-queue-type": "other" })).toMatch("PRECONDITION_FAILED");
   const stream = { "x-queue-type": "stream" };
   for (const bad of [0, -1, 1.5, 1025, "3", true, null]) {

@@ -8,7 +8,7 @@ import { BrokerNode, turns } from "./node.ts";
 const journalFileBytes = 1 << 13;
 const journalBytesMax = journalFileBytes * 4;
 const start = (seed: number): Promise<BrokerNode> =>
-  BrokerNode.start({ seed, journalFileBytes, journalBytesMax, limits: { queueCacheBytesMax: 100 } });
+  BrokerNode.start({ seed, journalFileBytes, journalBytesMax, diskReserveBytes: 0, limits: { queueCacheBytesMax: 100 } });
 
 async function publish(node: BrokerNode, key: string, body: string, id?: string): Promise<void> {
   const { receipt, settled } = confirm();

@@ -6,8 +6,9 @@ import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { logOptions, record } from "../log/support.ts";
+import { channelTo } from "../server/amqp.ts";
 import { counting, writePipeline } from "../server/fixtures.ts";
-import { cleanUp, millrace, temporaryFolder } from "../server/support.ts";
+import { cleanUp, millrace, startNode, statusOf, temporaryFolder } from "../server/support.ts";
 
 const run = (folder: string, args: readonly string[], environment?: NodeJS.ProcessEnv) => millrace(args, folder, environment).ended;
 
@@ -156,6 +157,44 @@ describe("log", () => {
     expect(fs.readdirSync(folder)).toEqual([]);
   });
 
+  test("verify looks into topics, journal, catalog and topology, tells damage from a torn end, and beside a node finds neither", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await channel.assertQueue("t", { durable: true, arguments: { "x-queue-type": "stream" } });
+    await channel.assertQueue("q", { durable: true });
+    for (let n = 0; n < 5; n++) {
+      for (const queue of ["t", "q"]) channel.sendToQueue(queue, Buffer.from(`message ${n}`), { persistent: true });
+      await channel.waitForConfirms();
+    }
+    const whole = await run(folder, ["log", "verify", "data"]);
+    expect(whole).toMatchObject({ code: 0, err: "" });
+    expect(whole.out).toMatch(
+      /^topics: 1 partitions, 1 segments, 5 batches, \d+ bytes\njournal: \d files, 0 segments, 1\d entries, .*\ncatalog: 2 entries; topology: \d entries; checkpoints: 0\nno damage\n$/,
+    );
+    node.child.kill("SIGKILL");
+    await node.ended;
+    const journal = path.join(folder, "data/journal/000000000001.journal");
+    const bytes = fs.readFileSync(journal);
+    const flipped = (text: string): void => {
+      const at = bytes.indexOf(text);
+      bytes[at] = (bytes[at] as number) ^ 1;
+      fs.writeFileSync(journal, bytes);
+    };
+    flipped("message 4");
+    const torn = await run(folder, ["log", "verify", "data"]);
+    expect(torn).toMatchObject({ code: 0, err: "" });
+    expect(torn.out).toMatch(
+      /^tail: .*000000000001\.journal at byte \d+: the last write was not finished.*\n[^]*\nno damage; 1 that a start/,
+    );
+    flipped("message 1");
+    const damaged = await run(folder, ["log", "verify", "data"]);
+    expect(damaged.code).toBe(1);
+    expect(damaged.out).toMatch(/^entry: .*000000000001\.journal at byte \d+: an entry of the journal is damaged/);
+    expect(damaged.out).toMatch(/\n1 damaged; 1 that a start deals with by itself, without loss\n$/);
+    expect(damaged.err).toContain("docs/durability.md");
+  });
+
   test("verify of a file that is no directory", async () => {
     const folder = temporaryFolder();
     fs.writeFileSync(path.join(folder, "file"), "");
@@ -178,4 +217,98 @@ test("tail --follow ends when nobody reads it any more", async () => {
   tail.child.stdout?.destroy();
   await append(1); // what it prints now goes nowhere
   expect(await tail.ended).toMatchObject({ code: 0, err: "" });
+});
+
+test("tail --timestamp: a time without a zone is UTC, wherever it runs", async () => {
+  const folder = temporaryFolder();
+  const log = await openEmbeddedLog(logOptions(path.join(folder, "data/topics")));
+  await log.createTopic("t");
+  for (let hour = -12; hour <= 12; hour++) {
+    const timestamp = Date.UTC(2001, 0, 1, hour);
+    await log.append({ name: "p", epoch: 0 }, "t", 0, hour + 12, [record("value", { timestamp })]);
+  }
+  await log.close();
+  const times = ["2001-01-01", "2001-01-01 00:00", "2001-01-01T00:00:00.000", "2001-01-01T02:00:00+02:00", "978307200000"];
+  const first = ["tail", "t", "--data", "data", "--count", "1", "--timestamp"];
+  const [help, ...results] = await Promise.all([
+    run(folder, ["tail", "--help"]),
+    ...times.map((time) => run(folder, [...first, time], { TZ: "America/New_York" })),
+  ]);
+  for (const [n, { out, err }] of results.entries()) expect(`${err}${out}`, times[n]).toContain('"timestamp":"2001-01-01T00:00:00.000Z"');
+  expect(help?.out.replaceAll(/\s+/g, " ")).toContain("which is UTC without a zone");
+  for (const wrong of ["yesterday", "2001-01-01T00:00:00 CET", "1 January 2001"])
+    expect(await run(folder, [...first, wrong])).toMatchObject({ code: 2, err: expect.stringContaining("It must be a date") as string });
+});
+
+test("tail and dump show AMQP's properties by their names; --raw shows what is stored", async () => {
+  const folder = temporaryFolder();
+  await startNode(folder);
+  const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+  await channel.assertQueue("t", { durable: true, arguments: { "x-queue-type": "stream" } });
+  await channel.assertExchange("orders", "topic");
+  await channel.bindQueue("t", "orders", "#");
+  const when = Date.UTC(2001, 0, 1) / 1000;
+  channel.publish("orders", "eu.grün", Buffer.from('{"a":1}'), {
+    persistent: true,
+    contentType: "application/json",
+    contentEncoding: "utf-8",
+    messageId: "m-1",
+    correlationId: "c",
+    replyTo: "r",
+    priority: 3,
+    timestamp: when,
+    type: "order",
+    appId: "shop",
+    userId: "guest",
+    headers: { user: "u", count: 7, list: [1, "two"], bytes: Buffer.from([0xff, 0]), nested: { on: true } },
+  });
+  channel.publish("orders", "eu.plain", Buffer.from("\u001b[31mred"), { persistent: true });
+  await channel.waitForConfirms();
+  const common = ["tail", "t", "--data", "data"];
+  const [shown, raw, dump] = await Promise.all([
+    run(folder, common),
+    run(folder, [...common, "--raw"]),
+    run(folder, ["log", "dump", "--records", "data"]),
+  ]);
+  const records = shown.out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(records).toMatchObject([
+    {
+      offset: 0,
+      key: "eu.grün",
+      value: '{"a":1}',
+      headers: [],
+      amqp: {
+        exchange: "orders",
+        "routing-key": "eu.grün",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "delivery-mode": 2,
+        priority: 3,
+        "correlation-id": "c",
+        "reply-to": "r",
+        "message-id": "m-1",
+        timestamp: "2001-01-01T00:00:00.000Z",
+        type: "order",
+        "app-id": "shop",
+        "user-id": "guest",
+        headers: { user: "u", count: 7, list: [1, "two"], bytes: { base64: "/wA=" }, nested: { on: true } },
+      },
+    },
+    { offset: 1, amqp: { exchange: "orders", "routing-key": "eu.plain", headers: {} } },
+  ]);
+  const stored = raw.out
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { amqp?: unknown; headers: { key: string; value: { base64: string } }[] });
+  expect(stored.map(({ amqp, headers }) => [amqp, headers.map(({ key }) => key)])).toEqual([
+    [undefined, ["amqp"]],
+    [undefined, ["amqp"]],
+  ]);
+  expect(dump.out).toMatch(
+    /^ {4}0 "eu.grün": "\{\\"a\\":1\}"\n {6}exchange "orders", routing-key "eu.grün", content-type "application\/json", .*message-id "m-1"/m,
+  );
+  expect(dump.out).not.toContain("\u001b");
 });

@@ -63,6 +63,31 @@ describe("directory lock", () => {
     await lockDirectory({ fileSystem, directory, pause, processes: processes.start(200) });
   });
 
+  test("a damaged lock is taken over, whatever is in it", async () => {
+    const damaged = [
+      "null",
+      "17",
+      '"text"',
+      "[]",
+      "{}",
+      '{"pid":100}',
+      '{"pid":"100","identity":"start 0"}',
+      '{"pid":1e999,"identity":"x"}',
+    ];
+    for (const content of [...damaged, "", "{", "\0\0\0\0"]) {
+      const fs = await fresh(1);
+      const file = await fs.open(`${directory}/millrace.lock.7`, "create");
+      await file.write(Buffer.from(content), 0, content.length, 0);
+      await file.close();
+      const options = { fileSystem: fs, directory, pause, processes: new Processes().start(100) };
+      expect(await readLock(options), content).toBeUndefined();
+      const lock = await lockDirectory(options);
+      expect(await fs.list(directory)).toEqual(["millrace.lock.8"]);
+      expect(await readLock(options)).toEqual({ pid: 100, info: {} });
+      await lock.release();
+    }
+  });
+
   test("of many that start at once exactly one wins, also over a dead one's lock and one that died while it made its own", async () => {
     for (let seed = 0; seed < 100; seed++) {
       const fs = await fresh(seed);

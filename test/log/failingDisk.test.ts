@@ -9,6 +9,7 @@ import { changed } from "../support/changed.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { appendOneByOne, code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
+import { producerBatch } from "./transactionSupport.ts";
 
 /** Time comes to the timers that are set, and what they begin has ended when this resolves. */
 async function fire(timers: (() => void)[]): Promise<void> {
@@ -177,6 +178,37 @@ describe("a partition whose disk fails", () => {
     expect(valuesOf(await readFrom(reader, 50))).toEqual([...kept.slice(50), "room again"]);
     await reader.close();
     await log.close();
+  });
+
+  test("says where producers stand, and which transactions are open, also while the disk is full", async () => {
+    for (const atRest of [false, true]) {
+      const fileSystem = new SimulatedFileSystem({ seed: 4 });
+      const { log, topic } = await openWithTopic({
+        fileSystem,
+        directory: "/data",
+        clock: new SimulatedClock(0),
+        diskReserveBytes: 10_000,
+      });
+      await log.append(producer, "t", 0, 0, [record("one"), record("two")]);
+      await topic.appendBatch(0, producerBatch(["three"], { id: 7, epoch: 0, sequence: 0 }, true));
+      fileSystem.limitDisk(fileSystem.usedBytes() + 5000);
+      await expect(log.append(producer, "t", 0, 2, [record("x".repeat(6000))])).rejects.toEqual(code("LOG_DISK_FULL"));
+      if (atRest) {
+        for (let rounds = 0; rounds < 2; rounds++) {
+          await log.maintain();
+          for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+      expect(await log.producerState("p", "t", 0)).toEqual({ epoch: 0, nextSequence: 2 });
+      expect(await log.producerState("nobody", "t", 0)).toBeUndefined();
+      expect(await topic.openTransactions(0)).toEqual([{ producerId: 7n, epoch: 0, firstOffset: 2 }]);
+      const known = receipt();
+      topic.joinPending(0, known.receipt);
+      known.receipt.seal();
+      expect(await known.settled).toBeUndefined();
+      await expect(log.append(producer, "t", 0, 2, [record("x")])).rejects.toEqual(code("LOG_DISK_FULL"));
+      await log.close();
+    }
   });
 
   for (const retention of [{ retentionBytes: 40_000 }, { retentionMs: 30_000 }]) {

@@ -58,9 +58,14 @@ describe("an entry of an index", () => {
             ...Array.from({ length: 8 }, () => random.pick(entries.length > 0 ? entries : [{ first: 7, second: 7 }]).first),
           ];
           for (const atMost of asked.flatMap((first) => [first - 1, first, first + 1, first + 1_000_000_000])) {
-            const found = await findInIndex(nodeFileSystem, name, layout, atMost);
             const expected = entries.findLast(({ first }) => first <= atMost);
-            expect(found && { first: found.first, second: found.second }, `${name} at most ${atMost}`).toEqual(expected);
+            const [from, to] = [1000, entries.at(-1)?.first ?? 1000];
+            // nothing known of it, what is so, and what is not
+            for (const about of [undefined, { from, to }, { from: to, to: from }, { from: random.below(to), to: random.below(2 * to) }]) {
+              const found = await findInIndex(nodeFileSystem, name, layout, atMost, about);
+              const said = `${name} at most ${atMost}, ${JSON.stringify(about)}`;
+              expect(found && { first: found.first, second: found.second }, said).toEqual(expected);
+            }
           }
           const last = await lastInIndex(nodeFileSystem, name, layout);
           expect(last && { first: last.first, second: last.second }).toEqual(entries.at(-1));
@@ -79,6 +84,9 @@ describe("an entry of an index", () => {
       const fileSystem = new CountingFileSystem();
       expect((await findInIndex(fileSystem.fileSystem, name, offsetIndexLayout(0), atMost))?.first).toBeLessThanOrEqual(atMost);
       expect(fileSystem.bytes).toBeLessThan(3 * 4096);
+      const knowing = new CountingFileSystem();
+      await findInIndex(knowing.fileSystem, name, offsetIndexLayout(0), atMost, { from: 0, to: 262_144 * 40 });
+      expect(knowing.bytes).toBe(4096);
     }
   });
 

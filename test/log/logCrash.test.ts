@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/base/clock.ts";
 import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import { Random } from "../../src/base/random.ts";
@@ -213,6 +214,7 @@ class CrashRun {
     await this.fileSystem.makeDirectory("/data");
     this.catalog = await openKeyedStore({
       fileSystem: this.fileSystem,
+      clock: systemClock,
       logger: silentLogger,
       path: "/data/catalog",
       name: "catalog",

@@ -4,6 +4,7 @@ import net from "node:net";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
+import { counting, writePipeline } from "./fixtures.ts";
 import { cleanUp, millrace, startNode, statusOf, temporaryFolder } from "./support.ts";
 
 describe("closing", () => {
@@ -66,6 +67,37 @@ describe("the control socket", () => {
     expect(text.out).toMatch(/topic .*\nreadings +2 /);
     const json = await millrace(["status", "--data", "data", "--json"], folder).ended;
     expect(JSON.parse(json.out)).toMatchObject({ state: "running", broker: { topics: [{ name: "readings", published: 3 }] } });
+  });
+
+  test("status names the partitions that take nothing, and why; the others go on", async () => {
+    const folder = temporaryFolder();
+    for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+      const node = await startNode(folder);
+      const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+      const stream = { durable: true, arguments: { "x-queue-type": "stream" } };
+      for (const queue of ["damaged", "whole"]) {
+        await channel.assertQueue(queue, stream);
+        channel.sendToQueue(queue, Buffer.from("message"), { persistent: true });
+      }
+      await channel.waitForConfirms();
+      node.child.kill(signal);
+      await node.ended;
+    }
+    // what the catalog knows from the clean stop is gone
+    const file = path.join(folder, "data/topics/damaged-0/00000000000000000000.log");
+    fs.truncateSync(file);
+
+    await startNode(folder);
+    const { refusing } = await statusOf(folder);
+    expect(refusing).toMatchObject({
+      count: 1,
+      first: [{ partition: "damaged-0", code: "LOG_CORRUPT", where: expect.stringContaining(file) as string }],
+    });
+    const { out } = await millrace(["status", "--data", "data"], folder).ended;
+    expect(out).toMatch(/^partitions that take nothing now: 1\ndamaged-0: LOG_CORRUPT: .*\n {2}at .*\n[^]*millrace log repair/m);
+    const again = await channelTo((await statusOf(folder)).addresses.amqp);
+    again.sendToQueue("whole", Buffer.from("goes on"), { persistent: true });
+    await again.waitForConfirms();
   });
 
   test("moves to a short path when the directory's is too long for one, and is found there", async () => {
@@ -137,12 +169,39 @@ describe("what cannot be", () => {
     expect(newer).toMatchObject({ code: 1, err: expect.stringContaining("DATA_TOO_NEW") as string });
   });
 
-  test("a data directory that is a file", async () => {
+  test("a data directory that cannot be made or written: it ends and says why, where and what to do", async () => {
     const folder = temporaryFolder();
-    fs.writeFileSync(path.join(folder, "data"), "");
-    const result = await millrace(["start", "--data", "data"], folder).ended;
-    expect(result.code).toBe(1);
-    expect(result.err).toContain("DATA_UNUSABLE");
+    fs.writeFileSync(path.join(folder, "file"), "");
+    fs.symlinkSync("loop", path.join(folder, "loop"));
+    const inTheWay = /because E(EXIST|NOTDIR): .*\n {2}A file has the name of a folder there/;
+    const cases: [command: string, data: string, text: RegExp][] = [
+      ["start", "file", inTheWay],
+      ["start", "file/data", inTheWay],
+      ["dev", "loop/data", /because ELOOP/],
+    ];
+    if (process.platform === "linux") cases.push(["dev", "/proc/nothing-can-be-made-here", /because ENOENT/]);
+    const results = await Promise.all(cases.map(([command, data]) => millrace([command, "--data", data], folder).ended));
+    for (const [n, { code, out, err }] of results.entries()) {
+      const [, data, text] = cases[n] as (typeof cases)[number];
+      expect({ code, out }, data).toEqual({ code: 1, out: "" });
+      expect(err).toMatch(/^DATA_UNUSABLE: the data directory cannot be used\n {2}at .*\n {2}because .*\n {2}.*--data\.\n$/);
+      expect(err).toContain(`at ${path.resolve(folder, data)}\n`);
+      expect(err).toMatch(text);
+    }
+  });
+
+  test("a folder within the data directory that is a file: the same", async () => {
+    const folder = temporaryFolder();
+    fs.mkdirSync(path.join(folder, "data"));
+    fs.writeFileSync(path.join(folder, "data/checkpoints"), "");
+    writePipeline(folder, "counting.ts", counting("counting"));
+    const { code, err } = await millrace(
+      ["start", "--data", "data", "--listeners.amqp.port", "0", "--logging.level", "silent", "--pipelines", "counting.ts"],
+      folder,
+    ).ended;
+    expect(code).toBe(1);
+    expect(err).toMatch(/^DATA_UNUSABLE: [^]*because EEXIST: .*checkpoints'\n {2}A file has the name of a folder there/);
+    expect(err).not.toMatch(/^ {4}at /m);
   });
 
   test("a topic's folder was removed: what cannot be read is said, without a stack", async () => {

@@ -41,8 +41,11 @@ export class Command {
   out = "";
   err = "";
 
-  constructor(args: readonly string[], cwd: string, environment: NodeJS.ProcessEnv = {}) {
-    const child = spawn(process.execPath, [entry, ...args], {
+  /** @param prepare a line for the shell, in a mount namespace of its own; the command runs in it */
+  constructor(args: readonly string[], cwd: string, environment: NodeJS.ProcessEnv = {}, prepare?: string) {
+    const command = [process.execPath, entry, ...args] as const;
+    const [program, ...rest] = prepare === undefined ? command : ["unshare", "-rm", "sh", "-c", `${prepare}; exec "$@"`, "sh", ...command];
+    const child = spawn(program, rest, {
       cwd,
       env: { ...process.env, ...environment },
       stdio: ["ignore", "pipe", "pipe"],
@@ -80,6 +83,13 @@ export const nodeProcess = (cwd: string, args: readonly string[], environment?: 
 /** The same, once it is ready. */
 export async function startNode(cwd: string, args: readonly string[] = [], environment?: NodeJS.ProcessEnv): Promise<Command> {
   const node = nodeProcess(cwd, args, environment);
+  await node.says("node is ready");
+  return node;
+}
+
+/** The same, after a line for the shell that may mount something for this node only. */
+export async function startNodeWithMounts(prepare: string, cwd: string, args: readonly string[]): Promise<Command> {
+  const node = new Command(["start", "--data", "data", "--listeners.amqp.port", "0", ...args], cwd, {}, prepare);
   await node.says("node is ready");
   return node;
 }

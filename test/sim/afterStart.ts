@@ -14,6 +14,7 @@ import { demand } from "./violation.ts";
 import { codeOf, type World } from "./world.ts";
 
 export interface StartedWorld extends World {
+  troubled: boolean;
   /** Waits until it ends, which it must, and well. */
   mustEnd<T>(promise: Promise<T>, what: string): Promise<T>;
   followDamage(): void;
@@ -23,14 +24,14 @@ export interface StartedWorld extends World {
 export interface LastEnd {
   /** Since the last start that came to its end. */
   readonly powerLost: boolean;
-  /** It may have been about to cut what was not synced. */
+  /** It may have been about to cut what was not synced, or a sync failed in a start after it. */
   readonly inTrouble: boolean;
   readonly at: Moment;
   /** Nothing was delivered since a stop that came to its end. */
   readonly stopped: boolean;
 }
 
-interface Parts {
+export interface Parts {
   readonly topics: ReadonlyMap<string, TopicModel>;
   readonly appending: Appending;
   readonly reading: Reading;

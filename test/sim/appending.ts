@@ -19,9 +19,11 @@ interface Place {
 const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_FAILED: "unknown",
   LOG_DISK_FULL: "refused",
+  LOG_NOT_OPENED: "refused",
   LOG_CLOSED: "unknown",
   TOPIC_DELETED: "unknown",
   KEYED_STORE_FAILED: "unknown",
+  KEYED_STORE_UNAVAILABLE: "refused",
 };
 
 export class Appending {
@@ -50,18 +52,41 @@ export class Appending {
     return append;
   }
 
+  /** One record to a partition. @returns why it was not kept */
+  one(topic: TopicModel, partition: number): Promise<unknown> {
+    const { node, life } = this.world;
+    const log = node.log.topic(topic.name);
+    demand(log !== undefined, () => `topic ${topic.name} is not there`);
+    const model = topic.partitions[partition] as PartitionModel;
+    const id = this.world.nextId();
+    const append = this.make(id, [valueOf(id, 0, 20)], this.timestamps(topic, 1), undefined);
+    return new Promise((settled) => {
+      const answered = (failure: unknown): void => {
+        this.later(life, () => this.settled(model, append, failure));
+        settled(failure);
+      };
+      const receipt = new Receipt(answered);
+      try {
+        append.base = log.append(partition, this.recordsOf(append)[0] as NewRecord, receipt);
+        model.sent(append);
+      } catch (error) {
+        model.sent(append);
+        return answered(error);
+      }
+      receipt.seal();
+    });
+  }
+
+  get appendable(): TopicModel[] {
+    return [...this.topics.values()].filter(({ existence, isStream }) => existence === "there" && !isStream);
+  }
+
   settled(model: PartitionModel, append: Appended, failure: unknown, alone = true): void {
     if (failure === undefined) return model.kept(append, this.world.now());
     const fate = failures[codeOf(failure)];
     if (fate === undefined || !this.explained(codeOf(failure))) throw unexpected(`append ${append.id} to ${model.where}`, failure);
     this.world.note(`an append fails with ${codeOf(failure)}`);
-    this.failed(append, alone ? fate : "unknown");
-  }
-
-  private failed(append: Appended, fate: "refused" | "unknown"): void {
-    if (append.fate === "kept" || append.fate === "gone") return;
-    append.unclear ||= fate === "unknown";
-    append.fate = append.unclear ? "unknown" : "refused";
+    model.failed(append, alone ? fate : "unknown");
   }
 
   private explained(code: string): boolean {
@@ -70,7 +95,7 @@ export class Appending {
 
   private place(): Place | undefined {
     const { random, node } = this.world;
-    const there = [...this.topics.values()].filter(({ existence, isStream }) => existence === "there" && !isStream);
+    const there = this.appendable;
     if (there.length === 0) return undefined;
     const topic = random.pick(there);
     const log = node.log.topic(topic.name);
@@ -182,7 +207,7 @@ export class Appending {
       place.model.sent(append);
     } else {
       this.world.note("a batch that failed is sent again");
-      append.unclear ||= append.fate === "unknown";
+      place.model.sentAgain(append);
       append.fate = "open";
     }
     await this.wait(this.send(place, producer, append));
@@ -196,7 +221,9 @@ export class Appending {
     const sent = producer.history.filter(({ fate }) => fate === "kept" || fate === "open").slice(-5);
     if (sent.length === 0 || sent.length < Math.min(5, producer.history.length)) return;
     this.world.note("a batch that is there is sent again");
-    await this.wait(this.send(place, producer, this.world.random.pick(sent)));
+    const append = this.world.random.pick(sent);
+    place.model.sentAgain(append);
+    await this.wait(this.send(place, producer, append));
   }
 
   private async newEpoch(): Promise<void> {
@@ -280,7 +307,7 @@ export class Appending {
             before.some(({ fate }) => fate !== "kept"),
             () => `append ${append.id} to ${model.where} is out of order: ${String(error)}`,
           );
-          this.failed(append, "refused");
+          model.failed(append, "refused");
         }),
     );
   }

@@ -22,10 +22,11 @@ export class Damage {
     if (this.said) this.note(`a flipped bit in ${now.kind} is found and named`);
   }
 
-  /** The operator puts the right file back. */
+  /** The operator puts the right file back; the start may have cut it, and said so, before it was refused. */
   refused(): void {
     this.note(`a start is refused for a flipped bit in ${this.now?.kind}`);
     this.now?.undo();
+    this.forgiven = this.said ? this.now : undefined;
     this.now = undefined;
   }
 

@@ -1,4 +1,5 @@
-import type { Operation as FileOperation, SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import type { Operation as FileOperation } from "../support/simulatedFaults.ts";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import type { Operation, World } from "./world.ts";
 
 interface Kind {
@@ -9,16 +10,45 @@ interface Kind {
 
 const kinds: readonly Kind[] = [
   { op: "read", code: "EIO", paths: [".log", ".journal", ".segment"] },
-  { op: "readFile", code: "EIO", paths: [".index", ".timeindex", ".snapshot", ".dead"] },
+  { op: "readFile", code: "EIO", paths: [".index", ".timeindex", ".txnindex", ".snapshot", ".dead"] },
   {
     op: "write",
     code: "EIO",
-    paths: [".log", ".log", ".journal", ".index", ".snapshot", "catalog", "topology", "-making", ".spare", ".cleaned"],
+    paths: [
+      ".log",
+      ".log",
+      ".journal",
+      ".index",
+      ".timeindex",
+      ".txnindex",
+      ".snapshot",
+      "catalog",
+      "topology",
+      "-making",
+      ".spare",
+      ".cleaned",
+    ],
   },
   { op: "write", code: "ENOSPC", paths: [".log", ".cleaned", ".journal", ".snapshot", "catalog", "-making", ".spare"] },
-  { op: "sync", code: "EIO", paths: [".log", ".log", ".journal", ".timeindex", "catalog", "topology", "-making", ".spare", ".cleaned"] },
+  {
+    op: "sync",
+    code: "EIO",
+    paths: [".log", ".log", ".journal", ".index", ".timeindex", ".txnindex", "catalog", "topology", "-making", ".spare", ".cleaned"],
+  },
   { op: "syncDirectory", code: "EIO", paths: ["topics", "table-0", "journal"] },
-  { op: "open", code: "EIO", paths: [".log", ".cleaned", ".snapshot", "-making", ".spare", ".segment"] },
+  {
+    op: "open",
+    code: "EIO",
+    paths: [".log", ".index", ".timeindex", ".txnindex", ".cleaned", ".snapshot", "-making", ".spare", ".segment"],
+  },
+  { op: "open", code: "EMFILE", paths: [".log", ".index", ".timeindex", ".txnindex", ".segment", ".spare"] },
+  {
+    op: "close",
+    code: "EIO",
+    paths: [".log", ".log", ".index", ".timeindex", ".txnindex", ".journal", ".segment", "-making", ".spare", ".snapshot"],
+  },
+  { op: "stat", code: "EIO", paths: [".log", ".index", ".timeindex", ".txnindex", ".snapshot", "-making", ".journal", "topics"] },
+  { op: "list", code: "EIO", paths: ["topics", "table-0", "journal"] },
   { op: "truncate", code: "EIO", paths: [".log", ".index"] },
   { op: "rename", code: "EIO", paths: [".spare", ".journal", "-making", "catalog", ".cleaned", ".cleaned"] },
   { op: "removeFile", code: "EIO", paths: [".log", "table-0", "table-0", ".snapshot", ".segment", ".dead", ".journal"] },
@@ -33,17 +63,25 @@ export class Faults {
 
   get operations(): readonly Operation[] {
     return [
-      { name: "a fault", weight: 2, run: () => this.arm() },
+      {
+        name: "a fault",
+        weight: 2,
+        run: () => {
+          this.arm();
+        },
+      },
       { name: "the disk fills up", weight: 1, run: () => this.fill() },
       { name: "the disk works again", weight: 2, run: () => this.heal() },
     ];
   }
 
-  arm(): void {
+  /** Returns which operation is to fail. */
+  arm(): FileOperation {
     const { random } = this.world;
     const { op, code, paths } = random.pick(kinds);
     this.world.troubled = true;
     this.fileSystem().failNext({ op, code, path: random.pick(paths), times: random.pick([1, 1, 1, 5]) });
+    return op;
   }
 
   heal(): void {
@@ -51,7 +89,7 @@ export class Faults {
     this.fileSystem().limitDisk(undefined);
   }
 
-  private fill(): void {
+  fill(): void {
     this.world.troubled = true;
     const fileSystem = this.fileSystem();
     fileSystem.limitDisk(fileSystem.usedBytes() + this.world.random.below(12_000));

@@ -3,7 +3,7 @@ import type { Isolation, PartitionReader } from "../../src/log/contract/partitio
 import { batchesOf } from "./keyedReading.ts";
 import type { KeyedTopic } from "./keyedTopic.ts";
 import { demand } from "./violation.ts";
-import { codeOf, type Operation, unexpected, type World } from "./world.ts";
+import { codeOf, mayGoBack, type Operation, unexpected, type World } from "./world.ts";
 
 interface OpenReader {
   readonly topic: KeyedTopic;
@@ -66,7 +66,11 @@ export class KeyedReaders {
     if (outcome === undefined || cuts !== topic.cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, from, outcome.error);
     const batches = batchesOf(outcome.value);
-    demand(batches.length > 0 || from >= end, () => `${topic.model.where}: nothing is read at ${from}, below the end at ${end}`);
+    const hasGoneBack = mayGoBack(this.world, topic.config.sync) && from >= reader.highWatermark();
+    demand(
+      batches.length > 0 || from >= end || hasGoneBack,
+      () => `${topic.model.where}: nothing is read at ${from}, below the end at ${end}`,
+    );
     const to = batches.at(-1)?.next ?? from;
     topic.followStart(this.world);
     const found = batches.flatMap(({ records }) => records).filter(({ offset }) => offset >= topic.model.startOffset);
@@ -86,7 +90,7 @@ export class KeyedReaders {
     const outcome = await this.world.until(reader.offsetForTimestamp(timestamp));
     if (outcome === undefined || cuts !== topic.cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, undefined, outcome.error);
-    if (this.world.troubled && topic.config.sync.kind !== "always") return; // it may be cut, and nobody told yet
+    if (mayGoBack(this.world, topic.config.sync)) return;
     topic.followStart(this.world);
     topic.model.foundTimestamp(timestamp, outcome.value, Math.max(from, topic.model.startOffset), to, this.world.now());
   }
@@ -96,7 +100,7 @@ export class KeyedReaders {
     const { cleanupPolicy, sync } = topic.config;
     const isOut = from === undefined || from < reader.startOffset() || from > reader.highWatermark();
     if (code === "OFFSET_OUT_OF_RANGE" && cleanupPolicy === "compact,delete" && isOut) return;
-    if (code === "LOG_CORRUPT" && this.world.troubled && sync.kind !== "always") return; // cut, and nobody was told yet
+    if (code === "LOG_CORRUPT" && mayGoBack(this.world, sync)) return;
     if (code === "LOG_READ_FAILED" && this.world.troubled) return this.world.note("a read of a compacted topic fails and says so");
     throw unexpected(`reading ${topic.model.where} at ${from}`, error);
   }

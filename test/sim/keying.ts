@@ -15,8 +15,10 @@ const hourMs = 3_600_000;
 const failures: Readonly<Record<string, "refused" | "unknown">> = {
   LOG_FAILED: "unknown",
   LOG_DISK_FULL: "refused",
+  LOG_NOT_OPENED: "refused",
   LOG_CLOSED: "unknown",
   KEYED_STORE_FAILED: "unknown",
+  KEYED_STORE_UNAVAILABLE: "refused",
 };
 
 export class Keying {

@@ -1,9 +1,11 @@
 /**
  * The simulation from the command line:
  *
- *   npm run test:sim -- --seeds 10000        runs the seeds 1 to 10000, and prints what was met how often
- *   npm run test:sim -- --seed 17 [--trace]  runs one
- *   npm run test:sim -- --mutants            breaks the code on purpose, and demands that some seed up to 150 finds it
+ *   npm run test:sim -- --seeds 10000             runs so many seeds, from 1 on, and prints what was met how often
+ *   npm run test:sim -- --from 5001 --seeds 5000  the same from 5001 on: a part of them
+ *   npm run test:sim -- --seed 17 [--trace]       runs one
+ *   npm run test:sim -- --mutants                 breaks the code on purpose, and demands that one of 150 seeds finds it
+ *   npm run test:sim -- --mutants --quick         only in ways that the first seeds find
  *
  * Exits with 1 if a seed failed, something that must happen never did, or a mutant was not found.
  */
@@ -12,19 +14,22 @@ import { parseArgs } from "node:util";
 import { bundleSimulation } from "./bundle.ts";
 import { Counters } from "./counters.ts";
 import { blocksMissed, judgeMissed, rareAndMet } from "./coverage.ts";
-import { runSeeds } from "./pool.ts";
+import { runSeeds, seedsFrom } from "./pool.ts";
 import { runMutants } from "./runMutants.ts";
 import { unreachable } from "./unreachable.ts";
 
 const { values } = parseArgs({
   options: {
-    /** 500, or 150 with each mutant. */
+    /** How many: 500, or 150 with each mutant, or 15 with each quick one. */
     seeds: { type: "string" },
+    /** The first of them. */
+    from: { type: "string", default: "1" },
     seed: { type: "string" },
     ops: { type: "string", default: "1000" },
     workers: { type: "string", default: String(os.availableParallelism()) },
     trace: { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
+    quick: { type: "boolean", default: false },
     /** Those mutants whose name has this in it. */
     only: { type: "string" },
     /** Too few seeds to meet everything. */
@@ -52,7 +57,7 @@ async function runAll(): Promise<boolean> {
     console.log(`${done} of ${count} seeds, ${failed} failed, ${Math.round((performance.now() - begin) / 1000)} s`);
   const entered = await runSeeds({
     bundle,
-    seeds: (one === undefined ? seedsUpTo(count) : [one]).values(),
+    seeds: seedsFrom(one ?? Number(values.from), count),
     operations,
     workers: Math.min(Number(values.workers), count),
     countBlocks: countZeros,
@@ -80,9 +85,12 @@ async function runAll(): Promise<boolean> {
   return failed === 0 && missing.length === 0;
 }
 
-const seedsUpTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
+const tryMutants = (): Promise<boolean> =>
+  runMutants({
+    isTried: ({ name, isFoundSoon = false }) => (isFoundSoon || !values.quick) && name.includes(values.only ?? ""),
+    seedsMax: Number(values.seeds ?? (values.quick ? 15 : 150)),
+    operations: Number(values.ops),
+    workers: Number(values.workers),
+  });
 
-const passed = values.mutants
-  ? await runMutants(Number(values.seeds ?? 150), Number(values.ops), Number(values.workers), values.only)
-  : await runAll();
-process.exitCode = passed ? 0 : 1;
+process.exitCode = (await (values.mutants ? tryMutants() : runAll())) ? 0 : 1;

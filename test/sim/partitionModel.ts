@@ -43,6 +43,9 @@ export interface Moment {
 /** With `interval` the loss is bounded by time; what a sync takes comes on top of it, and is a matter of turns, not of time. */
 const syncTurnsMax = 400;
 
+/** What a record takes beside its value, if it is alone in its batch. */
+const recordBytesMax = 100;
+
 const valuePattern = /^(\d+)\.(\d+) /;
 
 /** One record's value: which append, which record in it, and as many bytes as asked for. */
@@ -99,6 +102,18 @@ export class PartitionModel {
     if (this.sync.kind === "always") append.durable = true;
   }
 
+  /** A try of it failed. What a refused one says is of that try only: those before it may have come through. */
+  failed(append: Appended, fate: "refused" | "unknown"): void {
+    if (append.fate === "kept" || append.fate === "gone") return;
+    append.unclear ||= fate === "unknown";
+    append.fate = append.unclear ? "unknown" : "refused";
+  }
+
+  /** Comes before a further try, while one is without an answer too. */
+  sentAgain(append: Appended): void {
+    append.unclear ||= append.fate === "unknown" || append.fate === "open";
+  }
+
   /** Told where it is, by the log or by what was read. */
   place(append: Appended, base: number): void {
     demand(append.base === undefined || append.base === base, () => `${this.name(append)} is at offset ${base} and was at ${append.base}`);
@@ -124,9 +139,9 @@ export class PartitionModel {
       append.base = undefined;
       if (append.fate === "kept" || append.fate === "open") append.fate = "unknown";
     }
-    // of those nobody has read yet where they are
+    // nobody has read yet where they are: maybe below, and there, whatever a further try is told
     for (const append of this.appends.values()) {
-      if (append.base === undefined && append.fate === "kept" && !append.durable) append.fate = "unknown";
+      if (append.base === undefined && append.fate === "kept" && !append.durable) Object.assign(append, { fate: "unknown", unclear: true });
     }
   }
 
@@ -220,6 +235,16 @@ export class PartitionModel {
       for (let i = 0; i < append.values.length; i++) this.at.delete(append.base + i);
       this.appends.delete(append.id);
     }
+  }
+
+  /** More than what is kept from there on takes on the disk. */
+  bytesMaxFrom(startOffset: number): number {
+    let bytes = 0;
+    for (const { base, fate, values } of this.appends.values()) {
+      if (fate === "refused" || fate === "gone" || (base !== undefined && base + values.length <= startOffset)) continue;
+      for (const { length } of values) bytes += length + recordBytesMax;
+    }
+    return bytes;
   }
 
   /** Checks the answer to a search by time, as far as it is known what lies where. */

@@ -16,6 +16,8 @@ export interface PoolOptions {
 /** A seed takes seconds. One that takes this long goes round in circles. */
 const hangMs = 120_000;
 
+export const seedsFrom = (first: number, count: number): Iterator<number> => Array.from({ length: count }, (_, i) => first + i).values();
+
 /** Spreads the seeds over threads; a thread that is done with one takes the next. @returns which blocks were entered, of each thread */
 export async function runSeeds(options: PoolOptions): Promise<Uint8Array[]> {
   const entered = await Promise.all(Array.from({ length: options.workers }, () => runWorker(options)));

@@ -1,11 +1,11 @@
 /** Readers that live long and short, searches by time, retention, deleted records. */
-import type { PartitionReader } from "../../src/log/contract/partitionedLog.ts";
+import type { PartitionReader, SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import { records } from "../../src/record/batch.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
 import type { PartitionModel } from "./partitionModel.ts";
 import type { TopicModel } from "./topicModel.ts";
 import { demand } from "./violation.ts";
-import { codeOf, type Operation, unexpected, type World } from "./world.ts";
+import { codeOf, mayGoBack, type Operation, unexpected, type World } from "./world.ts";
 
 interface OpenReader {
   readonly topic: TopicModel;
@@ -18,7 +18,19 @@ interface OpenReader {
 const readersMax = 6;
 const deletedWhile = ["TOPIC_DELETED", "LOG_CLOSED"];
 /** A disk that fails, or is full, explains these. */
-const ofTheDisk = new Set(["LOG_FAILED", "LOG_DISK_FULL", "LOG_CORRUPT", "LOG_READ_FAILED", "KEYED_STORE_FAILED", "EIO", "ENOSPC"]);
+const ofTheDisk = new Set([
+  "LOG_FAILED",
+  "TOPIC_NOT_MADE",
+  "LOG_DISK_FULL",
+  "LOG_NOT_OPENED",
+  "LOG_CORRUPT",
+  "LOG_READ_FAILED",
+  "KEYED_STORE_FAILED",
+  "KEYED_STORE_UNAVAILABLE",
+  "EIO",
+  "EMFILE",
+  "ENOSPC",
+]);
 
 export class Reading {
   private open: OpenReader[] = [];
@@ -86,6 +98,7 @@ export class Reading {
           next++;
           continue;
         }
+        if (batch.length === 0 && this.hasGoneBack(reader, this.topics.get(topic)?.config.sync, next)) break;
         demand(batch[0]?.offset === next, () => `${topic}-${partition}: offset ${batch[0]?.offset} is read where ${next} was asked for`);
         found.push(...batch);
         next = (batch.at(-1) as StoredRecord).offset + 1;
@@ -135,7 +148,10 @@ export class Reading {
     if (this.cuts.get(model) !== cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, from, outcome.error);
     const found = [...records(outcome.value)];
-    demand(found.length > 0 || from >= end, () => `${model.where}: nothing is read at ${from}, below the end at ${end}`);
+    demand(
+      found.length > 0 || from >= end || this.hasGoneBack(reader, model.sync, from),
+      () => `${model.where}: nothing is read at ${from}, below the end at ${end}`,
+    );
     if (found.length === 0) return;
     const [first] = found as [StoredRecord];
     demand(
@@ -157,7 +173,7 @@ export class Reading {
     const outcome = await this.world.until(reader.offsetForTimestamp(timestamp));
     if (outcome === undefined || this.cuts.get(model) !== cuts) return;
     if (outcome.error !== undefined) return this.checkFailure(one, undefined, outcome.error);
-    if (this.world.troubled && model.sync.kind !== "always") return; // it may be cut, and nobody told yet
+    if (mayGoBack(this.world, model.sync)) return;
     model.foundTimestamp(timestamp, outcome.value, reader.startOffset(), end);
   }
 
@@ -192,9 +208,14 @@ export class Reading {
     if (deletedWhile.includes(code) && this.world.node.log.topic(topic.name) !== undefined) return this.forget(one); // made again since
     if (code === "OFFSET_OUT_OF_RANGE" && from !== undefined && (from < reader.startOffset() || from > reader.highWatermark())) return;
     if (code === "OFFSET_OUT_OF_RANGE" && from === undefined && topic.hasRetention) return; // a search that retention overtook
-    if (code === "LOG_CORRUPT" && this.world.troubled && model.sync.kind !== "always") return; // cut, and nobody was told yet
+    if (code === "LOG_CORRUPT" && mayGoBack(this.world, model.sync)) return;
     if (code === "LOG_READ_FAILED" && this.world.troubled) return this.world.note("a read fails and says so");
     throw unexpected(`reading ${model.where} at ${from}`, error);
+  }
+
+  /** So that nothing is there at `offset` now. */
+  private hasGoneBack(reader: PartitionReader, sync: SyncPolicy | undefined, offset: number): boolean {
+    return sync !== undefined && mayGoBack(this.world, sync) && offset >= reader.highWatermark();
   }
 
   private forget(one: OpenReader): void {
@@ -251,8 +272,12 @@ export class Reading {
   checkRetention({ config, hasRetention }: TopicModel, model: PartitionModel, start: number): void {
     if (start <= model.askedStart) return;
     demand(hasRetention, () => `${model.where} begins at ${start}, and nobody asked for more than ${model.askedStart}`);
-    const { retentionMs } = config;
-    if (retentionMs === undefined) return this.world.note("retention by size removed something");
+    const { retentionMs, retentionBytes = 0 } = config;
+    if (retentionMs === undefined) {
+      const left = model.bytesMaxFrom(start);
+      demand(left >= retentionBytes, () => `${model.where} begins at ${start}, and no more than ${left} bytes are left`);
+      return this.world.note("retention by size removed something");
+    }
     this.world.note("retention by time removed something");
     for (const { base, values, timestamps } of model.appends.values()) {
       if (base === undefined || base >= start) continue;

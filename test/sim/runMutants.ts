@@ -1,6 +1,6 @@
 import { bundleSimulation } from "./bundle.ts";
 import { type Mutant, mutants, mutating } from "./mutants.ts";
-import { runSeeds } from "./pool.ts";
+import { runSeeds, seedsFrom } from "./pool.ts";
 
 interface Tried {
   readonly seeds: number;
@@ -10,9 +10,16 @@ interface Tried {
   readonly strange: string | undefined;
 }
 
+export interface MutantsOptions {
+  readonly isTried: (mutant: Mutant) => boolean;
+  readonly seedsMax: number;
+  readonly operations: number;
+  readonly workers: number;
+}
+
 /** Breaks the code in one way after the other, as many at once as there are workers. @returns were all of them found? */
-export async function runMutants(seedsMax: number, operations: number, workers: number, only: string | undefined): Promise<boolean> {
-  const tried = mutants.filter(({ name }) => only === undefined || name.includes(only));
+export async function runMutants({ isTried, seedsMax, operations, workers }: MutantsOptions): Promise<boolean> {
+  const tried = mutants.filter(isTried);
   const begin = performance.now();
   const waiting = tried.entries();
   let found = 0;
@@ -28,7 +35,7 @@ export async function runMutants(seedsMax: number, operations: number, workers: 
   };
   await Promise.all(Array.from({ length: workers }, work));
   console.log(`${found} of ${tried.length} mutants found, ${Math.round((performance.now() - begin) / 1000)} s`);
-  return found === tried.length;
+  return found > 0 && found === tried.length;
 }
 
 async function trySeeds(number: number, mutant: Mutant, seedsMax: number, operations: number): Promise<Tried> {
@@ -38,7 +45,7 @@ async function trySeeds(number: number, mutant: Mutant, seedsMax: number, operat
   let strange: string | undefined;
   await runSeeds({
     bundle,
-    seeds: Array.from({ length: seedsMax }, (_, i) => i + 1).values(),
+    seeds: seedsFrom(1, seedsMax),
     operations,
     workers: 1,
     countBlocks: false,

@@ -8,12 +8,14 @@ import { authSchema, brokerLimitsSchema } from "../../src/broker/config.ts";
 import type { Broker, VirtualHost } from "../../src/broker/contract.ts";
 import { Users } from "../../src/broker/users.ts";
 import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
+import type { KeyedStore } from "../../src/log/contract/keyedStore.ts";
 import type { QueueJournal } from "../../src/log/contract/queueJournal.ts";
 import { type DirectoryLock, lockDirectory } from "../../src/log/directoryLock.ts";
 import { catalogVersion } from "../../src/log/embedded/catalog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { allInUse } from "../../src/log/embedded/partition/partitionState.ts";
 import { openJournal } from "../../src/log/journal/openJournal.ts";
-import { openKeyedStore } from "../../src/log/keyedStore.ts";
+import { type KeyedStoreOptions, openKeyedStore } from "../../src/log/keyedStore.ts";
 import type { ProcessTable } from "../../src/log/processTable.ts";
 
 export const dataDirectory = "/data";
@@ -101,6 +103,7 @@ export class SimulatedNode {
     readonly log: EmbeddedLog,
     readonly broker: Broker,
     readonly journal: QueueJournal,
+    readonly stores: readonly KeyedStore[],
     private readonly closers: readonly (() => Promise<void>)[],
   ) {}
 
@@ -112,9 +115,9 @@ export class SimulatedNode {
       const lock: DirectoryLock = await lockDirectory({ fileSystem, directory: dataDirectory, processes, pause });
       closers.unshift(() => lock.release());
       const budget = new ByteBudget("publish", 1 << 20);
-      const store = (name: string, formatVersion: number) =>
-        openKeyedStore({ fileSystem, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin });
-      const catalog = await store("catalog", catalogVersion);
+      const store = (name: string, formatVersion: number, more: Partial<KeyedStoreOptions> = {}) =>
+        openKeyedStore({ fileSystem, clock, logger, path: `${dataDirectory}/${name}`, name, formatVersion, deadBytesMin, ...more });
+      const catalog = await store("catalog", catalogVersion, { whenCut: allInUse });
       closers.unshift(() => catalog.close());
       const { openMax, diskReserveBytes } = settings;
       const defaults = { segmentBytes, maxMessageBytes: 1 << 16 };
@@ -138,7 +141,7 @@ export class SimulatedNode {
       const { journalFileBytes: fileBytes, journalFilesMax, queueCacheBytesMax } = settings;
       const bytesMax = fileBytes * journalFilesMax;
       const journalLimits = { messageBytesMax, fileBytes, bytesMax, indexPageItems };
-      const journalOptions = { fileSystem, clock, logger, budget, directory: journalDirectory, ...journalLimits };
+      const journalOptions = { fileSystem, clock, logger, budget, directory: journalDirectory, space: log.space, ...journalLimits };
       let journal: QueueJournal | undefined;
       const broker = await openBroker({
         log,
@@ -155,7 +158,7 @@ export class SimulatedNode {
         users,
       });
       closers.unshift(() => broker.close());
-      return new SimulatedNode(log, broker, journal as unknown as QueueJournal, closers);
+      return new SimulatedNode(log, broker, journal as unknown as QueueJournal, [catalog, topology], closers);
     } catch (error) {
       for (const close of closers) await close().catch(() => undefined);
       throw error;

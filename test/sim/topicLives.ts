@@ -2,7 +2,7 @@ import type { Random } from "../../src/base/random.ts";
 import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { Reading } from "./reading.ts";
 import { TopicModel } from "./topicModel.ts";
-import type { Operation, World } from "./world.ts";
+import { codeOf, type Operation, type World } from "./world.ts";
 
 const dayMs = 24 * 3_600_000;
 const interval: SyncPolicy = { kind: "interval", ms: 20 };
@@ -49,7 +49,14 @@ export class TopicLives {
       topic.existence = deletes ? "gone" : "there";
       if (!deletes) this.reading.watch(topic);
     });
-    done.catch(() => undefined);
+    done.catch((error: unknown) => {
+      if (life !== this.world.life) return;
+      const code = codeOf(error);
+      if (code === "KEYED_STORE_FAILED") this.world.note("a change of topics fails with KEYED_STORE_FAILED");
+      if (code !== "KEYED_STORE_UNAVAILABLE") return;
+      this.world.note("a change of topics is refused with KEYED_STORE_UNAVAILABLE");
+      if (!deletes) topic.existence = "gone";
+    });
     const outcome = random.below(3) === 0 ? undefined : await this.world.until(done);
     if (outcome?.error !== undefined) this.reading.ofDisk(`${deletes ? "deleting" : "creating"} ${name}`, outcome.error);
   }

@@ -38,7 +38,7 @@ interface Found {
   readonly ids: readonly number[];
 }
 
-const failures = new Set(["LOG_FAILED", "LOG_DISK_FULL", "LOG_CLOSED", "KEYED_STORE_FAILED"]);
+const failures = new Set(["LOG_FAILED", "LOG_DISK_FULL", "LOG_NOT_OPENED", "LOG_CLOSED", "KEYED_STORE_FAILED", "KEYED_STORE_UNAVAILABLE"]);
 
 class Ledger {
   readonly producers: Producer[] = [1, 2].map((id) => ({ id, epoch: 0, sequence: 0, busy: false, current: undefined }));

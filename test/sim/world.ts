@@ -1,7 +1,11 @@
 import type { Random } from "../../src/base/random.ts";
+import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
 import type { Moment } from "./partitionModel.ts";
 import type { SimulatedNode } from "./simulatedNode.ts";
 import { Violation } from "./violation.ts";
+
+/** After so many turns without an end something hangs. */
+export const endTurnsMax = 20_000;
 
 /** What the operations see of the simulation: the running process, and time that passes in turns of the loop. */
 export interface World {
@@ -13,15 +17,15 @@ export interface World {
   readonly troubled: boolean;
   now(): Moment;
   turns(count: number): Promise<void>;
-  /** Waits for a while; undefined if it is still under way then. */
-  until<T>(promise: Promise<T>): Promise<Settled<T> | undefined>;
+  /** In steps: timers come one after the other, and what they begin has turns to run in. */
+  pass(ms: number): Promise<void>;
+  /** Waits for a while, or for so many turns; undefined if it is still under way then. */
+  until<T>(promise: Promise<T>, turnsMax?: number): Promise<Settled<T> | undefined>;
   note(what: string): void;
   /** For whoever looks why a seed fails. */
   trace(line: () => string): void;
   /** What was found where no caller would see it. */
   report(violation: unknown): void;
-  /** This process can do no more, and has to be started again. */
-  restartSoon(why: string): void;
   /** A name that was never given before. */
   nextId(): number;
 }
@@ -41,6 +45,9 @@ export interface Operation {
   readonly weight: number;
   run(): Promise<void> | void;
 }
+
+/** What was confirmed and not synced may be taken back: readers see that before anybody is told (see EmbeddedTopic.onCut). */
+export const mayGoBack = (world: World, sync: SyncPolicy): boolean => world.troubled && sync.kind !== "always";
 
 /** An error that nothing explains is the simulation's to report. */
 export function unexpected(what: string, error: unknown): Violation {

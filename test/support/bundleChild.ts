@@ -7,6 +7,8 @@ import { build } from "esbuild";
 
 /** A TypeScript file as something that a bare `node` runs, for tests that kill a process of their own. */
 export interface BundledChild {
+  /** For who starts it in another way. */
+  readonly file: string;
   /** Its output comes through `stdout`; what it says on stderr is shown. */
   start(args: readonly string[]): ChildProcess;
   remove(): Promise<void>;
@@ -39,6 +41,7 @@ export async function bundleChild(source: URL): Promise<BundledChild> {
     absWorkingDir: resolveDir,
   });
   return {
+    file: bundle,
     start: (args) => spawn(process.execPath, [bundle, ...args], { stdio: ["ignore", "pipe", "inherit"] }),
     remove: () => rm(folder, { recursive: true, force: true }),
   };

@@ -3,6 +3,7 @@
  * processes see (page cache), `durable` is what surely survives. The difference is kept as a list of changes, and a power
  * loss keeps, drops or tears each of them independently of the others: a disk owes us no order between syncs.
  */
+import path from "node:path";
 import type { Random } from "../../src/base/random.ts";
 
 /** What a disk writes as one. Smaller than a page: a torn write is then torn in more places. */
@@ -145,6 +146,15 @@ export class SimulatedDisk {
     this.root = root;
   }
 
+  find(file: string): FileNode | DirectoryNode | undefined {
+    let at: FileNode | DirectoryNode | undefined = this.root;
+    for (const name of pathParts(file)) {
+      if (!(at instanceof DirectoryNode)) return undefined;
+      at = at.current.get(name);
+    }
+    return at;
+  }
+
   changeNames(change: NameChange): void {
     for (const entry of change) setName(entry.directory.current, entry.name, entry.node);
     this.unsynced.push(change);
@@ -220,4 +230,19 @@ function survivingDirectory(
     survivor.durable.set(name, kept);
   }
   return survivor;
+}
+
+/** The same few paths come again and again: splitting them each time was a tenth of a simulation's time. */
+const splitPaths = new Map<string, readonly string[]>();
+const splitPathsMax = 10_000;
+
+export function pathParts(file: string): readonly string[] {
+  const known = splitPaths.get(file);
+  if (known !== undefined) return known;
+  const split = path
+    .resolve(file)
+    .split(path.sep)
+    .filter((part) => part !== "");
+  if (splitPaths.size < splitPathsMax) splitPaths.set(file, split);
+  return split;
 }

@@ -9,13 +9,14 @@
 import path from "node:path";
 import type { File, FileSystem } from "../../src/base/fileSystem.ts";
 import { Random } from "../../src/base/random.ts";
-import { DirectoryNode, FileNode, SimulatedDisk } from "./simulatedDisk.ts";
+import { DirectoryNode, FileNode, pathParts, SimulatedDisk } from "./simulatedDisk.ts";
+import { ArmedFaults, type Fault, type Operation, systemError } from "./simulatedFaults.ts";
+import { type HandleHost, SimulatedFile } from "./simulatedFile.ts";
 
 /** A flipped byte is flipped back only where these many on both sides are as they were. */
 const AROUND_BYTES = 16;
 
 export type SyncKind = "file" | "directory";
-export type Operation = keyof FileSystem | "read" | "write" | "sync" | "truncate";
 
 export interface SimulatedFileSystemOptions {
   readonly seed: number;
@@ -32,26 +33,19 @@ export interface SimulatedFileSystemOptions {
   readonly met?: (fault: string) => void;
 }
 
-export interface Fault {
-  readonly op: Operation;
-  /** The operating system's: EIO, ENOSPC, EACCES, ... */
-  readonly code: string;
-  /** Only for paths that contain this. */
-  readonly path?: string;
-  /** Default 1; Infinity until `heal`. */
-  readonly times?: number;
-}
-
 export class SimulatedFileSystem implements FileSystem {
   readonly syncs = { file: 0, directory: 0 };
   private readonly random: Random;
-  private readonly faults: { readonly fault: Fault; left: number }[] = [];
+  /** As many files as were open at the same time. */
+  openMost = 0;
+  private readonly opened = new Set<SimulatedFile>();
   private readonly writing = new Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>();
   private ended: string | undefined;
   private lastNameChange = "";
   private diskBytes: number | undefined;
   private nextOne: SimulatedFileSystem | undefined;
   private readonly met = (fault: string): void => this.options.met?.(fault);
+  private readonly faults = new ArmedFaults(this.met);
 
   constructor(
     private readonly options: SimulatedFileSystemOptions,
@@ -88,11 +82,11 @@ export class SimulatedFileSystem implements FileSystem {
 
   /** The next such operation fails. A failed write may have written a part; a failed sync makes what it should have synced indeterminate. */
   failNext(fault: Fault): void {
-    this.faults.push({ fault, left: fault.times ?? 1 });
+    this.faults.failNext(fault);
   }
 
   heal(): void {
-    this.faults.length = 0;
+    this.faults.heal();
   }
 
   /** Flips bits of one byte on the disk, as a failing disk does: what is synced and what is not. Returns what undoes it, where it still can. */
@@ -109,14 +103,14 @@ export class SimulatedFileSystem implements FileSystem {
 
   /** The file's bytes as processes see them; for tests that look for a place. Undefined: there is no such file. */
   peek(file: string): Buffer | undefined {
-    const node = this.find(file);
+    const node = this.disk.find(file);
     return node instanceof FileNode ? node.current.bytes : undefined;
   }
 
   /** All files below a folder, as processes see them. */
   files(folder: string): string[] {
     const found: string[] = [];
-    const node = this.find(folder);
+    const node = this.disk.find(folder);
     if (!(node instanceof DirectoryNode)) return found;
     for (const [name, child] of node.current) {
       if (child instanceof FileNode) found.push(path.join(folder, name));
@@ -126,14 +120,14 @@ export class SimulatedFileSystem implements FileSystem {
   }
 
   private fileNode(file: string): FileNode {
-    const node = this.find(file);
+    const node = this.disk.find(file);
     if (!(node instanceof FileNode)) throw systemError("ENOENT", "flip", file);
     return node;
   }
 
   /** Not if the place was written meanwhile, or is not there any more. */
   private unflip(file: string, position: number, mask: number, around: Buffer): void {
-    const node = this.find(file);
+    const node = this.disk.find(file);
     if (!(node instanceof FileNode)) return;
     const now = node.current.bytes.subarray(Math.max(0, position - AROUND_BYTES), position + AROUND_BYTES);
     // what is behind it may have been cut off
@@ -159,12 +153,23 @@ export class SimulatedFileSystem implements FileSystem {
     if (node === undefined) throw systemError("ENOENT", "open", file);
     if (node instanceof DirectoryNode) throw systemError("EISDIR", "open", file);
     node.path = path.resolve(file);
-    return new SimulatedFile(this.handleHost(), node, mode !== "read");
+    const opened = new SimulatedFile(this.handleHost(), node, mode !== "read");
+    this.opened.add(opened);
+    this.openMost = Math.max(this.openMost, this.opened.size);
+    return opened;
+  }
+
+  /** The names of the files that are open now, of all or of some. */
+  openFiles(counts: (file: { readonly where: string; readonly writable: boolean }) => boolean = () => true): string[] {
+    return [...this.opened]
+      .filter(counts)
+      .map(({ where }) => where)
+      .sort();
   }
 
   async readFile(file: string): Promise<Buffer> {
     await this.begin("readFile", file);
-    const node = this.find(file);
+    const node = this.disk.find(file);
     if (node === undefined) throw systemError("ENOENT", "open", file);
     if (node instanceof DirectoryNode) throw systemError("EISDIR", "read", file);
     return Buffer.from(node.current.bytes);
@@ -178,7 +183,7 @@ export class SimulatedFileSystem implements FileSystem {
 
   async stat(file: string): Promise<{ bytes: number; isDirectory: boolean } | undefined> {
     await this.begin("stat", file);
-    const node = this.find(file);
+    const node = this.disk.find(file);
     if (node === undefined) return undefined;
     return node instanceof DirectoryNode ? { bytes: 0, isDirectory: true } : { bytes: node.current.size, isDirectory: false };
   }
@@ -187,7 +192,7 @@ export class SimulatedFileSystem implements FileSystem {
     await this.begin("makeDirectory", folder);
     let at = this.disk.root;
     let where = "/";
-    for (const name of parts(folder)) {
+    for (const name of pathParts(folder)) {
       let next = at.current.get(name);
       if (next instanceof FileNode) throw systemError("ENOTDIR", "mkdir", folder);
       if (next === undefined) {
@@ -226,7 +231,7 @@ export class SimulatedFileSystem implements FileSystem {
 
   async removeTree(folder: string): Promise<void> {
     await this.begin("removeTree", folder);
-    const node = this.find(folder);
+    const node = this.disk.find(folder);
     if (node === undefined) return;
     if (node instanceof DirectoryNode) this.removeChildren(node);
     this.disk.changeNames([{ ...this.parent(folder, "rm"), node: undefined }]);
@@ -237,8 +242,8 @@ export class SimulatedFileSystem implements FileSystem {
     this.syncNames(this.directory(folder, "open"), path.resolve(folder));
   }
 
-  async freeBytes(): Promise<number> {
-    await this.pass();
+  async freeBytes(folder = "/"): Promise<number> {
+    await this.begin("freeBytes", folder);
     return this.diskBytes === undefined ? Number.MAX_SAFE_INTEGER : Math.max(0, this.diskBytes - this.disk.usedBytes());
   }
 
@@ -274,7 +279,8 @@ export class SimulatedFileSystem implements FileSystem {
         this.met("ENOSPC: the disk is full");
         return false;
       },
-      fault: (op, where) => this.fault(op, where),
+      fault: (op, where) => this.faults.meet(op, where),
+      closed: (file) => this.opened.delete(file),
       syncing: (where) => {
         this.syncs.file++;
         return this.options.ignoreSync?.(where, "file", this.lastNameChange) !== true;
@@ -284,7 +290,7 @@ export class SimulatedFileSystem implements FileSystem {
 
   private async begin(op: Operation, where: string): Promise<void> {
     await this.pass();
-    this.fault(op, where);
+    this.faults.meet(op, where);
   }
 
   /** Takes its time, and fails if the machine or the process has ended meanwhile. */
@@ -303,26 +309,8 @@ export class SimulatedFileSystem implements FileSystem {
     if (this.ended !== undefined) throw systemError(this.ended, "use", "a file system that has ended; go on with the one it returned");
   }
 
-  private fault(op: Operation, where: string): void {
-    const index = this.faults.findIndex(({ fault }) => fault.op === op && (fault.path === undefined || where.includes(fault.path)));
-    const found = this.faults[index];
-    if (found === undefined) return;
-    if (--found.left <= 0) this.faults.splice(index, 1);
-    this.met(`${found.fault.code} on ${op}`);
-    throw systemError(found.fault.code, op, where);
-  }
-
-  private find(file: string): FileNode | DirectoryNode | undefined {
-    let at: FileNode | DirectoryNode | undefined = this.disk.root;
-    for (const name of parts(file)) {
-      if (!(at instanceof DirectoryNode)) return undefined;
-      at = at.current.get(name);
-    }
-    return at;
-  }
-
   private directory(folder: string, call: string): DirectoryNode {
-    const node = this.find(folder);
+    const node = this.disk.find(folder);
     if (node === undefined) throw systemError("ENOENT", call, folder);
     if (!(node instanceof DirectoryNode)) throw systemError("ENOTDIR", call, folder);
     return node;
@@ -336,113 +324,4 @@ export class SimulatedFileSystem implements FileSystem {
   private nextOptions(): SimulatedFileSystemOptions {
     return { ...this.options, seed: Math.floor(this.random.next() * 2 ** 32) };
   }
-}
-
-/** What an open file needs of its file system. */
-interface HandleHost {
-  readonly random: Random;
-  readonly writing: Set<{ readonly node: FileNode; readonly position: number; readonly bytes: Buffer }>;
-  begin(op: Operation, where: string): Promise<void>;
-  pass(): Promise<void>;
-  /** Is there room for so many bytes more? */
-  room(bytes: number): boolean;
-  fault(op: Operation, where: string): void;
-  syncing(where: string): boolean;
-}
-
-class SimulatedFile implements File {
-  private closed = false;
-
-  constructor(
-    private readonly host: HandleHost,
-    private readonly node: FileNode,
-    private readonly writable: boolean,
-  ) {}
-
-  private get where(): string {
-    return this.node.path;
-  }
-
-  async read(into: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    this.assertOpen("read");
-    await this.host.begin("read", this.where);
-    const found = this.node.current.bytes.subarray(position, position + length);
-    into.set(found, offset);
-    return found.length;
-  }
-
-  async write(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    this.assertOpen("write");
-    if (!this.writable) throw systemError("EBADF", "write", this.where);
-    // not copied before it is done: a caller that reuses its buffer too early spoils the file, as in the real one
-    const underWay = { node: this.node, position, bytes: Buffer.from(from.buffer, from.byteOffset + offset, length) };
-    this.host.writing.add(underWay);
-    try {
-      await this.host.pass();
-    } finally {
-      this.host.writing.delete(underWay);
-    }
-    try {
-      this.host.fault("write", this.where);
-      const grows = position + length - this.node.current.size;
-      if (grows > 0 && !this.host.room(grows)) throw systemError("ENOSPC", "write", this.where);
-    } catch (error) {
-      const written = underWay.bytes.subarray(0, this.host.random.below(length + 1));
-      this.node.change({ kind: "write", position, bytes: Buffer.from(written) });
-      throw error;
-    }
-    this.node.change({ kind: "write", position, bytes: Buffer.from(underWay.bytes) });
-  }
-
-  async sync(): Promise<void> {
-    this.assertOpen("fdatasync");
-    try {
-      await this.host.begin("sync", this.where);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).syscall === "sync") this.node.failSync(this.host.random);
-      throw error;
-    }
-    if (this.host.syncing(this.where)) this.node.sync();
-  }
-
-  async truncate(bytes: number): Promise<void> {
-    this.assertOpen("ftruncate");
-    await this.host.begin("truncate", this.where);
-    this.node.change({ kind: "truncate", bytes });
-  }
-
-  async bytes(): Promise<number> {
-    this.assertOpen("fstat");
-    await this.host.begin("stat", this.where);
-    return this.node.current.size;
-  }
-
-  async close(): Promise<void> {
-    this.assertOpen("close");
-    this.closed = true;
-    await this.host.pass();
-  }
-
-  private assertOpen(call: string): void {
-    if (this.closed) throw systemError("EBADF", call, this.where);
-  }
-}
-
-/** The same few paths come again and again: splitting them each time was a tenth of a simulation's time. */
-const splitPaths = new Map<string, readonly string[]>();
-const splitPathsMax = 10_000;
-
-function parts(file: string): readonly string[] {
-  const known = splitPaths.get(file);
-  if (known !== undefined) return known;
-  const split = path
-    .resolve(file)
-    .split(path.sep)
-    .filter((part) => part !== "");
-  if (splitPaths.size < splitPathsMax) splitPaths.set(file, split);
-  return split;
-}
-
-function systemError(code: string, call: string, where: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${code}: ${call} '${where}'`), { code, syscall: call, path: where });
 }

@@ -14,7 +14,14 @@ const [root] = process.argv.slice(2);
 const logger = silentLogger;
 const fileSystem = nodeFileSystem;
 await fileSystem.makeDirectory(root);
-const catalog = await openKeyedStore({ fileSystem, logger, path: path.join(root, "catalog"), name: "catalog", formatVersion: 1 });
+const catalog = await openKeyedStore({
+  fileSystem,
+  clock: systemClock,
+  logger,
+  path: path.join(root, "catalog"),
+  name: "catalog",
+  formatVersion: 1,
+});
 const budget = new ByteBudget("systems test", 64 << 20);
 const directory = path.join(root, "topics");
 const log = await openEmbeddedLog({ fileSystem, logger, clock: systemClock, budget, catalog, directory, defaults: {} });

@@ -1,4 +1,5 @@
 /** What only the embedded log can do, for the broker and the protocols in the same process. Not portable. */
+import type { MillraceError } from "../../base/errors.ts";
 import type { Receipt } from "../../record/receipt.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { PartitionedLog, TopicDescription } from "./partitionedLog.ts";
@@ -42,17 +43,21 @@ export interface EmbeddedTopic {
   /**
    * Hot path: copies the record into the partition's open batch and returns its offset. The batch is closed, written and
    * synced with everything else that came meanwhile; `receipt` then leaves. Never waits: the bytes are taken from the shared
-   * ByteBudget until they are durable. Throws RECORD_TOO_LARGE; RECORD_WITHOUT_KEY where the topic is compacted; LOG_FAILED after a failed write or sync and LOG_DISK_FULL, both until the
-   * partition has come round by itself.
+   * ByteBudget until they are durable. Throws RECORD_TOO_LARGE; RECORD_WITHOUT_KEY where the topic is compacted; LOG_FAILED after a failed
+   * write or sync and LOG_DISK_FULL, both until the partition has come round by itself. A receipt may fail with these too, and with
+   * LOG_NOT_OPENED: the partition's files could not be opened, so the record is surely not there. Of a batch that a producer sent
+   * again they say nothing of the tries before.
    */
   append(partition: number, record: NewRecord, receipt: Receipt | undefined): number;
+  /** Throws what `append` of this record would throw now; within the same turn that then takes it. */
+  checkTakes(partition: number, record: NewRecord): void;
   /**
    * One batch (v2) as a producer encoded it, which is kept and served without being parsed: its CRC, counts and size are checked, its
-   * offset written into it. `batch` is the log's until this resolves, when it is durable under the topic's policy. With a producer id: a batch that
-   * is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE.
-   * A producer's first transactional batch opens a transaction in the partition, which `endTransaction` ends; until then another
-   * batch of this producer that is not transactional is INVALID_TXN_STATE.
-   * Where the topic is compacted its records are looked at: RECORD_WITHOUT_KEY, UNSUPPORTED_COMPRESSION.
+   * offset written into it. `batch` is the log's until this resolves, when it is durable under the topic's policy. With a producer id: a
+   * batch that is among its last five is not kept twice; OUT_OF_ORDER_SEQUENCE, PRODUCER_FENCED. Also BATCH_CORRUPT, RECORD_TOO_LARGE. A
+   * producer's first transactional batch opens a transaction in the partition, which `endTransaction` ends; until then another batch of
+   * this producer that is not transactional is INVALID_TXN_STATE. Where the topic is compacted its records are looked at:
+   * RECORD_WITHOUT_KEY, UNSUPPORTED_COMPRESSION.
    */
   appendBatch(partition: number, batch: Buffer): Promise<AppendedBatch>;
   /**
@@ -63,7 +68,9 @@ export interface EmbeddedTopic {
   endTransaction(partition: number, end: TransactionEnd): Promise<number>;
   /** The first offset of the oldest open transaction, or the high watermark: below it all is decided. */
   lastStableOffset(partition: number): number;
-  /** Those that have a batch from `fromOffset` on and below `toOffset` (which is at most the last stable offset), in order of their ends. */
+  /**
+   * Those that have a batch from `fromOffset` on and below `toOffset` (which is at most the last stable offset), in order of their ends.
+   */
   abortedTransactions(partition: number, fromOffset: number, toOffset: number): Promise<readonly AbortedTransaction[]>;
   /** In order of their first offsets. */
   openTransactions(partition: number): Promise<readonly OpenTransaction[]>;
@@ -74,6 +81,8 @@ export interface EmbeddedTopic {
   highWatermark(partition: number): number;
   /** The first offset that is kept. */
   startOffset(partition: number): number;
+  /** Why the partition takes nothing now; undefined: it does. */
+  refusal(partition: number): MillraceError | undefined;
   /**
    * After a failed write or sync: the records from `offset` on are not kept (their receipts failed), and their offsets are given
    * again. Called before that happens.
@@ -81,12 +90,22 @@ export interface EmbeddedTopic {
   onCut(listener: (partition: number, offset: number) => void): void;
 }
 
+/** What is left of the disk above the reserve, for all who fill it. */
+export interface DiskRoomLeft {
+  /** Throws LOG_DISK_FULL if these bytes would go into the reserve. */
+  take(bytes: number): Promise<void>;
+}
+
 export interface EmbeddedLog extends PartitionedLog {
+  /** The queues' journal takes from it too: the reserve is one. */
+  readonly space: DiskRoomLeft;
   topic(name: string): EmbeddedTopic | undefined;
   topicNames(): string[];
   deleteTopic(name: string): Promise<void>;
-  /** Everything below `offset` is not readable any more, durably; returns the first offset that is kept (Kafka's DeleteRecords). POLICY_VIOLATION
-   * where the topic is only compacted. */
+  /**
+   * Everything below `offset` is not readable any more, durably; returns the first offset that is kept (Kafka's DeleteRecords).
+   * POLICY_VIOLATION where the topic is only compacted.
+   */
   deleteRecords(topic: string, partition: number, offset: number): Promise<number>;
   /** What the log does by itself in the background, now: retention, compaction, and rest for what is idle. */
   maintain(): Promise<void>;

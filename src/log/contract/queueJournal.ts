@@ -45,6 +45,8 @@ export interface JournalVisitor extends JournalTenants {
    */
   kept(run: KeptRun): boolean;
   remembered(id: RememberedId): void;
+  /** After a clean stop, in place of the journal's entries: what of a queue lives beside its runs. */
+  stopped(queue: StoppedQueue): void;
   message(message: ReplayedMessage): void;
   acknowledged(queue: QueueId, offset: number): void;
   /** Everything of the queue below `offset` is gone (purge), or all of it (deletion: offset = Infinity). */
@@ -52,8 +54,8 @@ export interface JournalVisitor extends JournalTenants {
 }
 
 /**
- * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions; and when a
- * write or sync has failed: what was not synced gets a place in another file. Asked at any time after the replay, never from within a
+ * What lives in the journal, asked when a file's space is needed: what still lives in it moves out of it, and gets new positions; and when
+ * a write or sync has failed: what was not synced gets a place in another file. Asked at any time after the replay, never from within a
  * call of the journal.
  */
 export interface JournalTenants {
@@ -61,7 +63,9 @@ export interface JournalTenants {
   holds(queue: QueueId, offset: number, position: JournalPosition): boolean;
   /** Does the queue still remember this id, as of the entry at `position`? */
   remembers(queue: QueueId, dedupeId: string, position: JournalPosition): boolean;
-  /** The copy's pin is at `to` from now on. False: the queue does not have it there any more; its pin was or will be released where it was. */
+  /**
+   * The copy's pin is at `to` from now on. False: the queue does not have it there any more; its pin was or will be released where it was.
+   */
   moved(queue: QueueId, offset: number, from: JournalPosition, to: JournalPosition): boolean;
   /** The same of a remembered id. */
   idMoved(queue: QueueId, dedupeId: string, from: JournalPosition, to: JournalPosition): boolean;
@@ -116,6 +120,29 @@ export interface RememberedId {
   readonly timestamp: number;
 }
 
+/** What a queue has that outlives a clean stop, beside what is in runs. */
+export interface StoppedQueue {
+  readonly queue: QueueId;
+  /** One past the last offset that it gave. */
+  readonly nextOffset: number;
+  /** Of persistent messages, ready or not, in order of their offsets. */
+  readonly copies: StoppedCopies;
+  /** In the order in which they came. */
+  readonly ids: readonly Pick<RememberedId, "dedupeId" | "position" | "timestamp">[];
+}
+
+/** In columns: there are as many of them as messages. */
+export interface StoppedCopies {
+  readonly offsets: Float64Array;
+  /** JournalPosition. */
+  readonly positions: Float64Array;
+  /** Of the content. */
+  readonly bytes: Uint32Array;
+}
+
+/** Acknowledgements may still change what they have while one goes through them. */
+export type StoppedQueues = () => Iterable<StoppedQueue> | undefined;
+
 export interface ReplayedMessage {
   readonly position: JournalPosition;
   readonly destinations: readonly Destination[];
@@ -137,7 +164,10 @@ export interface QueueJournal {
   append(message: JournalMessage, destinations: readonly Destination[], pins: number, receipt: Receipt | undefined): JournalPosition;
   /** `receipt` joins what is not durable yet, if the entry at `position` is not. It fails at once while the journal is down. */
   joinPending(position: JournalPosition, receipt: Receipt): void;
-  /** The copy is consumed: remembered with the next commit (nobody waits), and its pin released. Waits in memory while nothing can be written. */
+  /**
+   * The copy is consumed: remembered with the next commit (nobody waits), and its pin released. Waits in memory while nothing can be
+   * written.
+   */
   acknowledge(queue: QueueId, offset: number, position: JournalPosition): void;
   /** Releases a pin without an entry: a dedupe id that left its window; a copy that replay found already gone. */
   release(position: JournalPosition): void;
@@ -152,8 +182,12 @@ export interface QueueJournal {
   read(position: JournalPosition): Promise<{ readonly address: Buffer; readonly contentFormat: ContentFormat; readonly content: Buffer }>;
   /** Resolves when all that was appended so far is durable. */
   sync(): Promise<void>;
-  /** Syncs and closes; appends are refused from the first moment on. */
-  close(): Promise<void>;
+  /**
+   * Syncs and closes; appends are refused from the first moment on.
+   * @param queues asked when all is synced and nothing moves any more: with what they have the next start need not read the journal.
+   * Undefined, or without it: it does.
+   */
+  close(queues?: StoppedQueues): Promise<void>;
   /** For operators: files in use, bytes in them, commits so far. */
   readonly stats: JournalStats;
 }

@@ -20,7 +20,7 @@ export interface TopicProperty {
 }
 
 /** Positions are int32 in the index. */
-const SEGMENT_BYTES_MAX = 2147483647;
+export const SEGMENT_BYTES_MAX = 2147483647;
 const MESSAGE_BYTES_MAX = 1024 * 1024 * 1024;
 
 const whole = (unit: "ms" | "bytes", min: number, max = Number.MAX_SAFE_INTEGER): Check => ({ kind: "whole", min, max, unit });

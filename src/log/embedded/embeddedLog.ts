@@ -4,11 +4,13 @@
  * folders away and removes the entry. So a crash leaves nothing half: an entry has its folders, and a folder without one is nobody's.
  */
 import path from "node:path";
+import { allOver } from "../../base/allOver.ts";
 import type { ByteBudget } from "../../base/byteBudget.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Logger } from "../../base/logger.ts";
+import { nextTurn } from "../../base/nextTurn.ts";
 import type { NewRecord } from "../../record/record.ts";
 import type { EmbeddedLog, EmbeddedTopic } from "../contract/embeddedLog.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
@@ -32,6 +34,7 @@ import type { PartitionSurroundings } from "./partition/partitionSurroundings.ts
 import { type Recovered, recoverPartition } from "./partition/recovery.ts";
 import { checkSameConfig, checkTopicConfig, checkTopicName } from "./partition/topicConfig.ts";
 import { OpenHandles } from "./reading/openHandles.ts";
+import { openMaxByDefault } from "./reading/openMax.ts";
 import { openPartitionReader } from "./reading/partitionReader.ts";
 import { folderFor, partitionFolder } from "./segment/names.ts";
 import { type CutListeners, Topic } from "./topic.ts";
@@ -47,7 +50,11 @@ export interface EmbeddedLogOptions {
   readonly catalog: KeyedStore;
   /** For what a new topic does not say. */
   readonly defaults: Partial<TopicConfig>;
-  /** Partitions and readers that may have files open at the same time (a partition has three, a reader one). */
+  /**
+   * Partitions and readers that may have files open at the same time; the others wait until it is their turn. A partition has three,
+   * and five at most, a reader one, and three at most; what looks after partitions in the background has a dozen beside them. By default
+   * 1000, or fewer where that would be more than half of the files that the process may have open.
+   */
   readonly openMax?: number;
   /** Nothing is appended when the disk has less than this left. */
   readonly diskReserveBytes?: number;
@@ -59,17 +66,18 @@ export interface EmbeddedLogOptions {
   readonly maintenanceIntervalMs?: number;
 }
 
-const OPEN_MAX = 1000;
 const DISK_RESERVE_BYTES = 64 * 1024 * 1024;
 /** Kafka's. */
 const PRODUCER_EXPIRATION_MS = 24 * 3_600_000;
 const MAINTENANCE_INTERVAL_MS = 60_000;
+const MAINTAINED_A_TURN = 64;
 /** Partitions that are recovered at the same time after a kill: as many as the thread pool has threads to wait with. */
 const RECOVERED_AT_ONCE = 8;
 
 /** Opens all topics. After a clean end no file is opened; after another one, those of the partitions that were in use are read. */
 export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<EmbeddedLog> {
-  const log = new LogDirectory(options);
+  const openMax = options.openMax ?? (await openMaxByDefault(options.fileSystem));
+  const log = new LogDirectory({ ...options, openMax });
   await log.open();
   return log;
 }
@@ -77,7 +85,7 @@ export async function openEmbeddedLog(options: EmbeddedLogOptions): Promise<Embe
 class LogDirectory implements EmbeddedLog {
   private readonly topics = new Map<string, Topic>();
   private readonly catalog: Catalog;
-  /** What recovery found, until the topics are open. */
+  /** What recovery found, by the partition's folder, until the topics are open. */
   private readonly damaged = new Map<string, Recovered>();
   /** Creating and deleting, one after the other. */
   private lastChange: Promise<unknown> = Promise.resolve();
@@ -87,7 +95,7 @@ class LogDirectory implements EmbeddedLog {
   private maintenance: Promise<void> | undefined;
   private maintenanceTimer: Timer | undefined;
 
-  constructor(private readonly options: EmbeddedLogOptions) {
+  constructor(private readonly options: EmbeddedLogOptions & { readonly openMax: number }) {
     const { fileSystem, clock, logger, budget, directory } = options;
     this.catalog = new Catalog(options.catalog);
     this.states = new PartitionStates(options.catalog);
@@ -97,7 +105,7 @@ class LogDirectory implements EmbeddedLog {
       logger,
       budget,
       states: this.states,
-      handles: new OpenHandles(options.openMax ?? OPEN_MAX),
+      handles: new OpenHandles(options.openMax),
       buffers: new BatchBuffers(),
       keyMemoryBytesMax: options.compactionKeyBytesMax,
       space: new DiskSpace(fileSystem, clock, directory, options.diskReserveBytes ?? DISK_RESERVE_BYTES),
@@ -105,13 +113,18 @@ class LogDirectory implements EmbeddedLog {
     };
   }
 
+  get space(): DiskSpace {
+    return this.surroundings.space;
+  }
+
   async open(): Promise<void> {
     const { fileSystem, directory } = this.options;
     await fileSystem.makeDirectory(directory);
-    await removeDeletedFolders(fileSystem, directory);
+    const names = await fileSystem.list(directory);
+    await removeDeletedFolders(fileSystem, directory, names);
     const entries = [...this.catalog.entries()];
-    const folders = entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => this.foldersOf(entry));
-    await checkFoldersThere(fileSystem, directory, folders);
+    const folders = entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => foldersOf(entry));
+    checkFoldersThere(directory, names, folders);
     await this.recoverAll(folders);
     for (const [name, entry] of entries) {
       if (entry.deleting) await this.removeFolders(name, entry);
@@ -172,17 +185,19 @@ class LogDirectory implements EmbeddedLog {
   }
 
   async sync(topic: string): Promise<void> {
-    await Promise.all(this.known(topic).partitions.map((partition) => partition.sync()));
+    await Promise.all(this.known(topic).used.map((partition) => partition.sync()));
   }
 
   deleteTopic(name: string): Promise<void> {
     return this.change(async () => {
-      const { description, partitions } = this.known(name);
-      const entry = new Map(this.catalog.entries()).get(name) as CatalogEntry;
+      const entry = this.catalog.get(name);
+      if (entry === undefined) throw unknownTopic(name);
+      await this.catalog.takesChanges();
+      const partitions = this.topics.get(name)?.partitions ?? []; // none: it failed before
       this.topics.delete(name);
+      // also those that nobody used: whoever has the topic still is told that they are gone
       await Promise.all(partitions.map((partition) => partition.abandon()));
-      await this.catalog.put(name, { folder: entry.folder, config: description.config, deleting: true });
-      await this.removeFolders(name, entry);
+      await this.deleteNow(name, entry);
     });
   }
 
@@ -203,8 +218,8 @@ class LogDirectory implements EmbeddedLog {
     const closing = new Map<Partition, Promise<void>>();
     const failures: unknown[] = [];
     const closeAll = async (): Promise<void> => {
-      for (const { partitions } of this.topics.values()) {
-        for (const partition of partitions) {
+      for (const { used } of this.topics.values()) {
+        for (const partition of used) {
           if (!closing.has(partition))
             closing.set(
               partition,
@@ -234,65 +249,80 @@ class LogDirectory implements EmbeddedLog {
   private known(name: string): Topic {
     const topic = this.topics.get(name);
     if (topic !== undefined) return topic;
-    throw new MillraceError("UNKNOWN_TOPIC", `There is no topic "${name}".`, { domain: "user", where: name });
+    throw unknownTopic(name);
   }
 
   private async createNow(name: string, config: TopicConfig): Promise<Topic> {
     const { fileSystem } = this.options;
-    const before = new Map(this.catalog.entries()).get(name);
-    if (before?.deleting) await this.removeFolders(name, before); // its deletion failed
-    const taken = new Set([...this.catalog.entries()].map(([, { folder }]) => folder.toLowerCase()));
-    const entry: CatalogEntry = { folder: folderFor(name, taken), config, deleting: false };
-    const folders = this.foldersOf(entry);
-    for (const folder of folders) await createPartitionFolder(fileSystem, folder);
-    await this.catalog.put(name, entry, new Map(folders.map((folder) => [path.basename(folder), emptyState])));
+    await this.catalog.takesChanges(); // the entry of a try that failed may be on the disk: then its folders must stay until it surely is not
+    const before = this.catalog.get(name);
+    if (before !== undefined) await this.deleteNow(name, before); // its deletion failed
+    const entry: CatalogEntry = { folder: folderFor(name, this.catalog.foldersTaken), config, deleting: false };
+    const folders = foldersOf(entry);
+    for (const folder of folders) await createPartitionFolder(fileSystem, this.pathOf(folder));
+    await this.catalog.put(name, entry, new Map(folders.map((folder) => [folder, emptyState])));
     return this.openTopic(name, entry);
   }
 
-  private openTopic(name: string, entry: CatalogEntry): Topic {
-    const { config } = entry;
-    const folders = this.foldersOf(entry);
+  private openTopic(name: string, { folder: topicFolder, config }: CatalogEntry): Topic {
     const cut: CutListeners = [];
-    const partitions = folders.map((folder, partition) => {
+    const folderOf = (partition: number): string => partitionFolder(topicFolder, partition);
+    const make = (partition: number): Partition => {
+      const folder = folderOf(partition);
       const onCut = (offset: number): void => {
         for (const listener of cut) listener(partition, offset);
       };
+      const options = { folder: this.pathOf(folder), topic: name, partition, config, onCut };
       const damaged = this.damaged.get(folder);
-      const state = damaged?.state ?? this.states.get(path.basename(folder)) ?? emptyState;
-      return new Partition(this.surroundings, { folder, topic: name, partition, config, onCut }, state, damaged?.damage);
-    });
-    return new Topic(name, config, folders, partitions, cut);
+      const state = damaged?.state ?? this.states.get(folder) ?? emptyState;
+      const made = new Partition(this.surroundings, options, state, damaged?.damage);
+      if (this.closed) void made.close(); // nothing of it is open: it takes nothing from this moment on
+      return made;
+    };
+    const restingEnd = (partition: number): number => (this.states.get(folderOf(partition)) ?? emptyState).synced.offset;
+    const topic = new Topic(name, config, { make, restingEnd }, cut);
+    if (this.damaged.size === 0) return topic;
+    for (let partition = 0; partition < config.partitions; partition++) {
+      if (this.damaged.has(folderOf(partition))) topic.partition(partition); // what it refuses is in the status from the start on
+    }
+    return topic;
   }
 
   /** Those that were in use when the process ended; what is found is remembered, so that the next start need not find it again. */
   private async recoverAll(folders: readonly string[]): Promise<void> {
     const { fileSystem, logger, clock } = this.options;
     const unclean = folders.filter((folder) => {
-      const state = this.states.get(path.basename(folder));
+      const state = this.states.get(folder);
       return state?.clean !== true || state.replacing !== undefined;
     });
     const found = new Map<string, PartitionState>();
     let next = 0;
     const recoverSome = async (): Promise<void> => {
       for (let folder = unclean[next++]; folder !== undefined; folder = unclean[next++]) {
-        const recovered = await recoverPartition(fileSystem, folder, this.states.get(path.basename(folder)), logger, clock.now());
+        const recovered = await recoverPartition(fileSystem, this.pathOf(folder), this.states.get(folder), logger, clock.now());
         if (recovered.damage === undefined) {
-          found.set(path.basename(folder), recovered.state);
+          found.set(folder, recovered.state);
           continue;
         }
         this.damaged.set(folder, recovered);
-        logger.error("a partition is damaged", { folder, error: recovered.damage.toText() });
+        logger.error("a partition is damaged", { folder: this.pathOf(folder), error: recovered.damage.toText() });
       }
     };
-    await Promise.all(Array.from({ length: RECOVERED_AT_ONCE }, recoverSome));
+    const orStopAll = (error: unknown): never => {
+      next = unclean.length;
+      throw error;
+    };
+    await allOver(Array.from({ length: RECOVERED_AT_ONCE }, () => recoverSome().catch(orStopAll)));
     await this.states.putAll(found);
   }
 
   /** One partition after the other, so that it is nowhere in the way. */
   private async maintainAll(): Promise<void> {
     const { logger } = this.options;
+    let seen = 0;
     for (const [name, { partitions }] of this.topics) {
       for (const partition of partitions) {
+        if (++seen % MAINTAINED_A_TURN === 0) await nextTurn(); // of one at rest nothing else waits
         if (this.closed) return;
         try {
           await partition.maintain();
@@ -311,21 +341,34 @@ class LogDirectory implements EmbeddedLog {
     });
   }
 
-  private async removeFolders(name: string, entry: CatalogEntry): Promise<void> {
-    const { fileSystem, directory } = this.options;
-    const folders = this.foldersOf(entry);
-    for (const folder of folders) await setAside(fileSystem, directory, folder);
-    await fileSystem.syncDirectory(directory);
-    await this.catalog.remove(name, new Map(folders.map((folder) => [path.basename(folder), null])));
-    await removeDeletedFolders(fileSystem, directory);
+  /** A topic that nobody uses any more; also one whose deletion failed on its way. */
+  private async deleteNow(name: string, entry: CatalogEntry): Promise<void> {
+    if (!entry.deleting) await this.catalog.put(name, { ...entry, deleting: true });
+    await this.removeFolders(name, entry);
   }
 
-  private foldersOf({ folder, config }: CatalogEntry): string[] {
-    return Array.from({ length: config.partitions }, (_, i) => path.join(this.options.directory, partitionFolder(folder, i)));
+  private async removeFolders(name: string, entry: CatalogEntry): Promise<void> {
+    const { fileSystem, directory } = this.options;
+    const folders = foldersOf(entry);
+    for (const folder of folders) await setAside(fileSystem, directory, this.pathOf(folder));
+    await fileSystem.syncDirectory(directory);
+    await this.catalog.remove(name, new Map(folders.map((folder) => [folder, null])));
+    await removeDeletedFolders(fileSystem, directory, await fileSystem.list(directory));
+  }
+
+  private pathOf(folder: string): string {
+    return path.join(this.options.directory, folder);
   }
 }
+
+/** The names of its partitions' folders. */
+const foldersOf = ({ folder, config }: CatalogEntry): string[] =>
+  Array.from({ length: config.partitions }, (_, partition) => partitionFolder(folder, partition));
 
 function withDefaults(asked: Partial<TopicConfig>, defaults: Partial<TopicConfig>): TopicConfig {
   const said = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
   return { ...topicConfigDefaults, ...defaults, ...said };
 }
+
+const unknownTopic = (name: string): MillraceError =>
+  new MillraceError("UNKNOWN_TOPIC", `There is no topic "${name}".`, { domain: "user", where: name });

@@ -1,7 +1,8 @@
 import type { ByteBudget } from "../../base/byteBudget.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Logger } from "../../base/logger.ts";
-import type { JournalTenants } from "../contract/queueJournal.ts";
+import type { JournalTenants, StoppedQueues } from "../contract/queueJournal.ts";
+import type { JournalTail } from "./files/journalFile.ts";
 import type { JournalFiles } from "./files/journalFiles.ts";
 import type { JournalReader } from "./files/journalReader.ts";
 import type { Segments } from "./segments/segments.ts";
@@ -25,4 +26,6 @@ export interface JournalParts {
   readonly reader: JournalReader;
   readonly writeBehind: WriteBehind;
   readonly tenants: JournalTenants;
+  /** When all is synced up to there: so that the next start need not read it. False: it has to. */
+  readonly leave: (tail: JournalTail, queues: StoppedQueues) => Promise<boolean>;
 }

@@ -1,8 +1,10 @@
 import { assert, MillraceError } from "../../base/errors.ts";
+import { nextTurn } from "../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
 import { Receipt } from "../../record/receipt.ts";
-import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal } from "../contract/queueJournal.ts";
+import type { Destination, JournalMessage, JournalPosition, QueueId, QueueJournal, StoppedQueues } from "../contract/queueJournal.ts";
+import { RetryPause } from "../retryPause.ts";
 import { AcknowledgementStage } from "./acknowledgementStage.ts";
 import {
   commitEntryBytes,
@@ -20,7 +22,6 @@ import { heldBytesOf, Rescue, UnsyncedBytes } from "./files/rescue.ts";
 import { WriteBuffer, WriteChunk } from "./files/writeChunk.ts";
 import { journalClosed, journalFailed, messageTooLarge } from "./journalErrors.ts";
 import type { JournalParts, JournalSettings } from "./journalParts.ts";
-import { RetryPause } from "./retryPause.ts";
 
 /** Nobody waits for an acknowledgement; without other writes it is written after this long. */
 const acknowledgeDelayMs = 5;
@@ -187,26 +188,38 @@ export class FileQueueJournal implements QueueJournal {
     });
   }
 
-  close(): Promise<void> {
+  close(queues?: StoppedQueues): Promise<void> {
     this.refusal ??= journalClosed();
-    this.closing ??= this.finish();
+    this.closing ??= this.finish(queues);
     return this.closing;
   }
 
-  private async finish(): Promise<void> {
+  private async finish(queues: StoppedQueues | undefined): Promise<void> {
+    let synced = false;
     try {
       this.files.beginClosing();
       this.retries.endNow();
       if (this.down !== undefined) await this.running;
       if (this.down === undefined) await this.sync().catch((failure: unknown) => this.syncInNewFile(failure));
+      synced = this.down === undefined;
     } finally {
       await this.running;
       const { writeBehind, segments } = this.parts;
       writeBehind.stop();
       await writeBehind.stopped;
       await this.files.close();
+      if (synced && queues !== undefined) await this.leave(queues);
       await segments.close();
     }
+  }
+
+  /** What the next start takes in place of the entries; without it, it reads those. */
+  private async leave(queues: StoppedQueues): Promise<void> {
+    if (this.syncedBelow < this.written) return;
+    const { logger, directory } = this.settings;
+    await this.parts.leave(this.tail, queues).catch((error: unknown) => {
+      logger.warn("could not write down what the queues have; the next start reads the journal", { directory, error });
+    });
   }
 
   private async syncInNewFile(failure: unknown): Promise<void> {
@@ -243,7 +256,7 @@ export class FileQueueJournal implements QueueJournal {
 
   private commitSoon(): void {
     this.due = true;
-    this.running ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.commitAll());
+    this.running ??= nextTurn().then(() => this.commitAll());
   }
 
   private async commitAll(): Promise<void> {

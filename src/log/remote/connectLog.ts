@@ -20,8 +20,8 @@ export function connectLog(port: MessagePort, fileSystem: FileSystem): Partition
   return new RemoteLog(port, fileSystem);
 }
 
-/** Readers of this thread that may have a file open at the same time. */
-const READERS_OPEN_MAX = 1000;
+/** Readers of this thread that may have files open at the same time; more of them take turns. */
+const READERS_OPEN_MAX = 250;
 
 interface Waiting {
   readonly resolve: (result: unknown) => void;

@@ -13,6 +13,7 @@ import {
   producerIdAt,
 } from "../../record/batchHeader.ts";
 import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBatch.ts";
+import type { RecordHeader } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { baseOffsetsOf, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
@@ -23,13 +24,14 @@ const CODECS = ["none", "gzip", "snappy", "lz4", "zstd"];
 const SHOWN_MAX = 200;
 
 /**
- * A line a batch, and a line a record if `withRecords`; bad bytes are named where they lie.
+ * A line a batch, and a line a record if `showHeaders` is given, with another one for what that makes of its headers; bad bytes are named
+ * where they lie.
  * @param print says false when it wants no more
  */
 export async function dumpLog(
   fileSystem: FileSystem,
   directory: string,
-  withRecords: boolean,
+  showHeaders: ((headers: readonly RecordHeader[]) => string) | undefined,
   print: (line: string) => boolean,
 ): Promise<void> {
   for (const folder of await partitionFolders(fileSystem, directory)) {
@@ -41,7 +43,7 @@ export async function dumpLog(
         const bytes = await file.bytes();
         let goesOn = true;
         const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at, position) => {
-          goesOn = print(batchLine(buffer, at, position)) && (!withRecords || printRecords(buffer, at, print));
+          goesOn = print(batchLine(buffer, at, position)) && (showHeaders === undefined || printRecords(buffer, at, showHeaders, print));
           return goesOn ? undefined : "stop";
         });
         if (!goesOn) return;
@@ -68,12 +70,18 @@ function batchLine(bytes: Buffer, at: number, position: number): string {
   return `  at ${position}: ${offsets}, ${countAt(bytes, at)} records, ${batchBytesAt(bytes, at)} bytes, latest ${latest}${producer}${transaction}${compressed}`;
 }
 
-function printRecords(bytes: Buffer, at: number, print: (line: string) => boolean): boolean {
+function printRecords(
+  bytes: Buffer,
+  at: number,
+  showHeaders: (headers: readonly RecordHeader[]) => string,
+  print: (line: string) => boolean,
+): boolean {
   if ((attributesAt(bytes, at) & BatchAttribute.codecMask) !== 0) return print("    (compressed)");
   const cursor = new RecordCursor(bytes, at, at + batchBytesAt(bytes, at));
   while (cursor.next()) {
-    const { offset, key, value } = cursor.record();
+    const { offset, key, value, headers } = cursor.record();
     if (!print(`    ${offset} ${text(key)}: ${text(value)}`)) return false;
+    if (headers.length > 0 && !print(`      ${showHeaders(headers)}`)) return false;
   }
   return true;
 }

@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
-import { PartitionStates } from "../embedded/partition/partitionState.ts";
+import { PartitionStates, segmentBegin } from "../embedded/partition/partitionState.ts";
 import { rebuildIndexes } from "../embedded/segment/indexCheck.ts";
 import {
   abortedIndexFileName,
@@ -14,7 +14,8 @@ import {
 } from "../embedded/segment/names.ts";
 import { replaceAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { abortedBelow, endOfSegment } from "../embedded/transactions/abortedRecovery.ts";
-import { type LogProblem, partitionFolders, verifyLog } from "./verifyLog.ts";
+import type { LogProblem } from "./logProblem.ts";
+import { partitionFolders, verifyLog } from "./verifyLog.ts";
 
 export interface RepairOptions {
   readonly fileSystem: FileSystem;
@@ -22,7 +23,7 @@ export interface RepairOptions {
   readonly catalog: KeyedStore;
   readonly progress: (bytes: number, bytesTotal: number) => void;
   /** Also cut where good batches lie behind the bad one: the partition ends there, and loses all that follows. */
-  readonly cutDamage?: boolean;
+  readonly cutDamage: boolean;
 }
 
 export interface Repaired {
@@ -36,13 +37,15 @@ export interface Repaired {
  * lost, which is why a node does not do it by itself. Bad bytes with good ones behind them are left alone without `cutDamage`. The
  * directory must be locked.
  */
-export async function repairLog({ fileSystem, directory, catalog, progress, cutDamage = false }: RepairOptions): Promise<Repaired> {
+export async function repairLog({ fileSystem, directory, catalog, progress, cutDamage }: RepairOptions): Promise<Repaired> {
   const { problems } = await verifyLog(fileSystem, directory, progress);
   const done: string[] = [];
   const left: LogProblem[] = [];
   const ended = new Set<string>();
+  const lost = new Set(problems.filter(({ kind }) => kind === "lost").map(({ file }) => path.dirname(file)));
   for (const problem of problems) {
     const { kind, file, position } = problem;
+    if (kind === "lost" || kind === "state") continue; // below; a start makes the latter again
     const folder = path.dirname(file);
     if (ended.has(folder)) continue; // what it was found in is gone
     const base = Number(path.basename(file, ".log"));
@@ -59,22 +62,22 @@ export async function repairLog({ fileSystem, directory, catalog, progress, cutD
   }
   for (const folder of await partitionFolders(fileSystem, directory)) {
     if (ended.has(folder) || left.some(({ file }) => path.dirname(file) === folder)) continue;
-    const lost = await acceptLostEnd(fileSystem, catalog, folder);
-    if (lost !== undefined) done.push(lost);
+    const accepted = await acceptLostEnd(fileSystem, catalog, folder, lost.has(folder));
+    if (accepted !== undefined) done.push(accepted);
   }
   return { done, left };
 }
 
-/** Whole batches that were synced and are not there leave no trace in the files: only the catalog misses them. */
-async function acceptLostEnd(fileSystem: FileSystem, catalog: KeyedStore, folder: string): Promise<string | undefined> {
+/** Whole batches that were synced and are not there leave no trace among the others: only the catalog and the snapshots miss them. */
+async function acceptLostEnd(fileSystem: FileSystem, catalog: KeyedStore, folder: string, isLost: boolean): Promise<string | undefined> {
   const synced = new PartitionStates(catalog).get(path.basename(folder))?.synced;
-  if (synced === undefined) return undefined;
   const bytesOf = async (base: number): Promise<number> => (await fileSystem.stat(path.join(folder, logFileName(base))))?.bytes ?? 0;
-  if ((await bytesOf(synced.baseOffset)) >= synced.bytes) return undefined;
+  if (!isLost && (synced === undefined || (await bytesOf(synced.baseOffset)) >= synced.bytes)) return undefined;
   const last = baseOffsetsOf(await fileSystem.list(folder)).at(-1) as number;
   const bytes = await bytesOf(last);
   await endAt(fileSystem, catalog, folder, last, bytes);
-  return `${path.join(folder, logFileName(last))} ends at byte ${bytes}: what was synced behind it, up to offset ${synced.offset - 1}, is lost`;
+  const upTo = synced === undefined ? "" : `, up to offset ${synced.offset - 1},`;
+  return `${path.join(folder, logFileName(last))} ends at byte ${bytes}: what was synced behind it${upTo} is lost`;
 }
 
 /**
@@ -88,8 +91,7 @@ async function endAt(fileSystem: FileSystem, catalog: KeyedStore, folder: string
   const known = states.get(name);
   // without an entry the end is found in the files; where records were deleted is nowhere else
   if (known !== undefined) {
-    const synced = { offset: base, baseOffset: base, bytes: 0 };
-    await states.put(name, { ...known, synced, openFrom: undefined, clean: false });
+    await states.put(name, { ...known, synced: segmentBegin(base), openFrom: undefined, clean: false });
   }
   const names = await fileSystem.list(folder);
   for (const offset of snapshotOffsetsOf(names)) await fileSystem.removeFile(path.join(folder, snapshotFileName(offset)));

@@ -32,7 +32,8 @@ export class TransactionCheck {
 
   /**
    * What does not fit, if anything.
-   * @param isLast the segment is still written: its newest entries may not be on the disk, or be of batches that are not; a start sees to it.
+   * @param isLast the segment is still written: its newest entries may not be on the disk, or be of batches that are not; a start sees to
+   * it.
    */
   leaveSegment(endOffset: number, isLast: boolean): string | undefined {
     if (this.entries === undefined) return "its index of aborted transactions is damaged";

@@ -2,26 +2,25 @@ import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { isMarked } from "../../record/batchMark.ts";
+import type { PartitionState } from "../embedded/partition/partitionState.ts";
+import { ProducerState } from "../embedded/producers/producerState.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
-import { baseOffsetsOf, isCleanedFile, isDeletedFolder, logFileName } from "../embedded/segment/names.ts";
+import {
+  baseOffsetsOf,
+  isCleanedFile,
+  isDeletedFolder,
+  logFileName,
+  snapshotFileName,
+  snapshotOffsetsOf,
+} from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 import { isSyncedBehind } from "../embedded/segment/syncedBehind.ts";
 import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
+import { type LogProblem, steadyProblems } from "./logProblem.ts";
 import { TransactionCheck } from "./transactionCheck.ts";
 
-/**
- * "tail": the end of the last segment is not whole; a start cuts it, if it was never synced. "batch": bad bytes before that, which nothing
- * cuts. "surplus": batches that the next segment has; they count nowhere. "missing": offsets are not there. "index": can be made again.
- * "unfinished": the process ended while a compaction put the segment's files in the place of others; the next start comes to its end.
- */
-type ProblemKind = "tail" | "batch" | "surplus" | "missing" | "index" | "unfinished";
-
-export interface LogProblem {
-  readonly kind: ProblemKind;
-  readonly file: string;
-  readonly position: number;
-  readonly what: string;
-}
+/** It is said how far it is after so many. */
+const PROGRESS_BYTES = 8 * 1024 * 1024;
 
 export interface Verified {
   readonly partitions: number;
@@ -44,34 +43,100 @@ export async function partitionFolders(fileSystem: FileSystem, directory: string
   return folders;
 }
 
-/** Reads every batch of every partition, checks its CRC and its place, and the indexes. Changes nothing. */
+/** What the catalog knows of a partition; undefined: that it is there, and nothing more. */
+export type KnownPartitions = ReadonlyMap<string, PartitionState | undefined>;
+
+export interface VerifyOptions {
+  /** By the names of their folders, all that there should be. */
+  readonly known?: KnownPartitions;
+  /** A node is running on these files. */
+  readonly live?: boolean;
+}
+
+/**
+ * Reads every batch of every partition, checks its CRC and its place, and the indexes; where the catalog says how far a partition was synced,
+ * also that it reaches that far. Changes nothing.
+ */
 export async function verifyLog(
   fileSystem: FileSystem,
   directory: string,
   progress: (bytes: number, bytesTotal: number) => void,
+  { known, live = false }: VerifyOptions = {},
 ): Promise<Verified> {
   const folders = await partitionFolders(fileSystem, directory);
   const total = await totalBytes(fileSystem, folders);
   const found = { segments: 0, bytes: 0, batches: 0, problems: [] as LogProblem[] };
   for (const folder of folders) {
-    const bases = baseOffsetsOf(await fileSystem.list(folder));
-    const transactions = new TransactionCheck();
-    let next = bases[0] as number;
-    for (const [i, base] of bases.entries()) {
-      const file = path.join(folder, logFileName(base));
-      if (base > next) {
-        found.problems.push({ kind: "missing", file, position: 0, what: `offsets ${next} to ${base - 1} are not there` });
-      }
-      const segment = await verifySegment(fileSystem, folder, base, bases[i + 1], transactions);
-      next = segment.nextOffset;
-      found.segments++;
-      found.bytes += segment.bytes;
-      found.batches += segment.batches;
-      found.problems.push(...segment.problems);
-      progress(found.bytes, total);
-    }
+    const show = (bytes: number): void => progress(found.bytes + bytes, total);
+    const state = known?.get(path.basename(folder));
+    const partition = await steadyProblems(live, () => verifyPartition(fileSystem, folder, state, live, show));
+    found.segments += partition.segments;
+    found.bytes += partition.bytes;
+    found.batches += partition.batches;
+    found.problems.push(...partition.problems);
+    progress(found.bytes, total);
   }
   return { partitions: folders.length, ...found };
+}
+
+type VerifiedPartition = Omit<Verified, "partitions">;
+
+async function verifyPartition(
+  fileSystem: FileSystem,
+  folder: string,
+  state: PartitionState | undefined,
+  live: boolean,
+  progress: (bytes: number) => void,
+): Promise<VerifiedPartition> {
+  const found = { segments: 0, bytes: 0, batches: 0, problems: [] as LogProblem[] };
+  // the topic was deleted meanwhile
+  if (live && (await fileSystem.stat(folder)) === undefined) return found;
+  const names = await fileSystem.list(folder);
+  const bases = baseOffsetsOf(names);
+  const transactions = new TransactionCheck();
+  let next = bases[0] as number;
+  // a compaction that did not come to its end, or retention beside us, has taken the first ones
+  const startIsKnown = state !== undefined && state.replacing === undefined && !live;
+  if (startIsKnown && state.startOffset < next) next = state.startOffset;
+  for (const [i, base] of bases.entries()) {
+    const file = path.join(folder, logFileName(base));
+    if (base > next) {
+      found.problems.push({ kind: "missing", file, position: 0, what: `offsets ${next} to ${base - 1} are not there` });
+    }
+    const before = found.bytes;
+    const segment = await verifySegment(fileSystem, folder, base, bases[i + 1], transactions, (bytes) => progress(before + bytes));
+    next = segment.nextOffset;
+    found.segments++;
+    found.bytes += segment.bytes;
+    found.batches += segment.batches;
+    found.problems.push(...segment.problems);
+  }
+  const last = path.join(folder, logFileName(bases.at(-1) as number));
+  const lost = await lostEnd(fileSystem, folder, names, state, next, found.problems);
+  if (lost.what !== undefined && !found.problems.some(({ kind, file }) => kind === "batch" && file === last)) {
+    const position = (await fileSystem.stat(last))?.bytes ?? 0;
+    found.problems.push({ kind: "lost", file: last, position, what: lost.what });
+  }
+  return found;
+}
+
+/** Says which snapshots are damaged, too: one is written only when everything below it was synced. */
+async function lostEnd(
+  fileSystem: FileSystem,
+  folder: string,
+  names: readonly string[],
+  state: PartitionState | undefined,
+  endOffset: number,
+  problems: LogProblem[],
+): Promise<{ readonly what: string | undefined }> {
+  let synced = state?.synced.offset ?? 0;
+  for (const offset of snapshotOffsetsOf(names)) {
+    const file = path.join(folder, snapshotFileName(offset));
+    if ((await fileSystem.stat(file)) === undefined) continue; // a newer one has taken its place meanwhile
+    if (ProducerState.decode(await fileSystem.readFile(file), file, 0) !== undefined) synced = Math.max(synced, offset);
+    else problems.push({ kind: "state", file, position: 0, what: "the snapshot of the producers is damaged, or too old; it is made anew" });
+  }
+  return { what: endOffset < synced ? `offsets ${endOffset} to ${synced - 1} were synced and are not there` : undefined };
 }
 
 async function verifySegment(
@@ -80,6 +145,7 @@ async function verifySegment(
   base: number,
   nextBase: number | undefined,
   transactions: TransactionCheck,
+  progress: (bytes: number) => void,
 ): Promise<{ nextOffset: number; bytes: number; batches: number; problems: LogProblem[] }> {
   const name = path.join(folder, logFileName(base));
   const file = await fileSystem.open(name, "read");
@@ -89,8 +155,10 @@ async function verifySegment(
     let batches = 0;
     let what = "";
     let isSurplus = false;
+    let shown = 0;
     transactions.enterSegment(await loadAbortedIndex(fileSystem, folder, base));
-    const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at) => {
+    const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at, position) => {
+      if (position - shown >= PROGRESS_BYTES) progress((shown = position));
       const first = baseOffsetAt(buffer, at);
       if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
       if (first >= (nextBase ?? Number.POSITIVE_INFINITY))

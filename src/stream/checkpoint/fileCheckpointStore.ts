@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { FileSystem } from "../../base/fileSystem.ts";
+import { replaceFile } from "../../base/wholeFile.ts";
 import type { CheckpointStore } from "../contract/host.ts";
 
 const SUFFIX = ".checkpoint";
@@ -17,18 +18,8 @@ export function fileCheckpointStore(options: { readonly fileSystem: FileSystem; 
       return (await fileSystem.stat(file)) === undefined ? undefined : fileSystem.readFile(file);
     },
     async commit(pipeline, checkpoint) {
-      const temporary = `${fileOf(pipeline)}.new`;
       await fileSystem.makeDirectory(directory);
-      if ((await fileSystem.stat(temporary)) !== undefined) await fileSystem.removeFile(temporary);
-      const file = await fileSystem.open(temporary, "create");
-      try {
-        await file.write(checkpoint, 0, checkpoint.length, 0);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-      await fileSystem.rename(temporary, fileOf(pipeline));
-      await fileSystem.syncDirectory(directory);
+      await replaceFile(fileSystem, fileOf(pipeline), checkpoint);
     },
   };
 }

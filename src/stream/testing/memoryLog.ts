@@ -1,4 +1,5 @@
 import { MillraceError } from "../../base/errors.ts";
+import { lowerBound } from "../../base/lowerBound.ts";
 import {
   type PartitionDescriptor,
   type PartitionedLog,
@@ -201,16 +202,8 @@ class MemoryReader implements PartitionReader {
 }
 
 /** The first batch that ends above the offset. */
-function firstAbove(batches: readonly KeptBatch[], offset: number): number {
-  let low = 0;
-  let high = batches.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((batches[middle] as KeptBatch).endOffset > offset) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
+const firstAbove = (batches: readonly KeptBatch[], offset: number): number =>
+  lowerBound(0, batches.length, (at) => (batches[at] as KeptBatch).endOffset > offset);
 
 function logError(code: string, what: string): MillraceError {
   return new MillraceError(code, what, { domain: "user" });

@@ -28,6 +28,7 @@ const journal = await openJournal(
     },
     kept: () => true,
     remembered: ignore,
+    stopped: ignore,
     acknowledged: ignore,
     dropped: ignore,
     holds: () => true,

@@ -123,6 +123,7 @@ test("damage in the last file, in what was synced before later writes, is no tor
   const cut = await open(other);
   expect(liveOf(cut)).toEqual([0, 1, 2, 3]);
   expect(cut.errors).toEqual([]);
+  expect(cut.said).toContain("cut a torn write off the end of the journal");
 });
 
 test("a flipped bit anywhere in the first entry of the only file, which says whose journal it is: every message is there", async () => {

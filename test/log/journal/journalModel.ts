@@ -11,6 +11,7 @@ import type {
   OffsetRange,
   RememberedId,
   ReplayedMessage,
+  StoppedQueue,
 } from "../../../src/log/contract/queueJournal.ts";
 
 export interface ModelMessage {
@@ -85,6 +86,16 @@ export class Replayed implements JournalVisitor {
 
   remembered({ queue, dedupeId, position }: RememberedId): void {
     this.ids.set(`${queue}/${dedupeId}`, position);
+  }
+
+  stopped({ queue, nextOffset, copies, ids }: StoppedQueue): void {
+    for (const [n, offset] of copies.offsets.entries()) {
+      const [position, contentBytes] = [copies.positions[n] as number, copies.bytes[n] as number];
+      if (this.passed({ queue, offset }))
+        this.live.set(copyKey({ queue, offset }), { position, contentBytes, timestamp: 0, dedupeId: undefined });
+    }
+    for (const { dedupeId, position } of ids) this.ids.set(`${queue}/${dedupeId}`, position);
+    this.passed({ queue, offset: nextOffset - 1 });
   }
 
   message(message: ReplayedMessage): void {

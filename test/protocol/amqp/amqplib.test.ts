@@ -209,6 +209,8 @@ test.each<[string, number, (on: Channel) => unknown]>([
   ["an exchange that is not there", 404, (on) => on.checkExchange("nowhere")],
   ["a reserved name", 403, (on) => on.assertExchange("amq.mine", "direct")],
   ["other properties than it has", 406, (on) => on.assertExchange("amq.topic", "direct")],
+  ["a queue's argument that there is not", 406, (on) => on.assertQueue("odd", { arguments: { "retention.ms": 1 } })],
+  ["a consumer's argument that there is not", 406, (on) => on.consume("still-here", () => undefined, { arguments: { priority: 1 } })],
   ["an unknown exchange type", 406, (on) => on.assertExchange("odd", "no-such-type")],
 ])("%s closes the channel, and only it", async (_what, code, act) => {
   const other = await connection.createChannel();

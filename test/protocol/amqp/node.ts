@@ -44,7 +44,7 @@ export class AmqpNode {
     const clock = options.clock ?? systemClock;
     const logger = silentLogger;
     const budget = new ByteBudget("publishBytesMax", options.publishBytesMax ?? 1 << 26);
-    const open = (name: string) => openKeyedStore({ fileSystem, path: path.join(directory, name), name, formatVersion: 1, logger });
+    const open = (name: string) => openKeyedStore({ fileSystem, clock, path: path.join(directory, name), name, formatVersion: 1, logger });
     const defaults = { partitions: 1, sync: { kind: "always" }, segmentBytes: 1 << 22, maxMessageBytes: 1 << 24 } as const;
     const topics = path.join(directory, "topics");
     const log = await openEmbeddedLog({ fileSystem, directory: topics, clock, logger, budget, catalog: await open("catalog"), defaults });

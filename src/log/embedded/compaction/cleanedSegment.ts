@@ -11,7 +11,9 @@ const WRITE_BYTES = 512 * 1024;
 /** A sync of more than this would hold up those of the appends. */
 const SYNC_EVERY_BYTES = 16 * 1024 * 1024;
 
-/** A segment as compaction writes it, with its indexes, under names that nobody takes for a segment's until `segmentReplacement` gives them. */
+/**
+ * A segment as compaction writes it, with its indexes, under names that nobody takes for a segment's until `segmentReplacement` gives them.
+ */
 export class CleanedSegment {
   private chunk = Buffer.allocUnsafeSlow(WRITE_BYTES);
   private filled = 0;

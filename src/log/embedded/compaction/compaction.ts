@@ -1,7 +1,7 @@
 import type { PartitionFiles } from "../partition/partitionFiles.ts";
 import type { LogPosition } from "../partition/partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "../partition/partitionSurroundings.ts";
-import { durableProducers } from "../producers/producerLoad.ts";
+import { durableProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import { removeSnapshotsBelow } from "../producers/snapshotFile.ts";
 import { removeCleanedFiles } from "./cleanedSegment.ts";
 import { type CompactionSurroundings, cleanSegments } from "./compactionPass.ts";
@@ -90,7 +90,7 @@ export class Compaction {
     await partition.sync();
     const now = clock.now();
     const abortedIn: AbortedIn = (from, to) => partition.abortedTransactions(from, to);
-    const producers = await durableProducers(fileSystem, folder, writtenBase, now);
+    const producers = await durableProducers(fileSystem, folder, writtenBase, now, sayDamagedTo(logger));
     const keys = await readDirtyKeys(
       fileSystem,
       folder,

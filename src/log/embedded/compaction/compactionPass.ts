@@ -9,8 +9,8 @@
  *     sequence goes on from there, and a segment always reaches to the next one
  *   - of an aborted transaction no record stays, and its records hide none
  *   - a marker that ends a transaction stays for as long as a pass finds a batch of it. The first pass that finds none writes a delete
- *     horizon into the marker, as into a tombstone, and takes the transaction out of the aborted ones; a pass after that takes the marker out.
- *     One that alone says its producer's epoch stays
+ *     horizon into the marker, as into a tombstone, and takes the transaction out of the aborted ones; a pass after that takes the marker
+ *     out. One that alone says its producer's epoch stays
  *   - segments that together are no larger than one become one
  */
 import path from "node:path";
@@ -28,22 +28,20 @@ import {
 import { isTransactionalAt, markerAt } from "../../../record/controlBatch.ts";
 import { type BatchFate, type BatchFilter, FilteredBatch } from "../../../record/filterBatch.ts";
 import type { RecordCursor } from "../../../record/recordCursor.ts";
-import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
+import { SEGMENT_BYTES_MAX } from "../../contract/topicProperties.ts";
 import type { DiskSpace } from "../diskSpace.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { isHidden } from "../reading/committedBatches.ts";
 import { abortedIndexFileName, CLEANED_SUFFIX } from "../segment/names.ts";
 import { SegmentBatches } from "../segment/segmentBatches.ts";
 import { type AbortedEntry, loadAbortedIndex, writeAbortedIndex } from "../transactions/abortedIndex.ts";
+import { AbortedRanges } from "../transactions/abortedRanges.ts";
 import { abortedBelow } from "../transactions/abortedRecovery.ts";
 import { CleanedSegment } from "./cleanedSegment.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
 import type { AbortedIn, DirtyKeys } from "./dirtyKeys.ts";
 import type { Slices } from "./slices.ts";
-
-/** Positions are int32 in the indexes; a batch may grow a little by its delete horizon. */
-const SEGMENT_BYTES_MAX = 2147483647;
 
 export interface CompactionSurroundings {
   readonly fileSystem: FileSystem;
@@ -85,7 +83,9 @@ export async function cleanSegments(
   }
 }
 
-/** What the indexes of aborted transactions of the segments say, in one, but for some. An empty one may take the place of one that was not. */
+/**
+ * What the indexes of aborted transactions of the segments say, in one, but for some. An empty one may take the place of one that was not.
+ */
 async function joinAborted(
   { fileSystem, folder, now }: CompactionSurroundings,
   group: readonly RolledSegment[],
@@ -111,7 +111,7 @@ class Cleaner implements BatchFilter {
   private horizonIsOver = false;
   private allGo = false;
   private marker: "none" | "stays" | "mortal" = "none";
-  private aborted: readonly AbortedTransaction[] = [];
+  private aborted = new AbortedRanges([]);
   private readonly filtered = new FilteredBatch();
 
   constructor(
@@ -123,7 +123,7 @@ class Cleaner implements BatchFilter {
 
   async clean({ baseOffset, nextBase }: RolledSegment): Promise<void> {
     const { fileSystem, folder, slices, abortedIn } = this.surroundings;
-    this.aborted = await abortedIn(baseOffset, nextBase);
+    this.aborted = new AbortedRanges(await abortedIn(baseOffset, nextBase));
     const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
     try {
       for (;;) {
@@ -182,6 +182,7 @@ class Cleaner implements BatchFilter {
     this.emptyStays = next === this.groupEnd || isLast;
     const horizon = (attributes & BatchAttribute.deleteHorizon) === 0 ? undefined : readInt64(bytes, at + BatchField.baseTimestamp);
     this.horizonIsOver = horizon !== undefined && horizon <= now;
+    // a batch may grow a little by its delete horizon
     const mayGrow = this.cleaned.bytes + 2 * bytes.length < SEGMENT_BYTES_MAX;
     this.deleteHorizon = next <= keys.end && mayGrow && Number.isSafeInteger(now + deleteRetentionMs) ? now + deleteRetentionMs : undefined;
   }

@@ -3,6 +3,7 @@ import type { FileSystem } from "../../../base/fileSystem.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
 import { latestTimestampOf } from "../partition/retention.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
+import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
 
 /** A segment that is not written any more. */
 export interface RolledSegment {
@@ -19,9 +20,6 @@ interface CompactionPlan {
   readonly dirtyFrom: number;
   readonly dirtyBytes: number;
 }
-
-/** Relative offsets are int32 in the indexes, and so are positions. */
-const SEGMENT_OFFSETS_MAX = 2147483647;
 
 /**
  * What may be compacted at `now`; undefined: not enough of it is dirty. Whole segments, from the start to the first one that is written,
@@ -44,7 +42,7 @@ export async function planCompaction(
     const nextBase = bases[i + 1];
     if (nextBase === undefined || nextBase > cleanableEnd) break;
     const isDirty = nextBase > dirtyFrom;
-    if (isDirty && (await isTooYoung(fileSystem, folder, baseOffset, config.minCompactionLagMs, now))) break;
+    if (isDirty && (await isTooYoung(fileSystem, folder, { baseOffset, nextBase }, config.minCompactionLagMs, now))) break;
     const segment = { baseOffset, nextBase, bytes: (await fileSystem.stat(path.join(folder, logFileName(baseOffset))))?.bytes ?? 0 };
     segments.push(segment);
     bytes += segment.bytes;
@@ -53,8 +51,14 @@ export async function planCompaction(
   return dirtyBytes > 0 && dirtyBytes > bytes * config.minCleanableDirtyRatio ? { segments, dirtyFrom, dirtyBytes } : undefined;
 }
 
-async function isTooYoung(fileSystem: FileSystem, folder: string, baseOffset: number, lagMs: number, now: number): Promise<boolean> {
-  return lagMs > 0 && (await latestTimestampOf(fileSystem, folder, baseOffset, undefined)) > now - lagMs;
+async function isTooYoung(
+  fileSystem: FileSystem,
+  folder: string,
+  { baseOffset, nextBase }: Pick<RolledSegment, "baseOffset" | "nextBase">,
+  lagMs: number,
+  now: number,
+): Promise<boolean> {
+  return lagMs > 0 && (await latestTimestampOf(fileSystem, folder, baseOffset, { nextBase })) > now - lagMs;
 }
 
 /** Neighbours that together are no larger than one segment may be become one. */

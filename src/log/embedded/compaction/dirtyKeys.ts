@@ -4,6 +4,7 @@ import { RecordCursor } from "../../../record/recordCursor.ts";
 import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
 import { isHidden } from "../reading/committedBatches.ts";
 import { SegmentBatches } from "../segment/segmentBatches.ts";
+import { AbortedRanges } from "../transactions/abortedRanges.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
 import { KeyOffsets } from "./keyOffsets.ts";
 import type { Slices } from "./slices.ts";
@@ -41,7 +42,7 @@ export async function readDirtyKeys(
   const offsets = new KeyOffsets(Math.min(memoryBytesMax, Math.max(wanted, KEY_MEMORY_BYTES_MIN)));
   let end = dirtyFrom;
   for (const { baseOffset, nextBase } of dirty) {
-    const aborted = await abortedIn(baseOffset, nextBase);
+    const aborted = new AbortedRanges(await abortedIn(baseOffset, nextBase));
     const batches = await SegmentBatches.open(fileSystem, folder, baseOffset, nextBase);
     const full = await readSegment(batches, dirtyFrom, aborted, offsets, slices).finally(() => batches.close());
     if (full !== undefined) return { offsets, end: full };
@@ -54,7 +55,7 @@ export async function readDirtyKeys(
 async function readSegment(
   batches: SegmentBatches,
   dirtyFrom: number,
-  aborted: readonly AbortedTransaction[],
+  aborted: AbortedRanges,
   offsets: KeyOffsets,
   slices: Slices,
 ): Promise<number | undefined> {

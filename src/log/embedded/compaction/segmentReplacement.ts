@@ -9,7 +9,8 @@
  *   5. the indexes are renamed; that of the aborted transactions says what it said before and what the others did, but for transactions
  *      of which nothing is left, so it is never missing; an empty one takes the place of one that says nothing any more
  *   6. the other segments below `end` go
- *   7. the folder is synced; then the state says, durably, that nothing is being replaced, before anything with such a name is written again
+ *   7. the folder is synced; then the state says, durably, that nothing is being replaced, before anything with such a name is written
+ *      again
  *
  * A loss of power may keep any of the changes of names from 3 to 6 and lose the others. Whoever finds the state does all of it again, past
  * what was done already: as long as the cleaned log is there under its own name, it is not yet in its place, and it holds what any of

@@ -1,5 +1,6 @@
 import type { Clock } from "../../../base/clock.ts";
 import { MillraceError } from "../../../base/errors.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 
 /** Work in the background holds the event loop for about this long, then lets everyone else have a turn. */
 const SLICE_MS = 3;
@@ -27,7 +28,7 @@ export class Slices {
   }
 
   async pause(): Promise<void> {
-    await new Promise<void>((resolve) => setImmediate(resolve));
+    await nextTurn();
     this.checkStopped();
     this.beganMs = this.clock.monotonicMs();
   }

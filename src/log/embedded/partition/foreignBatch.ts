@@ -27,10 +27,13 @@ export interface ForeignBatch {
   readonly transactional: boolean;
 }
 
-/** Throws what is wrong with it. */
-export function admitBatch(batch: Buffer, config: TopicConfig, where: string): ForeignBatch {
+/**
+ * Throws what is wrong with it.
+ * @param check checkNewBatch, or less of it
+ */
+export function admitBatch(batch: Buffer, config: TopicConfig, where: string, check = checkNewBatch): ForeignBatch {
   if (batch.length > config.maxMessageBytes) throw tooLarge(where, batch.length, config.maxMessageBytes);
-  checkNewBatch(batch);
+  check(batch);
   const id = producerIdAt(batch, 0);
   if (id >= 0n && isNamed(id)) throw reservedId(where, id);
   const claim = id < 0n ? undefined : { id, epoch: producerEpochAt(batch, 0), called: String(id) };

@@ -7,7 +7,7 @@ import type { NewRecord } from "../../../record/record.ts";
 const BATCH_BYTES_GOOD = 1024 * 1024;
 
 /** A foreign batch of less is copied to the others, so that they go in one write; a larger one costs less as a write of its own. */
-const COPIED_BYTES_MAX = 64 * 1024;
+export const COPIED_BYTES_MAX = 64 * 1024;
 
 /** What one flush will write: the batches that gather while the flush before it is on its way, and whose receipts wait for them. */
 export class OpenBatches {
@@ -51,12 +51,24 @@ export class OpenBatches {
     return batch.length;
   }
 
+  /** One that is being written already, from where it lies. */
+  appendWritten(batch: Buffer): number {
+    this.closeBatch();
+    this.large.push({ at: this.builder.totalBytes, bytes: batch });
+    return batch.length;
+  }
+
   /** Joined once a flush; a receipt that comes again in between other ones joins again, which does no harm. */
   join(receipt: Receipt): void {
     if (receipt === this.lastReceipt) return;
     this.lastReceipt = receipt;
     receipt.join();
     this.receipts.push(receipt);
+  }
+
+  /** How many wait for it. */
+  get receiptCount(): number {
+    return this.receipts.length;
   }
 
   /** Closes the last batch. All of them, back to back, in as few pieces as need not be copied. */

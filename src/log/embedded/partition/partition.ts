@@ -23,6 +23,13 @@ import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
 import { PendingAppends } from "./pendingAppends.ts";
 import { SyncRequests } from "./syncRequests.ts";
 import { UpkeepTurns } from "./upkeepTurns.ts";
+import { WriteAhead } from "./writeAhead.ts";
+
+/**
+ * Whoever waits for its files waits for so many steps more, if there are so many: a producer that was just read with them appends, and what
+ * was appended is written and synced.
+ */
+const STEPS_BEFORE_REST = 3;
 
 /**
  * The one writer of a partition. Records gather in `pending` while the flush before is on its way: one write and one sync in flight,
@@ -32,6 +39,7 @@ import { UpkeepTurns } from "./upkeepTurns.ts";
 export class Partition implements AppendedPartition, CompactedPartition, HandleOwner, KeptPartition, TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
+  readonly ahead: WriteAhead;
   /** What whole batches are appended with, and transactions ended. */
   readonly appends: ProducerAppends;
   private readonly watermark = new WatermarkWriter();
@@ -52,6 +60,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private rollDue = false;
   private expiryDue = false;
   private restDue = false;
+  private stepsBeforeRest = 0;
   private readonly upkeepTurns = new UpkeepTurns();
 
   /** Why nothing is taken any more: closed, deleted or damaged. */
@@ -66,6 +75,12 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.where = `${options.topic}-${options.partition}`;
     this.files = new PartitionFiles(surroundings, options, this, state);
     this.pending = new PendingAppends(surroundings.buffers, surroundings.budget, options.config);
+    this.ahead = new WriteAhead(
+      this.files,
+      options.config,
+      () => this.busy,
+      () => this.schedule(),
+    );
     this.syncs = new SyncRequests(surroundings.clock, () => this.schedule());
     this.appends = new ProducerAppends(this, this.producers, options.config, surroundings.clock);
     this.upkeep = new PartitionUpkeep(surroundings, options, this, new Compaction(surroundings, options, this));
@@ -99,15 +114,16 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return this.files.startOffset;
   }
 
+  get folder(): string {
+    return this.options.folder;
+  }
+
   get shared(): SharedArrayBuffer {
     return this.watermark.shared;
   }
 
   append(record: NewRecord, receipt: Receipt | undefined): number {
-    this.checkTakes();
-    if (this.compacts && record.key === null) throw keyMissing(this.where);
-    const bound = BatchBuilder.boundOf(record);
-    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    const bound = this.checkTakesRecord(record);
     const offset = this.nextOffset;
     const batches = this.pending.batches();
     const bytes = batches.append(this.appendsTime ? this.stamped(record) : record, bound, offset);
@@ -126,9 +142,29 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return baseOffset;
   }
 
+  /** Throws what `append` throws. @returns the most bytes that it takes */
+  checkTakesRecord(record: NewRecord): number {
+    this.checkTakes();
+    if (this.compacts && record.key === null) throw keyMissing(this.where);
+    const bound = BatchBuilder.boundOf(record);
+    if (bound + BATCH_HEADER_BYTES > this.options.config.maxMessageBytes) checkRecordsFit([record], this.options.config, this.where);
+    return bound;
+  }
+
+  /** Why nothing is taken, now or ever. */
+  get refuses(): MillraceError | undefined {
+    return this.refusal ?? this.trouble.reason;
+  }
+
   checkTakes(): void {
-    const refusal = this.refusal ?? this.trouble.reason;
-    if (refusal !== undefined) throw refusal;
+    const { refuses } = this;
+    if (refuses !== undefined) throw refuses;
+  }
+
+  /** With a full disk only appends are refused. */
+  checkAnswers(): void {
+    const { standstill } = this;
+    if (standstill !== undefined) throw standstill;
   }
 
   durable(): Promise<void> {
@@ -140,10 +176,10 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   }
 
   joinPending(receipt: Receipt): void {
-    const { reason } = this.trouble;
-    if (reason !== undefined) {
+    const { standstill } = this.trouble;
+    if (standstill !== undefined) {
       receipt.join();
-      receipt.leave(reason);
+      receipt.leave(standstill);
     } else this.pending.join(receipt);
   }
 
@@ -151,7 +187,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   abortedTransactions(fromOffset: number, toOffset: number): Promise<AbortedTransaction[]> {
     this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder);
     const { aborted } = this;
-    return whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
+    const find = () => whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
+    return this.surroundings.handles.briefly(find);
   }
 
   /** Resolves when everything that was appended so far is on the disk, whatever the policy. */
@@ -217,9 +254,10 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return this.lastPublished.baseOffset !== baseOffset;
   }
 
+  /** Also while it closes: who waits may be its own upkeep, which `close` waits for. */
   releaseFiles(): void {
-    if (this.refusal !== undefined) return;
     this.restDue = true;
+    this.stepsBeforeRest = STEPS_BEFORE_REST;
     this.schedule();
   }
 
@@ -330,6 +368,8 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
   private nextStep(): (() => Promise<void>) | undefined {
     if (this.trouble.retryIsDue) return () => this.trouble.retry();
     if (this.files.broken) return undefined;
+    if (this.files.ahead?.left) return () => this.files.cutAhead();
+    if (this.restDue && this.files.ahead === undefined && this.stepsBeforeRest-- <= 0) return () => this.rest();
     if (this.syncs.due(this.highWatermark)) return () => this.force();
     if (this.producers.awaited) return () => this.serveProducers();
     if (this.pending.gathered) return () => this.flush();
@@ -348,12 +388,13 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     if (!this.usesOpenFiles()) await this.openFiles();
     const pieces = batches.take();
     const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
-    const { space } = this.surroundings;
-    if (!space.takeAtOnce(bytes)) await space.take(bytes);
+    const room = this.files.takeRoom(bytes);
+    if (room !== undefined) await room;
     const { sync } = this.options.config;
     const end = await this.files.write(pieces, sync.kind === "always");
     if (sync.kind === "interval") this.syncs.within(sync.ms);
     this.publish(end);
+    this.ahead.landed(batches.receiptCount);
     this.pending.landed();
     this.trouble.appended();
   }

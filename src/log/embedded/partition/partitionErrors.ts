@@ -21,6 +21,15 @@ export const failedError = (where: string, cause: unknown): MillraceError =>
     hint: "Look after the disk; the partition tries again by itself. What was confirmed before is there and can be read.",
   });
 
+export const notOpened = (where: string, cause: unknown): MillraceError =>
+  new MillraceError("LOG_NOT_OPENED", "The files of the partition could not be opened: nothing was appended.", {
+    domain: "external",
+    retryable: true,
+    where,
+    cause,
+    hint: "Send it again. If the process has too many files open (EMFILE), raise its limit (ulimit -n); else look after the disk.",
+  });
+
 export const readFailed = (where: string, cause: unknown): MillraceError =>
   new MillraceError("LOG_READ_FAILED", "The disk failed to read a part of the log.", {
     domain: "external",

@@ -1,12 +1,17 @@
 import path from "node:path";
+import { closeUnconcerned } from "../../../base/closing.ts";
+import { MillraceError } from "../../../base/errors.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
-import { loadProducers } from "../producers/producerLoad.ts";
+import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import type { HandleOwner } from "../reading/openHandles.ts";
+import type { AheadWrite } from "../segment/aheadWrite.ts";
+import { timeIndexFits } from "../segment/indexCheck.ts";
 import { SegmentWriter } from "../segment/segmentWriter.ts";
 import { mendAbortedIndex, recoverAborted } from "../transactions/abortedRecovery.ts";
+import { notOpened } from "./partitionErrors.ts";
 import { cutToSynced } from "./partitionRepair.ts";
-import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
+import { type LogPosition, type PartitionState, type ReadableEnd, segmentBegin } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 
 /** A start after a kill reads at most about this much of a partition again. */
@@ -24,8 +29,10 @@ export class PartitionFiles {
   private indexed: LogPosition;
   private changes = 0;
   private used = false;
-  /** Durable: `known` may have a higher one that is on its way, and what lies below that must not go yet. */
-  private start: number;
+  /** The indexes were left whole by this process: what lay on the disk before is looked at once. */
+  private sealedHere = false;
+  /** What the keyed store surely has: `known` may be on its way there, or have failed on it. */
+  private stored: PartitionState;
 
   /** @param known as the keyed store has it, or soon will. */
   constructor(
@@ -35,11 +42,12 @@ export class PartitionFiles {
     private known: PartitionState,
   ) {
     this.indexed = known.synced;
-    this.start = known.startOffset;
+    this.stored = known;
   }
 
+  /** Durable: what lies below a higher one that is on its way must not go yet. */
   get startOffset(): number {
-    return this.start;
+    return this.stored.startOffset;
   }
 
   get areOpen(): boolean {
@@ -96,18 +104,58 @@ export class PartitionFiles {
     return this.writer.producers;
   }
 
+  /** Throws LOG_NOT_OPENED: nothing was written. */
   async open(): Promise<void> {
-    const { fileSystem, clock, producerIdExpirationMs } = this.surroundings;
-    const { folder, config } = this.options;
-    if (this.writer === undefined) {
-      const { clean, synced } = this.known;
-      if (clean) await this.markUnclean();
-      const producers = await loadProducers(fileSystem, folder, synced, clock.now());
-      await mendAbortedIndex(fileSystem, folder, synced, clock.now());
-      producers.expire(clock.now(), producerIdExpirationMs);
-      this.writer = await SegmentWriter.open(fileSystem, folder, config, synced, clean, producers);
+    const { handles } = this.surroundings;
+    await handles.enter(this.owner);
+    try {
+      this.writer ??= await this.openWriter();
+    } catch (error) {
+      handles.released(this.owner);
+      const isSaid = error instanceof MillraceError && error.code === "LOG_CORRUPT";
+      throw isSaid || (error as NodeJS.ErrnoException).code === "ENOSPC" ? error : notOpened(this.options.folder, error);
     }
     this.useOpen();
+  }
+
+  private async openWriter(): Promise<SegmentWriter> {
+    const { fileSystem, clock, logger, producerIdExpirationMs } = this.surroundings;
+    const { folder, config } = this.options;
+    const { clean, synced } = this.known;
+    if (clean) await this.markUnclean();
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
+    await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+    producers.expire(clock.now(), producerIdExpirationMs);
+    const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
+    return SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
+  }
+
+  /** What is being written ahead of `write`. */
+  get ahead(): AheadWrite | undefined {
+    return this.writer?.ahead;
+  }
+
+  /** Begins to write what `write` gets next, or `cutAhead` comes before it. False: not now. */
+  writeAhead(batch: Buffer): boolean {
+    const { writer } = this;
+    if (this.touching || !writer?.takesAhead(batch) || !this.surroundings.space.takeAtOnce(batch.length)) return false;
+    writer.writeAhead(batch);
+    return true;
+  }
+
+  async cutAhead(): Promise<void> {
+    await this.touch((writer) => writer.cutAhead());
+  }
+
+  /** For what `write` gets next. Throws LOG_DISK_FULL. Undefined: it was there at once. */
+  takeRoom(bytes: number): Promise<void> | undefined {
+    const { space } = this.surroundings;
+    const more = bytes - (this.ahead?.bytes.length ?? 0);
+    if (more === 0 || space.takeAtOnce(more)) return undefined;
+    return space.take(more).catch((error: unknown) => {
+      this.touching ||= this.ahead !== undefined; // refused with the others: it must not stay
+      throw error;
+    });
   }
 
   /** To open files. Returns the new end. */
@@ -146,31 +194,41 @@ export class PartitionFiles {
     if (writer === undefined) return;
     this.touching = true;
     await writer.seal();
+    this.sealedHere = true;
+    const { synced } = writer;
+    // from here on it is the end without a writer too
+    this.known = { ...this.known, synced, openFrom: writer.producers.openFrom };
+    this.indexed = synced;
     this.touching = false;
     await this.drop();
-    this.indexed = writer.synced;
-    await this.know({ ...this.known, synced: writer.synced, openFrom: writer.producers.openFrom, clean: true });
+    await this.know({ ...this.known, clean: true });
   }
 
+  /** What of the files counts is synced, or given up. Never rejects. */
   async drop(): Promise<void> {
     const { writer } = this;
     this.writer = undefined;
+    await closeUnconcerned(writer, this.surroundings.logger, this.options.folder);
     this.surroundings.handles.released(this.owner);
-    await writer?.close();
   }
 
   /** What is below is not kept any more. */
   async startFrom(offset: number): Promise<void> {
-    await this.know({ ...this.known, startOffset: offset });
-    this.start = offset;
+    try {
+      await this.know({ ...this.known, startOffset: offset });
+    } catch (error) {
+      this.known = { ...this.known, startOffset: this.startOffset }; // who asked was told that it failed
+      throw error;
+    }
   }
 
   /** Everything below `baseOffset`, where a segment begins, is synced: durably known when it resolves. */
   async restFrom(baseOffset: number): Promise<void> {
-    if (this.known.synced.baseOffset >= baseOffset) return;
-    const synced = { offset: baseOffset, baseOffset, bytes: 0 };
-    if (this.indexed.baseOffset < baseOffset) this.indexed = synced;
-    await this.know({ ...this.known, synced });
+    if (this.stored.synced.baseOffset >= baseOffset) return;
+    const begin = segmentBegin(baseOffset);
+    if (this.indexed.baseOffset < baseOffset) this.indexed = begin;
+    const { synced } = this.known;
+    await this.know({ ...this.known, synced: synced.baseOffset >= baseOffset ? synced : begin });
   }
 
   /** Durable when it resolves; from then on the replacement has to come to its end. */
@@ -197,12 +255,17 @@ export class PartitionFiles {
    * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
    */
   async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
-    const { fileSystem, clock } = this.surroundings;
+    this.known = { ...this.known, synced: this.writer?.synced ?? this.known.synced };
+    await this.drop();
+    const { handles } = this.surroundings;
+    return handles.briefly(() => this.repairNow(goBack));
+  }
+
+  private async repairNow(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
+    const { fileSystem, clock, logger } = this.surroundings;
     const { folder } = this.options;
-    const synced = this.writer?.synced ?? this.known.synced;
-    await this.drop().catch(() => undefined);
-    this.known = { ...this.known, synced };
-    const producers = await loadProducers(fileSystem, folder, synced, clock.now());
+    const { synced } = this.known;
+    const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });
     const end = await cutToSynced(fileSystem, folder, synced, producers);
@@ -245,8 +308,9 @@ export class PartitionFiles {
     this.know({ ...this.known, synced: reached }).catch(() => undefined);
   }
 
-  private know(state: PartitionState): Promise<void> {
+  private async know(state: PartitionState): Promise<void> {
     this.known = state;
-    return this.surroundings.states.put(path.basename(this.options.folder), state);
+    await this.surroundings.states.put(path.basename(this.options.folder), state);
+    this.stored = state;
   }
 }

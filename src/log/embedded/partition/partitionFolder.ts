@@ -4,8 +4,25 @@ import type { FileSystem } from "../../../base/fileSystem.ts";
 import { deletedFolder, isDeletedFolder } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 
-/** With an empty first segment; durable. */
+/** With an empty first segment; durable. TOPIC_NOT_MADE: the disk refuses it. */
 export async function createPartitionFolder(fileSystem: FileSystem, folder: string): Promise<void> {
+  try {
+    await create(fileSystem, folder);
+  } catch (error) {
+    throw error instanceof MillraceError ? error : notMade(folder, error);
+  }
+}
+
+const notMade = (folder: string, cause: unknown): MillraceError =>
+  new MillraceError("TOPIC_NOT_MADE", "The folder of a new topic could not be made; there is no such topic.", {
+    domain: "external",
+    retryable: true,
+    where: folder,
+    cause,
+    hint: "Look after the disk, and declare the topic again.",
+  });
+
+async function create(fileSystem: FileSystem, folder: string): Promise<void> {
   await removeLeftover(fileSystem, folder);
   await fileSystem.makeDirectory(folder);
   const segment = await Segment.create(fileSystem, folder, 0);
@@ -29,13 +46,13 @@ async function removeLeftover(fileSystem: FileSystem, folder: string): Promise<v
 }
 
 /** One look at the directory, however many there are: a folder that somebody took away is noticed at the start, not at its first use. */
-export async function checkFoldersThere(fileSystem: FileSystem, directory: string, folders: readonly string[]): Promise<void> {
-  const names = new Set(await fileSystem.list(directory));
-  const missing = folders.find((folder) => !names.has(path.basename(folder)));
+export function checkFoldersThere(directory: string, found: readonly string[], folders: readonly string[]): void {
+  const names = new Set(found);
+  const missing = folders.find((folder) => !names.has(folder));
   if (missing === undefined) return;
   throw new MillraceError("TOPIC_FOLDER_MISSING", "The folder of a topic is not there any more, and the topic was not deleted.", {
     domain: "user",
-    where: missing,
+    where: path.join(directory, missing),
     hint: "Put it back, or restore the whole data directory from one backup.",
   });
 }
@@ -49,8 +66,9 @@ export async function setAside(fileSystem: FileSystem, directory: string, folder
   await fileSystem.rename(folder, path.join(directory, deletedFolder(number)));
 }
 
-export async function removeDeletedFolders(fileSystem: FileSystem, directory: string): Promise<void> {
-  for (const name of await fileSystem.list(directory)) {
+/** @param names of what is in the directory */
+export async function removeDeletedFolders(fileSystem: FileSystem, directory: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
     if (isDeletedFolder(name)) await fileSystem.removeTree(path.join(directory, name));
   }
 }

@@ -5,7 +5,7 @@ import { writeSnapshot } from "../producers/snapshotFile.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
-import type { LogPosition } from "./partitionState.ts";
+import { type LogPosition, segmentBegin } from "./partitionState.ts";
 
 /**
  * After a failed write or sync: nobody knows what the disk holds of what came after `synced`, and the page cache may show something else.
@@ -42,5 +42,5 @@ export async function cutToSynced(
   const next = await Segment.create(fileSystem, folder, synced.offset);
   await next.close();
   await fileSystem.syncDirectory(folder);
-  return { offset: synced.offset, baseOffset: synced.offset, bytes: 0 };
+  return segmentBegin(synced.offset);
 }

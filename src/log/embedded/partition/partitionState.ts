@@ -3,12 +3,12 @@
  *
  *   { version: 2, start, next, base, bytes, open, clean, cleaned, replacing }
  *
- * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `open`: the first
- * offset of the oldest transaction that is open there, or -1 (version 1 knew no transactions). `clean`:
- * nothing was written after it, and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads
- * only what lies behind `next`. An entry is clean only while nobody may write: it is marked before the first write, durably.
- * Without an entry everything is found in the files (a first release made none). `cleaned`: compaction went over everything below this
- * offset. `replacing`: null, or [base, end] of the segments that are being replaced (segmentReplacement.ts). Version 1 has neither.
+ * `start`: the first offset that is kept. Everything below offset `next` is synced, and ends at byte `bytes` of segment `base`. `open`: the
+ * first offset of the oldest transaction that is open there, or -1 (version 1 knew no transactions). `clean`: nothing was written after it,
+ * and indexes and snapshot are whole; so a start after a clean end opens no file, and one after a kill reads only what lies behind `next`.
+ * An entry is clean only while nobody may write: it is marked before the first write, durably. Without an entry everything is found in the
+ * files (a first release made none). `cleaned`: compaction went over everything below this offset. `replacing`: null, or [base, end] of the
+ * segments that are being replaced (segmentReplacement.ts). Version 1 has neither.
  */
 import { MillraceError } from "../../../base/errors.ts";
 import type { Json, KeyedStore } from "../../contract/keyedStore.ts";
@@ -23,6 +23,8 @@ export interface LogPosition {
   readonly baseOffset: number;
   readonly bytes: number;
 }
+
+export const segmentBegin = (baseOffset: number): LogPosition => ({ offset: baseOffset, baseOffset, bytes: 0 });
 
 /** Up to where a partition may be read, and from where on transactions are open there. */
 export interface ReadableEnd extends LogPosition {
@@ -41,7 +43,7 @@ export interface PartitionState {
 
 export const emptyState: PartitionState = {
   startOffset: 0,
-  synced: { offset: 0, baseOffset: 0, bytes: 0 },
+  synced: segmentBegin(0),
   openFrom: undefined,
   clean: true,
   cleanedTo: 0,
@@ -69,6 +71,18 @@ export class PartitionStates {
 /** As entries of the keyed store; null removes one. */
 export function partitionEntries(states: ReadonlyMap<string, PartitionState | null>): Map<string, Json | null> {
   return new Map([...states].map(([folder, state]) => [KEY_PREFIX + folder, state === null ? null : encode(state)]));
+}
+
+/**
+ * When the catalog's end had to be cut: a damaged entry may have said that a partition is written to again, so none is known to be clean. It
+ * costs the next start a look into each.
+ */
+export function allInUse(catalog: ReadonlyMap<string, Json>): Map<string, Json> {
+  const inUse = new Map<string, Json>();
+  for (const [key, value] of catalog) {
+    if (key.startsWith(KEY_PREFIX) && (value as StoredState).clean) inUse.set(key, { ...(value as StoredState), clean: false });
+  }
+  return inUse;
 }
 
 function encode({ startOffset, synced, openFrom = -1, clean, cleanedTo, replacing }: PartitionState): Json {

@@ -135,8 +135,10 @@ export class PartitionTrouble {
   }
 }
 
+const namedCodes: ReadonlySet<string> = new Set(["LOG_CORRUPT", "LOG_DISK_FULL", "LOG_NOT_OPENED"]);
+
 function namedFailure(cause: unknown, where: string): MillraceError {
-  if (cause instanceof MillraceError && (cause.code === "LOG_CORRUPT" || cause.code === "LOG_DISK_FULL")) return cause;
+  if (cause instanceof MillraceError && namedCodes.has(cause.code)) return cause;
   const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
   return full ? diskFull(where, undefined, 0, cause) : failedError(where, cause);
 }

@@ -1,5 +1,5 @@
 import type { Compaction } from "../compaction/compaction.ts";
-import { mendSnapshot } from "../producers/producerLoad.ts";
+import { mendSnapshot, sayDamagedTo } from "../producers/producerLoad.ts";
 import { indexesFit, rebuildIndexes } from "../segment/indexCheck.ts";
 import { baseOffsetsOf } from "../segment/names.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
@@ -57,7 +57,8 @@ export class PartitionUpkeep {
     const now = surroundings.clock.now();
     const nothingNew = published.baseOffset === this.retainedBase && startOffset === this.retainedStart;
     if (nothingNew && now < this.retainAgainAt) return;
-    const plan = await planRetention(surroundings.fileSystem, options.folder, options.config, published, startOffset, now);
+    const { handles, fileSystem } = surroundings;
+    const plan = await handles.briefly(() => planRetention(fileSystem, options.folder, options.config, published, startOffset, now));
     if (plan.keepFrom > startOffset) await partition.startFrom(plan.keepFrom);
     if (plan.remove.length > 0) await this.remove(plan.remove, published.baseOffset);
     this.retainedBase = published.baseOffset;
@@ -67,9 +68,9 @@ export class PartitionUpkeep {
   }
 
   private async remove(segments: readonly number[], writtenBase: number): Promise<void> {
-    const { fileSystem, logger, clock } = this.surroundings;
+    const { fileSystem, handles, logger, clock } = this.surroundings;
     const { folder } = this.options;
-    if (await mendSnapshot(fileSystem, folder, writtenBase, clock.now())) {
+    if (await handles.briefly(() => mendSnapshot(fileSystem, folder, writtenBase, clock.now(), sayDamagedTo(logger)))) {
       logger.warn("made a snapshot of the producers again", { folder, offset: writtenBase });
     }
     for (const base of segments) await removeSegmentFiles(fileSystem, folder, base);

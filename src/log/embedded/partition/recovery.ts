@@ -1,9 +1,9 @@
 /**
  * Finds the end of a partition after an end that was not clean. Only the last segment can have a torn tail: each one before it was synced
  * before the next was created. So the last one is cut at its first bad batch, unless a batch behind it says that it was synced: then the
- * partition can be read up to there. Bad bytes in an older one are damage, found and reported where they are read. Damage is never cut. What a
- * failed write left in an older one (batches at and above the next segment's base offset) is no part of it. What is below the known synced
- * position is not read again; what lies behind it is written again.
+ * partition can be read up to there. Bad bytes in an older one are damage, found and reported where they are read. Damage is never cut.
+ * What a failed write left in an older one (batches at and above the next segment's base offset) is no part of it. What is below the known
+ * synced position is not read again; what lies behind it is written again.
  */
 import path from "node:path";
 import { assert, MillraceError } from "../../../base/errors.ts";
@@ -17,7 +17,7 @@ import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { isSyncedBehind } from "../segment/syncedBehind.ts";
 import { recoverAborted } from "../transactions/abortedRecovery.ts";
-import type { LogPosition, PartitionState } from "./partitionState.ts";
+import { type LogPosition, type PartitionState, segmentBegin } from "./partitionState.ts";
 
 /** At a time. */
 const WRITTEN_AGAIN_BYTES = 1024 * 1024;
@@ -51,11 +51,11 @@ export async function recoverPartition(
   const syncedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
   const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
   let corrupt: MillraceError | undefined;
-  let end = knownBase ? known.synced : { offset: lastBase, baseOffset: lastBase, bytes: 0 };
+  let end = knownBase ? known.synced : segmentBegin(lastBase);
   const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
-    if (base > end.baseOffset) end = { offset: base, baseOffset: base, bytes: 0 };
+    if (base > end.baseOffset) end = segmentBegin(base);
     ({ end, corrupt } = await recoverSegment(fileSystem, folder, end, bases[i + 1], syncedOffset, logger));
   }
   await fileSystem.syncDirectory(folder);

@@ -2,9 +2,9 @@ import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { maxTimestampAt } from "../../../record/batchHeader.ts";
 import { type TopicConfig, UNLIMITED } from "../../contract/partitionedLog.ts";
+import { confirmedLatest } from "../reading/confirmedTime.ts";
+import { scanPastDamage } from "../segment/damagedScan.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
-import { scanSegment } from "../segment/segmentScan.ts";
-import { lastTimeEntry } from "../segment/timeIndex.ts";
 
 /** How far the partition is. */
 interface ActiveSegment {
@@ -50,7 +50,10 @@ export async function planRetention(
     const tooMuch = total - (sizes[count] ?? 0) >= bytesMax;
     if (!belowStart && !(tooMuch && !isActive)) {
       if (ageMs === Number.POSITIVE_INFINITY) break;
-      againAt = (await latestTimestampOf(fileSystem, folder, base, isActive ? active.bytes : undefined)) + ageMs + 1;
+      againAt =
+        (await latestTimestampOf(fileSystem, folder, base, isActive ? { bytes: active.bytes } : { nextBase: bases[count + 1] as number })) +
+        ageMs +
+        1;
       if (againAt > now) break;
     }
     total -= sizes[count] ?? 0;
@@ -68,33 +71,30 @@ async function sizesOf(fileSystem: FileSystem, folder: string, bases: readonly n
   return sizes;
 }
 
-/** Of all records of a segment: from its time index, or from the batches' headers if it is still written (up to `activeBytes`). */
-export async function latestTimestampOf(
-  fileSystem: FileSystem,
-  folder: string,
-  baseOffset: number,
-  activeBytes: number | undefined,
-): Promise<number> {
-  const last = activeBytes === undefined ? await lastTimeEntry(fileSystem, folder, baseOffset) : undefined;
-  return last?.timestamp ?? readLatestTimestamp(fileSystem, folder, baseOffset, activeBytes);
+/** Where a segment ends: the one that is written at a byte, an older one at an offset. */
+type SegmentEnd = { readonly bytes: number } | { readonly nextBase: number };
+
+/** Of all records of a segment: from its time index where the batches agree with it, else from them. Infinity if none can be read. */
+export async function latestTimestampOf(fileSystem: FileSystem, folder: string, baseOffset: number, end: SegmentEnd): Promise<number> {
+  const confirmed = "bytes" in end ? undefined : await confirmedLatest(fileSystem, folder, baseOffset, end.nextBase);
+  return confirmed ?? readLatestTimestamp(fileSystem, folder, baseOffset, end);
 }
 
-/** From the headers of all batches. */
-async function readLatestTimestamp(
-  fileSystem: FileSystem,
-  folder: string,
-  baseOffset: number,
-  activeBytes: number | undefined,
-): Promise<number> {
+/** Past what is damaged: it must not make a segment look older than what is left of it. */
+async function readLatestTimestamp(fileSystem: FileSystem, folder: string, baseOffset: number, end: SegmentEnd): Promise<number> {
   let latest = Number.NEGATIVE_INFINITY;
+  const isWritten = "bytes" in end;
   const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "read");
   try {
-    await scanSegment(file, 0, activeBytes ?? (await file.bytes()), false, (bytes, at) => {
+    const span = isWritten
+      ? { from: 0, to: end.bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY }
+      : { from: 0, to: await file.bytes(), fromOffset: baseOffset, beforeOffset: end.nextBase };
+    const visit = (bytes: Buffer, at: number): void => {
       latest = Math.max(latest, maxTimestampAt(bytes, at));
-      return undefined;
-    });
+    };
+    await scanPastDamage(file, span, !isWritten, visit, () => undefined);
   } finally {
     await file.close();
   }
-  return latest;
+  return latest === Number.NEGATIVE_INFINITY ? Number.POSITIVE_INFINITY : latest;
 }

@@ -18,6 +18,11 @@ export class AppendedProducers {
     return this.waiting.length > 0;
   }
 
+  /** Undefined: whoever uses them has to wait. */
+  get atHand(): ProducerState | undefined {
+    return this.waiting.length === 0 ? this.producers : undefined;
+  }
+
   /** Now if they are in memory; else as soon as they were read, in the order of the calls. */
   use<T>(work: (producers: ProducerState) => T | Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -28,7 +33,7 @@ export class AppendedProducers {
           reject(error as MillraceError);
         }
       };
-      if (this.producers !== undefined && this.waiting.length === 0) return run(this.producers);
+      if (this.atHand !== undefined) return run(this.atHand);
       this.waiting.push({ run, refuse: reject });
       this.wanted();
     });

@@ -1,6 +1,7 @@
 import type { Clock } from "../../../base/clock.ts";
 import { encodeMarker } from "../../../record/controlBatch.ts";
 import type { NewRecord } from "../../../record/record.ts";
+import { checkNewBatchUnsummed } from "../../../record/validateBatch.ts";
 import type { AppendedBatch, OpenTransaction, TransactionEnd } from "../../contract/embeddedLog.ts";
 import type { ProducerIdentity, TopicConfig } from "../../contract/partitionedLog.ts";
 import { checkBatchKeys, checkRecordKeys, compacts } from "../compaction/recordKeys.ts";
@@ -8,6 +9,7 @@ import { checkRecordsFit } from "../partition/batchSize.ts";
 import { admitBatch, type ForeignBatch, stampBatch } from "../partition/foreignBatch.ts";
 import type { OpenBatches } from "../partition/openBatches.ts";
 import { checkIdentity, checkTransactionEnd } from "../partition/partitionErrors.ts";
+import type { WriteAhead } from "../partition/writeAhead.ts";
 import type { AppendedProducers } from "./appendedProducers.ts";
 import { producerIdOf } from "./producerState.ts";
 
@@ -16,6 +18,10 @@ export interface AppendedPartition {
   readonly where: string;
   /** Throws why it takes nothing. */
   checkTakes(): void;
+  /** Throws why it does not say what it has. */
+  checkAnswers(): void;
+  readonly endOffset: number;
+  readonly ahead: WriteAhead;
   /** Gives `count` offsets to what `put` adds to the batches that gather (it returns the bytes). Returns the first offset. */
   take(count: number, put: (batches: OpenBatches, baseOffset: number) => number): number;
   /** Everything that was appended so far, under the topic's policy. Who waits for a batch asks in the turn in which it was taken. */
@@ -55,10 +61,25 @@ export class ProducerAppends {
     });
   }
 
-  /** See EmbeddedTopic. */
+  /**
+   * See EmbeddedTopic. Who waits for each batch before the next has its checksum looked at while it is written: with a sync behind each, 1 MiB
+   * took 1.04 instead of 1.15 times a plain write and sync, 4 KiB 1.0 instead of 1.13.
+   */
   async appendBatch(batch: Buffer): Promise<AppendedBatch> {
-    const { partition, config, clock } = this;
+    const { partition } = this;
+    const { ahead } = partition;
     partition.checkTakes();
+    if (!ahead.suits(batch) || !this.isGoodButForChecksum(batch) || !ahead.begin(batch)) return this.appendChecked(batch);
+    const { endOffset } = partition;
+    try {
+      return this.appendChecked(batch);
+    } finally {
+      if (partition.endOffset === endOffset) ahead.leave();
+    }
+  }
+
+  private async appendChecked(batch: Buffer): Promise<AppendedBatch> {
+    const { partition, config, clock } = this;
     const admitted = admitBatch(batch, config, partition.where);
     if (compacts(config)) checkBatchKeys(batch, partition.where);
     const durable = (appended: AppendedBatch): Promise<AppendedBatch> => partition.durable().then(() => appended);
@@ -89,21 +110,34 @@ export class ProducerAppends {
 
   /** See EmbeddedTopic. */
   async openTransactions(): Promise<OpenTransaction[]> {
-    this.partition.checkTakes();
+    this.partition.checkAnswers();
     return this.producers.use((producers) => producers.openTransactions());
   }
 
   /** See PartitionedLog. */
   async standing(name: string): Promise<{ epoch: number; nextSequence: number } | undefined> {
-    this.partition.checkTakes();
+    this.partition.checkAnswers();
     await this.partition.durable();
     return this.producers.use((producers) => producers.standing(producerIdOf(name)));
+  }
+
+  private isGoodButForChecksum(batch: Buffer): boolean {
+    const { partition, config } = this;
+    if (this.appendsTime || compacts(config)) return false;
+    try {
+      const admitted = admitBatch(batch, config, partition.where, checkNewBatchUnsummed);
+      if (admitted.claim === undefined) return true;
+      return this.producers.atHand?.check(admitted.claim, sequencesOf(admitted), partition.where, undefined) === "new";
+    } catch {
+      return false; // what is wrong with it is said after a look at its checksum
+    }
   }
 
   /** Gives a batch its place. */
   private keep(batch: Buffer, count: number): AppendedBatch {
     const appendTime = this.appendsTime ? this.clock.now() : undefined;
     const baseOffset = this.partition.take(count, (batches, base) => {
+      if (this.partition.ahead.isOf(batch)) return batches.appendWritten(batch);
       stampBatch(batch, base, appendTime);
       return batches.appendEncoded(batch);
     });

@@ -10,9 +10,9 @@ const SNAPSHOTS_KEPT = 2;
 const NEW_SUFFIX = ".new";
 
 /**
- * Everything below `offset` is synced. While the batches are there a snapshot says nothing that they don't. One that is synced stands at the
- * beginning of each segment but the first, durable before that has its name, and stays as long as the segment is written: so retention can
- * remove what is below, and a start after a loss of power has less to read.
+ * Everything below `offset` is synced. While the batches are there a snapshot says nothing that they don't. One that is synced stands at
+ * the beginning of each segment but the first, durable before that has its name, and stays as long as the segment is written: so retention
+ * can remove what is below, and a start after a loss of power has less to read.
  * @param segmentBase the newest one at or below is kept.
  */
 export async function writeSnapshot(

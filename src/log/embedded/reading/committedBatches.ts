@@ -1,23 +1,23 @@
 import { attributesAt, BATCH_HEADER_BYTES, BatchAttribute, baseOffsetAt, batchBytesAt, producerIdAt } from "../../../record/batchHeader.ts";
 import { isControlAt, isTransactionalAt } from "../../../record/controlBatch.ts";
 import { emptyBatchAt } from "../../../record/emptyBatch.ts";
-import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
+import type { AbortedRanges } from "../transactions/abortedRanges.ts";
 
 /** Is the batch a marker, or part of a transaction? */
 export const touchesTransactions = (bytes: Buffer, at: number): boolean =>
   (attributesAt(bytes, at) & (BatchAttribute.transactional | BatchAttribute.control)) !== 0;
 
 /** Is the batch one that nobody who reads committed records may see? */
-export function isHidden(bytes: Buffer, at: number, aborted: readonly AbortedTransaction[]): boolean {
+export function isHidden(bytes: Buffer, at: number, aborted: AbortedRanges): boolean {
   if (isControlAt(bytes, at)) return true;
   if (!isTransactionalAt(bytes, at)) return false;
-  const offset = baseOffsetAt(bytes, at);
-  const id = producerIdAt(bytes, at);
-  return aborted.some(({ producerId, firstOffset, lastOffset }) => producerId === id && firstOffset <= offset && offset <= lastOffset);
+  return aborted.has(producerIdAt(bytes, at), baseOffsetAt(bytes, at));
 }
 
-/** Empties the hidden ones of whole batches that lie back to back in the first `length` bytes, where they lie. Returns how many are left. */
-export function onlyCommitted(bytes: Buffer, length: number, aborted: readonly AbortedTransaction[]): number {
+/**
+ * Empties the hidden ones of whole batches that lie back to back in the first `length` bytes, where they lie. Returns how many are left.
+ */
+export function onlyCommitted(bytes: Buffer, length: number, aborted: AbortedRanges): number {
   let end = 0;
   for (let at = 0; at < length; ) {
     const next = at + batchBytesAt(bytes, at);

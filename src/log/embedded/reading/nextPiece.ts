@@ -39,16 +39,17 @@ export class NextPiece {
     const { held } = this;
     const found = await this.letGo();
     const isThis = held?.file === file && held.position === position && held.buffer.length === length;
-    const piece = isThis ? found : await readInto(file, this.memory(length), position);
+    const piece = isThis ? found : await readInto(file, this.memory(length), position, 0);
     if (piece === undefined || piece instanceof Error) throw piece;
     return piece;
   }
 
-  begin(file: File, position: number, length: number): void {
+  /** @param known what is in memory of its begin: it is not read again */
+  begin(file: File, position: number, length: number, known: Buffer): void {
     if (this.held !== undefined || this.budget.over) return;
     this.budget.take(length);
     const buffer = this.memory(length);
-    const read = readInto(file, buffer, position).catch((error: Error) => error);
+    const read = readInto(file, buffer, position, known.copy(buffer)).catch((error: Error) => error);
     this.held = { file, position, buffer, read };
   }
 
@@ -69,7 +70,7 @@ export class NextPiece {
   }
 }
 
-const readInto = async (file: File, buffer: Buffer, position: number): Promise<Piece> => ({
+const readInto = async (file: File, buffer: Buffer, position: number, known: number): Promise<Piece> => ({
   buffer,
-  length: await file.read(buffer, 0, buffer.length, position),
+  length: known + (await file.read(buffer, known, buffer.length - known, position + known)),
 });

@@ -26,6 +26,7 @@ interface Found {
  * Where the first batch begins that ends at or after `offset`, or `limit`. An index entry is followed only if the batch that it promises
  * is there; else the segment is read from its start.
  *
+ * @param endOffset where the segment ends, about: it guides the search
  * @param dense the segment has no gaps: each batch begins where the one before it ended
  */
 export async function seekOffset(
@@ -34,9 +35,10 @@ export async function seekOffset(
   { baseOffset, file }: OpenSegment,
   offset: number,
   limit: number,
+  endOffset: number,
   dense = false,
 ): Promise<Found> {
-  const entry = await findOffsetEntry(fileSystem, folder, baseOffset, offset);
+  const entry = await findOffsetEntry(fileSystem, folder, baseOffset, offset, endOffset);
   const found = entry && (await seekFromEntry(file, entry, offset, limit, dense));
   if (found !== undefined) return found;
   const places = new Places(dense, baseOffset);

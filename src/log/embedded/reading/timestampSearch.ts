@@ -3,7 +3,6 @@ import type { MillraceError } from "../../../base/errors.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import {
   attributesAt,
-  BATCH_HEADER_BYTES,
   BatchAttribute,
   baseOffsetAt,
   baseTimestampAt,
@@ -13,17 +12,25 @@ import {
   maxTimestampAt,
 } from "../../../record/batchHeader.ts";
 import { RecordCursor } from "../../../record/recordCursor.ts";
-import { validateBatchShape } from "../../../record/validateBatch.ts";
 import { segmentCorrupt } from "../partition/partitionErrors.ts";
+import type { IndexRange } from "../segment/indexSearch.ts";
 import { logFileName } from "../segment/names.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
-import { findTimeEntry, lastTimeEntry, type TimeEntry } from "../segment/timeIndex.ts";
+import { findTimeEntry } from "../segment/timeIndex.ts";
+import { confirmedEnd, confirmedLatest } from "./confirmedTime.ts";
 import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
 import type { Watermark } from "./watermark.ts";
 
 export interface FoundTimestamp {
   readonly offset: number;
   readonly timestamp: number;
+}
+
+/** What of a segment is searched: from a position to a limit in its file, nothing at or above an offset. */
+interface Span {
+  readonly position: number;
+  readonly limit: number;
+  readonly beforeOffset: number;
 }
 
 /** Finds records by time in a partition's folder. Remembers each older segment's latest timestamp, so that a search opens one segment. */
@@ -48,11 +55,15 @@ export class TimestampSearch {
   ): Promise<FoundTimestamp | undefined> {
     if (this.generation !== mark.generation) this.latest.clear();
     this.generation = mark.generation;
+    let before: number | undefined;
     for (const [i, base] of bases.entries()) {
       const nextBase = bases[i + 1] ?? Number.POSITIVE_INFINITY;
       if (nextBase <= mark.startOffset || base > mark.activeBaseOffset) continue;
-      if (base !== mark.activeBaseOffset && (await this.latestOf(base, nextBase)) < timestamp) continue;
-      const found = await this.findIn(base, Math.min(nextBase, mark.highWatermark), timestamp, mark, hides);
+      const latest = base === mark.activeBaseOffset ? undefined : await this.latestOf(base, nextBase);
+      const about = before === undefined || latest === undefined ? undefined : { from: before, to: latest };
+      before = latest;
+      if (latest !== undefined && latest < timestamp) continue;
+      const found = await this.findIn(base, Math.min(nextBase, mark.highWatermark), timestamp, about, mark, hides);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -61,7 +72,7 @@ export class TimestampSearch {
   private async latestOf(base: number, nextBase: number): Promise<number> {
     const known = this.latest.get(base);
     if (known !== undefined) return known;
-    const latest = (await this.confirmedLatest(base)) ?? (await this.readLatest(base, nextBase));
+    const latest = (await confirmedLatest(this.fileSystem, this.folder, base, nextBase)) ?? (await this.readLatest(base, nextBase));
     this.latest.set(base, latest);
     return latest;
   }
@@ -90,29 +101,21 @@ export class TimestampSearch {
     return segmentCorrupt(path.join(this.folder, logFileName(base)), position, cause);
   }
 
-  /** As the index says, if it has it from a batch. */
-  private async confirmedLatest(base: number): Promise<number | undefined> {
-    const { fileSystem, folder } = this;
-    const entry = await lastTimeEntry(fileSystem, folder, base);
-    if (entry === undefined) return undefined;
-    const segment = await openSegment(fileSystem, folder, base);
-    try {
-      const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, await segment.file.bytes());
-      return (await confirms(segment, position, entry)) ? entry.timestamp : undefined;
-    } finally {
-      await segment.file.close();
-    }
-  }
-
   /** The position of a batch before which everything is earlier, or below the log's start. */
-  private async tooEarlyUpTo(segment: OpenSegment, timestamp: number, limit: number, { startOffset }: Watermark): Promise<number> {
+  private async tooEarlyUpTo(
+    segment: OpenSegment,
+    timestamp: number,
+    { limit, beforeOffset }: Omit<Span, "position">,
+    about: IndexRange | undefined,
+    { startOffset }: Watermark,
+  ): Promise<number> {
     const { fileSystem, folder } = this;
-    const entry = await findTimeEntry(fileSystem, folder, segment.baseOffset, timestamp);
+    const entry = await findTimeEntry(fileSystem, folder, segment.baseOffset, timestamp, beforeOffset, about);
     if (entry !== undefined && entry.offset > startOffset) {
-      const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, limit);
-      if (await confirms(segment, position, entry)) return position;
+      const { position } = await seekOffset(fileSystem, folder, segment, entry.offset, limit, beforeOffset);
+      if ((await confirmedEnd(segment.file, position, entry)) !== undefined) return position;
     }
-    return (await seekOffset(fileSystem, folder, segment, Math.max(segment.baseOffset, startOffset), limit)).position;
+    return (await seekOffset(fileSystem, folder, segment, Math.max(segment.baseOffset, startOffset), limit, beforeOffset)).position;
   }
 
   /** Nothing at or above `beforeOffset`. Every batch that is passed over is checked: a damaged one may be the one that is looked for. */
@@ -120,6 +123,7 @@ export class TimestampSearch {
     base: number,
     beforeOffset: number,
     timestamp: number,
+    about: IndexRange | undefined,
     mark: Watermark,
     hides: (batch: Buffer) => Promise<boolean>,
   ): Promise<FoundTimestamp | undefined> {
@@ -128,7 +132,7 @@ export class TimestampSearch {
     const segment = await openSegment(fileSystem, folder, base);
     try {
       const limit = base === mark.activeBaseOffset ? mark.position : await segment.file.bytes();
-      const position = await this.tooEarlyUpTo(segment, timestamp, limit, mark);
+      const position = await this.tooEarlyUpTo(segment, timestamp, { limit, beforeOffset }, about, mark);
       const span = { position, limit, beforeOffset };
       for (
         let late = await this.nextLate(segment, timestamp, span);
@@ -150,7 +154,7 @@ export class TimestampSearch {
   private async nextLate(
     { baseOffset, file }: OpenSegment,
     timestamp: number,
-    { position, limit, beforeOffset }: { readonly position: number; readonly limit: number; readonly beforeOffset: number },
+    { position, limit, beforeOffset }: Span,
   ): Promise<{ readonly batch: Buffer; readonly position: number } | undefined> {
     let nextOffset = -1;
     let batch: Buffer | undefined;
@@ -166,14 +170,6 @@ export class TimestampSearch {
     if (nextOffset >= beforeOffset) return undefined;
     throw this.corrupt(baseOffset, end, problem ?? `the segment ends before offset ${beforeOffset}`);
   }
-}
-
-/** Does the batch there end as the entry says, with a record that is exactly so late? */
-async function confirms({ file }: OpenSegment, position: number, entry: TimeEntry): Promise<boolean> {
-  const header = Buffer.allocUnsafe(BATCH_HEADER_BYTES);
-  const length = await file.read(header, 0, BATCH_HEADER_BYTES, position);
-  if (validateBatchShape(header, 0, length) !== undefined) return false;
-  return lastOffsetAt(header, 0) === entry.offset && maxTimestampAt(header, 0) === entry.timestamp;
 }
 
 /** In a compressed batch the first offset stands for all. */

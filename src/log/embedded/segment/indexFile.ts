@@ -1,4 +1,6 @@
+import { closedIfFails } from "../../../base/closing.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { undefinedIfMissing } from "../../../base/systemError.ts";
 
 /** Entries wait in memory until they stand for so much log: a reader that seeks scans at most about this much past the index. */
 const WRITE_EVERY_LOG_BYTES = 1024 * 1024;
@@ -32,7 +34,7 @@ export class IndexFile {
   static async open(fileSystem: FileSystem, path: string, layout: IndexLayout, entryCount: number): Promise<IndexFile> {
     const exists = (await fileSystem.stat(path)) !== undefined;
     const file = await fileSystem.open(path, exists ? "write" : "create");
-    if (exists) await file.truncate(entryCount * layout.entryBytes);
+    if (exists) await closedIfFails(file, () => file.truncate(entryCount * layout.entryBytes));
     return new IndexFile(file, layout, entryCount);
   }
 
@@ -74,11 +76,6 @@ export class IndexFile {
 }
 
 /** A whole index file; undefined if there is none. */
-export async function readIndexFile(fileSystem: FileSystem, path: string): Promise<Buffer | undefined> {
-  try {
-    return await fileSystem.readFile(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+export function readIndexFile(fileSystem: FileSystem, path: string): Promise<Buffer | undefined> {
+  return fileSystem.readFile(path).catch(undefinedIfMissing);
 }

@@ -13,6 +13,8 @@ import { findInIndex } from "./indexSearch.ts";
 import { indexFileName } from "./names.ts";
 
 export const INDEX_INTERVAL_BYTES = 4096;
+/** A segment has no more: relative offsets are int32. */
+export const SEGMENT_OFFSETS_MAX = 2147483647;
 const OFFSET_ENTRY_BYTES = 8;
 
 export interface OffsetEntry {
@@ -51,13 +53,19 @@ export async function loadOffsetIndex(
   return entries;
 }
 
-/** The last entry at or before `offset`; undefined: nothing is known but the segment's start. */
+/**
+ * The last entry at or before `offset`; undefined: nothing is known but the segment's start.
+ *
+ * @param endOffset of the segment, about
+ */
 export async function findOffsetEntry(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,
   offset: number,
+  endOffset: number,
 ): Promise<OffsetEntry | undefined> {
-  const found = await findInIndex(fileSystem, path.join(folder, indexFileName(baseOffset)), offsetIndexLayout(baseOffset), offset);
+  const name = path.join(folder, indexFileName(baseOffset));
+  const found = await findInIndex(fileSystem, name, offsetIndexLayout(baseOffset), offset, { from: baseOffset, to: endOffset });
   return found === undefined ? undefined : { offset: found.first, position: found.second };
 }

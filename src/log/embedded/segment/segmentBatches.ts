@@ -1,4 +1,5 @@
 import path from "node:path";
+import { closedIfFails } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
@@ -39,7 +40,8 @@ export class SegmentBatches {
   static async open(fileSystem: FileSystem, folder: string, baseOffset: number, nextBase: number): Promise<SegmentBatches> {
     const name = path.join(folder, logFileName(baseOffset));
     const file = await fileSystem.open(name, "read");
-    return new SegmentBatches(name, file, await file.bytes(), baseOffset, nextBase);
+    const fileBytes = await closedIfFails(file, () => file.bytes());
+    return new SegmentBatches(name, file, fileBytes, baseOffset, nextBase);
   }
 
   get bytes(): Buffer {

@@ -1,5 +1,6 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
+import { removeIfThere } from "../../../base/wholeFile.ts";
 import { abortedIndexFileName, indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 
 /** All that a segment may have. */
@@ -9,7 +10,6 @@ const segmentFileNames = (baseOffset: number): string[] =>
 /** The batches first: a leftover index harms nobody. Files that are not there went before. `suffix` ends their names. */
 export async function removeSegmentFiles(fileSystem: FileSystem, folder: string, baseOffset: number, suffix = ""): Promise<void> {
   for (const name of segmentFileNames(baseOffset)) {
-    const file = path.join(folder, name + suffix);
-    if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
+    await removeIfThere(fileSystem, path.join(folder, name + suffix));
   }
 }

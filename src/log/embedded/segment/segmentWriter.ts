@@ -1,15 +1,24 @@
+import { closedIfFails, closeUnconcerned } from "../../../base/closing.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
-import { baseOffsetAt, batchBytesAt, lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
+import type { Logger } from "../../../base/logger.ts";
+import {
+  BatchField,
+  baseOffsetAt,
+  batchBytesAt,
+  lastOffsetAt,
+  lastOffsetDeltaAt,
+  maxTimestampAt,
+  writeInt64,
+} from "../../../record/batchHeader.ts";
 import { markBatch } from "../../../record/batchMark.ts";
 import { isControlAt } from "../../../record/controlBatch.ts";
 import type { TopicConfig } from "../../contract/partitionedLog.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { writeSnapshot } from "../producers/snapshotFile.ts";
+import type { AheadWrite } from "./aheadWrite.ts";
+import { SEGMENT_OFFSETS_MAX } from "./offsetIndex.ts";
 import { Segment } from "./segment.ts";
-
-/** Relative offsets are int32 in the indexes. */
-const SEGMENT_OFFSETS_MAX = 2147483647;
 
 /** Writes a partition's batches into its last segment and rolls to the next one. One call at a time. */
 export class SegmentWriter {
@@ -23,6 +32,7 @@ export class SegmentWriter {
     private nextOffset: number,
     /** The producers of what is written; those of what is only appended would be wrong in a snapshot. */
     readonly producers: ProducerState,
+    private readonly logger: Logger,
   ) {
     this.syncedEnd = this.end;
   }
@@ -35,9 +45,10 @@ export class SegmentWriter {
     end: LogPosition,
     indexesWhole: boolean,
     producers: ProducerState,
+    logger: Logger,
   ): Promise<SegmentWriter> {
     const active = await Segment.open(fileSystem, folder, end.baseOffset, end.bytes, indexesWhole);
-    return new SegmentWriter(fileSystem, folder, config, active, end.offset, producers);
+    return new SegmentWriter(fileSystem, folder, config, active, end.offset, producers, logger);
   }
 
   /** Of what is written. */
@@ -53,6 +64,29 @@ export class SegmentWriter {
   /** The latest timestamp in the segment that is being written. */
   get latestTimestamp(): number {
     return this.active.latestTimestamp;
+  }
+
+  get ahead(): AheadWrite | undefined {
+    return this.active.ahead;
+  }
+
+  /** May a batch that is the next one be written before it is given to `write`? Not if it begins a segment, or what is before it is not synced. */
+  takesAhead(batch: Buffer): boolean {
+    const { active, nextOffset } = this;
+    if (this.syncedEnd.offset !== nextOffset || active.ahead !== undefined) return false;
+    const lastOffset = nextOffset + lastOffsetDeltaAt(batch, 0);
+    return active.bytes === 0 || !this.isFull(active.bytes + batch.length, lastOffset, maxTimestampAt(batch, 0));
+  }
+
+  /** `write` gets it next, or `cutAhead` is called. */
+  writeAhead(batch: Buffer): void {
+    writeInt64(batch, BatchField.baseOffset, this.nextOffset);
+    markBatch(batch, 0, true);
+    this.active.writeAhead(batch);
+  }
+
+  cutAhead(): Promise<void> {
+    return this.active.cutAhead();
   }
 
   /** Batches that lie back to back in `bytes`, and came at `now`; their marks are put in where they lie. */
@@ -130,10 +164,11 @@ export class SegmentWriter {
     await this.sync();
     await this.active.syncIndexes();
     await writeSnapshot(this.fileSystem, this.folder, baseOffset, this.producers, baseOffset, true);
+    // before the next one: never are the files of two segments open
+    await closeUnconcerned(this.active, this.logger, this.folder);
     const next = await Segment.create(this.fileSystem, this.folder, baseOffset);
-    await this.fileSystem.syncDirectory(this.folder);
-    await this.active.close();
+    await closedIfFails(next, () => this.fileSystem.syncDirectory(this.folder));
     this.active = next;
-    this.syncedEnd = { offset: baseOffset, baseOffset, bytes: 0 };
+    this.syncedEnd = segmentBegin(baseOffset);
   }
 }

@@ -10,7 +10,7 @@ import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
 import { readInt64, writeInt64 } from "../../../record/batchHeader.ts";
 import { type IndexEntry, type IndexLayout, readIndexFile } from "./indexFile.ts";
-import { findInIndex, lastInIndex } from "./indexSearch.ts";
+import { findInIndex, type IndexRange, lastInIndex } from "./indexSearch.ts";
 import { timeIndexFileName } from "./names.ts";
 
 const TIME_ENTRY_BYTES = 12;
@@ -46,15 +46,28 @@ export async function loadTimeIndex(fileSystem: FileSystem, folder: string, base
   return entries;
 }
 
-/** The last entry that is earlier than `timestamp`: what is searched lies after its offset. Undefined: nowhere is known to be too early. */
+/**
+ * The last entry that is earlier than `timestamp`: what is searched lies after its offset. Undefined: nowhere is known to be too early.
+ *
+ * @param beforeOffset an entry at or above it is passed over: of what is being written, or was left by a write that failed
+ * @param about from when to when the segment is, if that is known
+ */
 export async function findTimeEntry(
   fileSystem: FileSystem,
   folder: string,
   baseOffset: number,
   timestamp: number,
+  beforeOffset: number,
+  about?: IndexRange,
 ): Promise<TimeEntry | undefined> {
   const latest = Math.ceil(timestamp) - 1;
-  return asTimeEntry(await findInIndex(fileSystem, path.join(folder, timeIndexFileName(baseOffset)), timeIndexLayout(baseOffset), latest));
+  const name = path.join(folder, timeIndexFileName(baseOffset));
+  const layout = timeIndexLayout(baseOffset);
+  const entry = asTimeEntry(await findInIndex(fileSystem, name, layout, latest, about));
+  if (entry === undefined || entry.offset < beforeOffset) return entry;
+  const byOffset = { ...layout, first: layout.second, second: layout.first };
+  const below = await findInIndex(fileSystem, name, byOffset, beforeOffset - 1);
+  return below === undefined || below.second > latest ? undefined : { timestamp: below.second, offset: below.first };
 }
 
 /** The last entry of all. */

@@ -10,6 +10,7 @@
  */
 import path from "node:path";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { removeIfThere, replaceFile, replacementOf, writeNewFile } from "../../../base/wholeFile.ts";
 import { readInt64, writeInt64 } from "../../../record/batchHeader.ts";
 import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
 import { readIndexFile } from "../segment/indexFile.ts";
@@ -17,7 +18,6 @@ import { abortedIndexFileName } from "../segment/names.ts";
 
 export const ABORTED_ENTRY_BYTES = 34;
 const ENTRY_VERSION = 0;
-const NEW_SUFFIX = ".new";
 
 export interface AbortedEntry extends AbortedTransaction {
   readonly lastStableOffset: number;
@@ -75,29 +75,14 @@ export async function replaceAbortedIndex(
   entries: readonly AbortedEntry[],
 ): Promise<void> {
   const name = path.join(folder, abortedIndexFileName(baseOffset));
-  await removeIfThere(fileSystem, name + NEW_SUFFIX);
-  if (entries.length === 0) await removeIfThere(fileSystem, name);
-  else {
-    await writeAbortedIndex(fileSystem, name + NEW_SUFFIX, entries);
-    await fileSystem.rename(name + NEW_SUFFIX, name);
-  }
+  if (entries.length > 0) return replaceFile(fileSystem, name, encodeAborted(entries));
+  for (const file of [replacementOf(name), name]) await removeIfThere(fileSystem, file);
   await fileSystem.syncDirectory(folder);
 }
 
 /** A new file; on the disk when it resolves, but for its name. */
-export async function writeAbortedIndex(fileSystem: FileSystem, name: string, entries: readonly AbortedEntry[]): Promise<void> {
-  const file = await fileSystem.open(name, "create");
-  try {
-    const bytes = encodeAborted(entries);
-    if (bytes.length > 0) await file.write(bytes, 0, bytes.length, 0);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function removeIfThere(fileSystem: FileSystem, name: string): Promise<void> {
-  if ((await fileSystem.stat(name)) !== undefined) await fileSystem.removeFile(name);
+export function writeAbortedIndex(fileSystem: FileSystem, name: string, entries: readonly AbortedEntry[]): Promise<void> {
+  return writeNewFile(fileSystem, name, encodeAborted(entries));
 }
 
 /** The writing side, for the segment that is being written: no file before the first entry. */

@@ -1,5 +1,7 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
+import { lowerBound } from "../../../base/lowerBound.ts";
+import { undefinedIfMissing } from "../../../base/systemError.ts";
 import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
 import type { Watermark } from "../reading/watermark.ts";
 import { abortedIndexesOf, abortedIndexFileName } from "../segment/names.ts";
@@ -40,7 +42,8 @@ export class AbortedLookup {
     const found: AbortedTransaction[] = [];
     for (const base of await this.indexedFrom(from, mark)) {
       const entries = await this.entriesOf(base, mark);
-      for (let i = firstEndingFrom(entries, from); i < entries.length; i++) {
+      const first = lowerBound(0, entries.length, (i) => (entries[i] as AbortedEntry).lastOffset >= from);
+      for (let i = first; i < entries.length; i++) {
         const entry = entries[i] as AbortedEntry;
         const { producerId, firstOffset, lastOffset } = entry;
         if (firstOffset < to) found.push({ producerId, firstOffset, lastOffset });
@@ -85,11 +88,8 @@ export class AbortedLookup {
   /** What lies behind the entries that are known. Undefined: it is damaged. */
   private async read(base: number, known: readonly AbortedEntry[]): Promise<AbortedEntry[] | undefined> {
     const name = path.join(this.folder, abortedIndexFileName(base));
-    const exists = (await this.fileSystem.stat(name)) !== undefined;
-    if (!exists) return [];
-    const file = await this.fileSystem.open(name, "read").catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    });
+    if ((await this.fileSystem.stat(name)) === undefined) return [];
+    const file = await this.fileSystem.open(name, "read").catch(undefinedIfMissing);
     // retention went over the segment meanwhile: what ended in it is below what is kept
     if (file === undefined) return [];
     try {
@@ -119,16 +119,4 @@ export class AbortedLookup {
       this.entriesKept -= entries.length;
     }
   }
-}
-
-/** The first entry whose transaction ends at or after the offset. */
-function firstEndingFrom(entries: readonly AbortedEntry[], offset: number): number {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((entries[middle] as AbortedEntry).lastOffset < offset) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

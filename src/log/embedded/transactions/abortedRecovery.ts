@@ -1,12 +1,14 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
-import { baseOffsetAt } from "../../../record/batchHeader.ts";
-import type { LogPosition } from "../partition/partitionState.ts";
+import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
+import { scanPastDamage } from "../segment/damagedScan.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
-import { scanSegment } from "../segment/segmentScan.ts";
 import { type AbortedEntry, loadAbortedIndex, replaceAbortedIndex } from "./abortedIndex.ts";
+
+/** Of a damaged batch: by whoever reads it, or loads the producers to append. */
+const saidElsewhere = (): void => undefined;
 
 /**
  * After an end that was not clean, or a cut: what the indexes of aborted transactions say from `synced` on may be of batches that are gone,
@@ -19,11 +21,11 @@ export async function recoverAborted(
   end: LogPosition,
   now: number,
 ): Promise<ProducerState> {
-  const producers = await loadProducers(fileSystem, folder, synced, now);
+  const producers = await loadProducers(fileSystem, folder, synced, now, saidElsewhere);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   for (const [i, base] of bases.entries()) {
     if (base < synced.baseOffset || base > end.baseOffset) continue;
-    const from = base === synced.baseOffset ? synced : { offset: base, baseOffset: base, bytes: 0 };
+    const from = base === synced.baseOffset ? synced : segmentBegin(base);
     const upTo = base === end.baseOffset ? end.bytes : undefined;
     const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now);
     const indexed = await loadAbortedIndex(fileSystem, folder, base);
@@ -39,8 +41,8 @@ export async function recoverAborted(
  * before the segment on, which may be far.
  */
 export async function abortedBelow(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<AbortedEntry[]> {
-  const begin = { offset: end.baseOffset, baseOffset: end.baseOffset, bytes: 0 };
-  const producers = await loadProducers(fileSystem, folder, begin, now);
+  const begin = segmentBegin(end.baseOffset);
+  const producers = await loadProducers(fileSystem, folder, begin, now, saidElsewhere);
   return abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now);
 }
 
@@ -71,12 +73,12 @@ async function abortedFrom(
   const found: AbortedEntry[] = [];
   const file = await fileSystem.open(path.join(folder, logFileName(from.baseOffset)), "read");
   try {
-    await scanSegment(file, from.bytes, bytes ?? (await file.bytes()), false, (buffer, at) => {
-      if (baseOffsetAt(buffer, at) >= nextBase) return "stop";
+    const span = { from: from.bytes, to: bytes ?? (await file.bytes()), fromOffset: from.offset, beforeOffset: nextBase };
+    const visit = (buffer: Buffer, at: number): void => {
       const aborted = producers.applyBatch(buffer, at, now);
       if (aborted !== undefined) found.push(aborted);
-      return undefined;
-    });
+    };
+    await scanPastDamage(file, span, false, visit, saidElsewhere);
   } finally {
     await file.close();
   }

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { closeAll, closedIfFails } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
@@ -24,6 +25,7 @@ export async function openFiles(
   fileSystem: FileSystem,
   directory: string,
   logger: Logger,
+  mode: "write" | "read" = "write",
 ): Promise<{ readonly files: readonly FoundFile[]; readonly fileBytes: number | undefined }> {
   const names = await fileSystem.list(directory);
   const sequences = names.flatMap((name) => fileName.exec(name)?.[1] ?? []).map(Number);
@@ -32,8 +34,9 @@ export async function openFiles(
   try {
     for (const sequence of sequences) {
       const file = path.join(directory, nameOf(sequence));
-      const handle = await fileSystem.open(file, "write");
-      opened.push({ handle, file, sequence, fileBytes: undefined, size: await handle.bytes() });
+      const handle = await fileSystem.open(file, mode);
+      const size = await closedIfFails(handle, () => handle.bytes());
+      opened.push({ handle, file, sequence, fileBytes: undefined, size });
       const bytes = Buffer.alloc(fileHeaderBytes);
       const header = decodeFileHeader(bytes.subarray(0, await handle.read(bytes, 0, bytes.length, 0)), file);
       if (header === undefined) continue;
@@ -57,7 +60,7 @@ export async function openFiles(
     });
     return { files, fileBytes };
   } catch (error) {
-    for (const { handle } of opened) await handle.close();
+    await closeAll(...opened.map(({ handle }) => handle)).catch(() => undefined);
     throw error;
   }
 }

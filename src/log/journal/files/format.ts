@@ -22,10 +22,10 @@
  *   entries that a disk kept behind a hole in an unfinished write, never continue the chain: not after the header, and not
  *   after what the next process writes into the hole, since that begins with a `commit` of its own.
  * - An entry never spans files. Every file but the last ends with `end`, which is synced before the next file's first entry is
- *   written, or is cut. So a break in the chain is a torn end only if no entry of a later file is valid, and no `commit` behind it says that
- *   the broken place had been synced; else it is damage. (What is left by a torn write never says so of its own place. Damage in
- *   the last two writes can't be told from a torn end.) Behind damage the chain is taken up again where an entry repeats the
- *   checksum of the damaged one, or at the next `commit` of this journal in this file.
+ *   written, or is cut. So a break in the chain is a torn end only if no entry of a later file is valid, and no `commit` behind it says
+ *   that the broken place had been synced; else it is damage. (What is left by a torn write never says so of its own place. Damage in the
+ *   last two writes can't be told from a torn end.) Behind damage the chain is taken up again where an entry repeats the checksum of the
+ *   damaged one, or at the next `commit` of this journal in this file.
  * - Cut: after a failed write or sync nothing more is written into that file. The next one begins with `cut`, and with what was not
  *   synced in the failed one, verbatim; it is synced before anything goes on. The failed file goes before the one with the `cut`.
  *   Sequences have a gap only where a `cut` covers it. The cut stands there twice and says whose it is, so that one damaged entry

@@ -1,8 +1,11 @@
 import path from "node:path";
 import type { Clock } from "../../../base/clock.ts";
+import { closeUnconcerned } from "../../../base/closing.ts";
 import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { removeIfThere } from "../../../base/wholeFile.ts";
+import type { DiskRoomLeft } from "../../contract/embeddedLog.ts";
 import { DiskRoom, isDiskFull } from "./diskRoom.ts";
 import { nameOf, openFiles } from "./fileHeaders.ts";
 import { type Cut, encodeFileHeader, fileHeaderBytes } from "./format.ts";
@@ -66,6 +69,7 @@ export class JournalFiles {
     readonly fileBytes: number,
     /** So many there are at most; who needs one more waits until one is free. */
     readonly filesMax: number,
+    private readonly space: DiskRoomLeft,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {
@@ -73,11 +77,18 @@ export class JournalFiles {
   }
 
   /** Opens what is there; of another `fileBytes` than asked for the files on the disk are right, since they give the positions. */
-  static async open(fileSystem: FileSystem, directory: string, limits: JournalLimits, clock: Clock, logger: Logger): Promise<JournalFiles> {
+  static async open(
+    fileSystem: FileSystem,
+    directory: string,
+    limits: JournalLimits,
+    space: DiskRoomLeft,
+    clock: Clock,
+    logger: Logger,
+  ): Promise<JournalFiles> {
     await removeIfThere(fileSystem, path.join(directory, makingName));
     const { files: found, fileBytes = limits.fileBytes } = await openFiles(fileSystem, directory, logger);
     const filesMax = Math.max(filesMin, Math.floor(limits.bytesMax / fileBytes));
-    const files = new JournalFiles(fileSystem, directory, fileBytes, filesMax, clock, logger);
+    const files = new JournalFiles(fileSystem, directory, fileBytes, filesMax, space, clock, logger);
     for (const { sequence, headerCrc, path: file, handle, damaged } of found) {
       const one = new JournalFile(sequence, headerCrc, file, Promise.resolve(handle), () => files.tidy());
       one.damaged = damaged;
@@ -154,8 +165,8 @@ export class JournalFiles {
   }
 
   /**
-   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without the
-   * cut before it. What the disk does not let go does in its turn.
+   * What was begun after that file failed too, and counts for nobody: it goes at once, the newest first, so that nothing is left without
+   * the cut before it. What the disk does not let go does in its turn.
    */
   async giveUpAfter(sequence: number): Promise<void> {
     for (let file = this.list.at(-1); file !== undefined && file.sequence > sequence; file = this.list.at(-1)) {
@@ -236,8 +247,7 @@ export class JournalFiles {
     this.beginClosing();
     await this.work;
     for (const file of [...this.list, ...this.spares]) {
-      const handle = await file.ready.catch(() => undefined);
-      await handle?.close();
+      await closeUnconcerned(await file.ready.catch(() => undefined), this.logger, file.path);
     }
   }
 
@@ -285,7 +295,7 @@ export class JournalFiles {
       return handle;
     } catch (error) {
       this.made--;
-      await handle.close();
+      await handle.close().catch(() => undefined);
       throw error;
     }
   }
@@ -321,6 +331,8 @@ export class JournalFiles {
 
   private async create(making: string): Promise<File> {
     await removeIfThere(this.fileSystem, making);
+    // a start, and what was taken already and has to go into another file, may use the reserve
+    if (this.writingIn !== -1 && !this.beyondMax) await this.space.take(this.fileBytes);
     const handle = await createZeroFilled(this.fileSystem, making, this.fileBytes);
     this.made++;
     return handle;
@@ -392,8 +404,4 @@ export class JournalFiles {
     }
     return this.list[0];
   }
-}
-
-async function removeIfThere(fileSystem: FileSystem, file: string): Promise<void> {
-  if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
 }

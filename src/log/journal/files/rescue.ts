@@ -1,4 +1,6 @@
 import type { ByteBudget } from "../../../base/byteBudget.ts";
+import { lowerBound } from "../../../base/lowerBound.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import type { JournalTenants } from "../../contract/queueJournal.ts";
 import { type Cut, commitEntryBytes, EntryKind, endEntryBytes, fileHeaderBytes } from "./format.ts";
 import type { JournalFile, JournalTail } from "./journalFile.ts";
@@ -40,8 +42,8 @@ export class UnsyncedBytes {
 }
 
 /**
- * What a file that failed may not hold, and memory does: it is written once more, into the next file, before anything else goes on. Then the
- * queues are told where it is. Until then it is read at its old places, from memory.
+ * What a file that failed may not hold, and memory does: it is written once more, into the next file, before anything else goes on. Then
+ * the queues are told where it is. Until then it is read at its old places, from memory.
  */
 export class Rescue {
   /** Where each message is now, in the order in which they lie in `held`. */
@@ -58,14 +60,8 @@ export class Rescue {
   ) {}
 
   at(position: number): HeldBytes | undefined {
-    let [low, high] = [0, this.held.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const one = this.held[middle] as HeldBytes;
-      if (this.beginOf(one) + one.bytes.length <= position) low = middle + 1;
-      else high = middle;
-    }
-    const found = this.held[low];
+    const endsBehind = (one: HeldBytes): boolean => this.beginOf(one) + one.bytes.length > position;
+    const found = this.held[lowerBound(0, this.held.length, (n) => endsBehind(this.held[n] as HeldBytes))];
     return found !== undefined && this.beginOf(found) <= position ? found : undefined;
   }
 
@@ -157,5 +153,3 @@ function tell(tenants: JournalTenants, bytes: Buffer, at: number, length: number
   }
   return moved;
 }
-
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -6,9 +6,9 @@ import { EntryKind, entryHeadBytes, isEntry } from "./format.ts";
 const uncoveredBytes = 8;
 
 /**
- * Where those entries end that begin at `from`, lie before `to`, follow the chain and are whole; an `end` entry is the last. All are checked
- * at once: what the checksum of all of them must be follows from the stored ones, and one call of the native library for a MiB instead of
- * one for each entry of 1 KiB takes half the time, 300 ns less an entry. If it is another, the damaged one is looked for.
+ * Where those entries end that begin at `from`, lie before `to`, follow the chain and are whole; an `end` entry is the last. All are
+ * checked at once: what the checksum of all of them must be follows from the stored ones, and one call of the native library for a MiB
+ * instead of one for each entry of 1 KiB takes half the time, 300 ns less an entry. If it is another, the damaged one is looked for.
  */
 export function wholeEntriesEnd(bytes: Buffer, from: number, to: number, chain: number): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

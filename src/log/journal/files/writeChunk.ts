@@ -16,8 +16,8 @@ import {
 import type { JournalFile } from "./journalFile.ts";
 
 /**
- * Room of a write buffer that is kept for the next one; larger ones, of a burst, are let go. Publishers with 4 MiB in flight need a little more
- * than that, and room that is made anew for each write costs a page fault for every 4 KiB.
+ * Room of a write buffer that is kept for the next one; larger ones, of a burst, are let go. Publishers with 4 MiB in flight need a little
+ * more than that, and room that is made anew for each write costs a page fault for every 4 KiB.
  */
 const keptBytesMax = 8 * 1024 * 1024;
 const firstBytes = 256 * 1024;

@@ -9,7 +9,7 @@ export async function createZeroFilled(fileSystem: FileSystem, file: string, byt
     for (let at = 0; at < bytes; at += zeros.length) await handle.write(zeros, 0, Math.min(zeros.length, bytes - at), at);
     return handle;
   } catch (error) {
-    await handle.close();
+    await handle.close().catch(() => undefined);
     await fileSystem.removeFile(file).catch(() => undefined); // or before the next try, or at the next start
     throw error;
   }

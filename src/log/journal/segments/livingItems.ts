@@ -1,4 +1,5 @@
-import { nextTurn, Slice } from "./slice.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
+import { Slice } from "./slice.ts";
 
 const firstRoom = 256;
 

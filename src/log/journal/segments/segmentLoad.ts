@@ -1,6 +1,7 @@
 import { crc32cRange } from "../../../base/crc32c.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import { corrupt, isDamage } from "../files/format.ts";
 import { countBits, hasBit } from "./bits.ts";
 import { type DirectoryEntry, directoryBytesMax, SegmentDirectory } from "./segmentDirectory.ts";
@@ -14,7 +15,7 @@ import {
   segmentHeaderBytes,
 } from "./segmentFormat.ts";
 import { repairSegment } from "./segmentRepair.ts";
-import { nextTurn, Slice } from "./slice.ts";
+import { Slice } from "./slice.ts";
 
 const trustedBytesMax = 1024 * 1024;
 export const repairSuffix = ".repair-making";

@@ -1,3 +1,4 @@
+import { nextTurn } from "../../../base/nextTurn.ts";
 import { EntryKind, isDamage, isEntry } from "../files/format.ts";
 import { EntryWindow } from "./entryWindow.ts";
 import type { Segment } from "./segment.ts";
@@ -5,7 +6,7 @@ import { decodeId, itemAt, SegmentEntryKind, type SegmentItem } from "./segmentF
 import { itemsOf, type SegmentIndexes } from "./segmentIndexes.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
-import { nextTurn, Slice } from "./slice.ts";
+import { Slice } from "./slice.ts";
 
 /** An entry of this segment is damaged, or its index is and can't be made anew. */
 export interface Damage {

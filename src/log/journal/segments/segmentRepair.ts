@@ -1,10 +1,12 @@
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
+import { removeIfThere } from "../../../base/wholeFile.ts";
 import { EntryKind, entryHeadBytes, isEntry, messageHeadBytes } from "../files/format.ts";
 import { destinationOf, messageAt } from "../files/journalMessages.ts";
 import { IndexBuilder } from "./indexBuilder.ts";
 import { decodeItem, itemBytes, SegmentEntryKind, type SegmentItem, segmentHeaderBytes } from "./segmentFormat.ts";
 import { ChunkedWriter, finishSegment } from "./segmentWriter.ts";
-import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, Slice } from "./slice.ts";
 
 const kinds = new Set<number>([EntryKind.message, EntryKind.end, SegmentEntryKind.copies, SegmentEntryKind.rememberedId]);
 
@@ -32,7 +34,7 @@ export async function repairSegment(
   const file = await readWhole(fileSystem, path);
   const walked = await walk(file);
   if (walked === undefined || (items !== undefined && walked.index.items !== items)) return undefined;
-  if ((await fileSystem.stat(making)) !== undefined) await fileSystem.removeFile(making);
+  await removeIfThere(fileSystem, making);
   const handle = await fileSystem.open(making, "create");
   try {
     await writeAnew(handle, file, walked);
@@ -43,7 +45,7 @@ export async function repairSegment(
   return walked;
 }
 
-async function readWhole(fileSystem: FileSystem, path: string): Promise<Buffer> {
+export async function readWhole(fileSystem: FileSystem, path: string): Promise<Buffer> {
   const handle = await fileSystem.open(path, "read");
   try {
     const file = Buffer.allocUnsafeSlow(await handle.bytes());
@@ -60,7 +62,8 @@ async function writeAnew(handle: File, file: Buffer, { end, index }: Walked): Pr
   await finishSegment(handle, out, index);
 }
 
-async function walk(file: Buffer): Promise<Walked | undefined> {
+/** Over damaged entries. @returns undefined: they don't come to an end */
+export async function walk(file: Buffer): Promise<Walked | undefined> {
   const alone: SegmentItem[] = [];
   const shared: SegmentItem[] = [];
   const damagedAt: number[] = [];

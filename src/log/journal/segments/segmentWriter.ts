@@ -18,6 +18,8 @@ import {
 /** Written at once: small enough that filling it doesn't hold the loop. */
 const chunkBytes = 512 * 1024;
 const copiesPerEntryMax = 2048;
+/** Of so many items each chunk of `froms` is. */
+const fromsChunk = 4096;
 
 /** A copy or an id that goes into the segment. */
 export interface LivingItem {
@@ -31,8 +33,8 @@ export interface LivingItem {
 }
 
 /**
- * Writes a segment, item by item in the order of the index. A queue's entries lie together, so that its backlog is read in one go; a message
- * that several queues still have is there once. In memory it holds of each item 28 bytes, and more of an id or a message with
+ * Writes a segment, item by item in the order of the index. A queue's entries lie together, so that its backlog is read in one go; a
+ * message that several queues still have is there once. In memory it holds of each item 28 bytes, and more of an id or a message with
  * several destinations.
  */
 export class SegmentWriter {
@@ -116,8 +118,6 @@ export class SegmentWriter {
     this.index.add(item);
   }
 }
-
-const fromsChunk = 4096;
 
 /** Behind the entries, up to `end`: index, directory, and then the header. */
 export async function finishSegment(

@@ -1,6 +1,10 @@
 import path from "node:path";
+import { allOver } from "../../../base/allOver.ts";
+import { closedIfFails } from "../../../base/closing.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
+import { removeIfThere, writeNewFile } from "../../../base/wholeFile.ts";
 import type { JournalVisitor, OffsetRange } from "../../contract/queueJournal.ts";
 import { corrupt, isEntry } from "../files/format.ts";
 import type { JournalReader, ReadSource } from "../files/journalReader.ts";
@@ -15,7 +19,7 @@ import { type LoadedSegment, loadSegment, repairSuffix } from "./segmentLoad.ts"
 import { repairSegment } from "./segmentRepair.ts";
 import { type RunHost, SegmentRun } from "./segmentRun.ts";
 import { SegmentWriter } from "./segmentWriter.ts";
-import { nextTurn, Slice } from "./slice.ts";
+import { Slice } from "./slice.ts";
 
 const handlesMax = 64;
 /** Segments that a start opens at the same time; below the size of libuv's pool. */
@@ -79,11 +83,7 @@ export class Segments implements RunHost {
   ): Promise<Segments> {
     const segments = new Segments(fileSystem, directory, reader, logger, indexPageItems);
     const names = await fileSystem.list(directory);
-    const found = names.flatMap((name) => parseSegmentFileName(name) ?? []);
-    found.sort((a, b) => a.first - b.first || a.generation - b.generation);
-    const counting = found.filter(
-      (one) => one.last < journalBegin && !found.some((other) => other.last < journalBegin && replaces(other, one)),
-    );
+    const counting = countingSegments(names, journalBegin);
     const wanted = new Set(counting.map(segmentFileName));
     const superfluous = names.filter((name) => isMaking(name) || (name.endsWith(".segment") && !wanted.has(name)));
     for (const name of superfluous) await fileSystem.removeFile(path.join(directory, name));
@@ -91,7 +91,7 @@ export class Segments implements RunHost {
     for (const name of names) {
       if (name.endsWith(".dead") && !wanted.has(name.slice(0, -".dead".length))) await fileSystem.removeFile(path.join(directory, name));
     }
-    await segments.load(counting, new Set(names));
+    await closedIfFails(segments, () => segments.load(counting, new Set(names)));
     return segments;
   }
 
@@ -180,7 +180,7 @@ export class Segments implements RunHost {
   async create(name: SegmentName, write: (writer: SegmentWriter) => Promise<boolean>): Promise<Created | undefined> {
     await this.oneByOne(() => this.removeStrays()); // one of them may have this name
     const making = path.join(this.directory, makingName);
-    if ((await this.fileSystem.stat(making)) !== undefined) await this.fileSystem.removeFile(making);
+    await removeIfThere(this.fileSystem, making);
     const handle = await this.fileSystem.open(making, "create");
     const file = path.join(this.directory, segmentFileName(name));
     try {
@@ -224,9 +224,9 @@ export class Segments implements RunHost {
   /** After `retire`; again if it fails. */
   async remove(segment: Segment): Promise<void> {
     await this.handles.forget(segment.path);
-    if ((await this.fileSystem.stat(segment.path)) !== undefined) await this.fileSystem.removeFile(segment.path);
+    await removeIfThere(this.fileSystem, segment.path);
     await this.fileSystem.syncDirectory(this.directory);
-    if ((await this.fileSystem.stat(segment.deadPath)) !== undefined) await this.fileSystem.removeFile(segment.deadPath);
+    await removeIfThere(this.fileSystem, segment.deadPath);
   }
 
   async close(): Promise<void> {
@@ -244,7 +244,7 @@ export class Segments implements RunHost {
 
   private async removeStrays(): Promise<void> {
     if (this.strays.size === 0) return;
-    for (const file of this.strays) if ((await this.fileSystem.stat(file)) !== undefined) await this.fileSystem.removeFile(file);
+    for (const file of this.strays) await removeIfThere(this.fileSystem, file);
     await this.fileSystem.syncDirectory(this.directory);
     this.strays.clear();
   }
@@ -259,7 +259,7 @@ export class Segments implements RunHost {
         loaded.set(name, found);
       }
     };
-    await Promise.all(Array.from({ length: loadsInFlightMax }, lane));
+    await allOver(Array.from({ length: loadsInFlightMax }, lane));
     const slice = new Slice();
     for (const name of names) {
       const one = loaded.get(name) as LoadedSegment;
@@ -319,14 +319,8 @@ export class Segments implements RunHost {
       if (segment.retired) continue;
       saved.push([segment, segment.deadCount]);
       const bytes = encodeDead(segment.items, segment.alive);
-      if ((await this.fileSystem.stat(making)) !== undefined) await this.fileSystem.removeFile(making);
-      const handle = await this.fileSystem.open(making, "create");
-      try {
-        await handle.write(bytes, 0, bytes.length, 0);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+      await removeIfThere(this.fileSystem, making);
+      await writeNewFile(this.fileSystem, making, bytes);
       await this.fileSystem.rename(making, segment.deadPath);
     }
     await this.fileSystem.syncDirectory(this.directory);
@@ -348,6 +342,13 @@ export class Segments implements RunHost {
       position: segment.header.indexAt,
     });
   }
+}
+
+/** Those that count, in order; the others have been replaced, or the journal's files say more. */
+export function countingSegments(names: readonly string[], journalBegin: number): SegmentName[] {
+  const found = names.flatMap((name) => parseSegmentFileName(name) ?? []);
+  found.sort((a, b) => a.first - b.first || a.generation - b.generation);
+  return found.filter((one) => one.last < journalBegin && !found.some((other) => other.last < journalBegin && replaces(other, one)));
 }
 
 const replaces = (one: SegmentName, other: SegmentName): boolean =>

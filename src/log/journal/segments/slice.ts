@@ -15,5 +15,3 @@ export class Slice {
     return true;
   }
 }
-
-export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,6 +1,8 @@
 import type { Clock } from "../../../base/clock.ts";
 import type { Logger } from "../../../base/logger.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../../base/repeatedTrouble.ts";
+import type { DiskRoomLeft } from "../../contract/embeddedLog.ts";
 import type { JournalTenants, KeptRun, OffsetRange, QueueId } from "../../contract/queueJournal.ts";
 import { isDiskFull } from "../files/diskRoom.ts";
 import type { JournalFile } from "../files/journalFile.ts";
@@ -12,7 +14,7 @@ import { type Damage, SegmentMerge } from "./segmentMerge.ts";
 import type { SegmentRun } from "./segmentRun.ts";
 import type { Created, Segments } from "./segments.ts";
 import type { SegmentWriter } from "./segmentWriter.ts";
-import { checkedBytesPerItem, nextTurn, Slice } from "./slice.ts";
+import { checkedBytesPerItem, Slice } from "./slice.ts";
 
 const retryAfterMs = 1000;
 const acknowledgedPerTurnMax = 4096;
@@ -44,6 +46,7 @@ export class WriteBehind {
     private readonly files: JournalFiles,
     private readonly segments: Segments,
     private readonly tenants: JournalTenants,
+    private readonly space: DiskRoomLeft,
     private readonly clock: Clock,
     private readonly logger: Logger,
   ) {
@@ -159,6 +162,7 @@ export class WriteBehind {
     const bytes = await this.readWhole(file);
     const items = new LivingItems();
     const damaged = await this.findLiving(file, bytes, items);
+    if (items.count > 0) await this.space.take(bytes.length); // merging, which makes room, may use the reserve
     const name = { first: file.sequence, last: file.sequence, generation: 0 };
     const begin = file.sequence * this.files.fileBytes;
     const created = items.count === 0 ? undefined : await this.segments.create(name, (writer) => write(items, bytes, begin, writer));

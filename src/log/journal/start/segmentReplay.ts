@@ -1,7 +1,8 @@
 import { lowerBound } from "../../../base/lowerBound.ts";
+import { nextTurn } from "../../../base/nextTurn.ts";
 import type { QueueId, ReplayedMessage } from "../../contract/queueJournal.ts";
 import type { SegmentRun } from "../segments/segmentRun.ts";
-import { nextTurn, Slice } from "../segments/slice.ts";
+import { Slice } from "../segments/slice.ts";
 import type { EntryVisitor } from "./recovery.ts";
 
 /** What the journal said of a run, and needs the index to be done. */
@@ -25,6 +26,10 @@ export class SegmentReplay implements EntryVisitor {
     const runs = this.runs.get(run.queue);
     if (runs === undefined) this.runs.set(run.queue, [run]);
     else runs.push(run);
+  }
+
+  message(message: ReplayedMessage): void {
+    this.visitor.message(message);
   }
 
   acknowledged(queue: QueueId, offset: number): void {
@@ -67,9 +72,5 @@ export class SegmentReplay implements EntryVisitor {
     let pending = this.pending.get(run);
     if (pending === undefined) this.pending.set(run, (pending = { acknowledged: [], belowOffset: -1 }));
     return pending;
-  }
-
-  message(message: ReplayedMessage): void {
-    this.visitor.message(message);
   }
 }

@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { uint64 } from "./bytes.ts";
 import { ProtocolError } from "./protocolError.ts";
 
 /** Reads a method's arguments; never past `end`: that is a SYNTAX_ERROR. */
@@ -17,6 +18,11 @@ export class ByteReader {
     return from;
   }
 
+  /** Nothing is left over. */
+  endsHere(): void {
+    if (this.at !== this.end) throw new ProtocolError("SYNTAX_ERROR", `${this.end - this.at} bytes too many`);
+  }
+
   octet(): number {
     return this.bytes.readUInt8(this.take(1));
   }
@@ -31,8 +37,7 @@ export class ByteReader {
 
   /** As a number: exact up to 2^53. */
   longLong(): number {
-    const at = this.take(8);
-    return this.bytes.readUInt32BE(at) * 4294967296 + this.bytes.readUInt32BE(at + 4);
+    return uint64(this.bytes, this.take(8));
   }
 
   signedOctet(): number {

@@ -3,6 +3,7 @@
  * other channels. What comes out is what the fast path hands over: a header frame and body frames, back to back.
  * Body frames are joined up to `frameMax`, so that a body sent in frames of one byte does not take nine times its size.
  */
+import { uint64 } from "./bytes.ts";
 import { basicClass, FrameType, frameEnd, frameHeaderBytes, frameOverheadBytes } from "./protocol.ts";
 import { ProtocolError } from "./protocolError.ts";
 
@@ -102,5 +103,5 @@ export function bodySize(bytes: Buffer, start: number, end: number): number {
   if (bytes.readUInt32BE(start) !== basicClass << 16)
     throw new ProtocolError("UNEXPECTED_FRAME", "a content header of another class than basic");
   // inexact above 2^53, where every limit is passed anyway
-  return bytes.readUInt32BE(start + 4) * 4294967296 + bytes.readUInt32BE(start + 8);
+  return uint64(bytes, start + 4);
 }

@@ -8,7 +8,7 @@
  *     reject  = class method tag (8) bits (1): requeue
  *     deliver = class method consumer tag (short string) tag (8) redelivered (1) exchange routing key
  */
-import { uint32 } from "./bytes.ts";
+import { uint64 } from "./bytes.ts";
 import { basicClass, FrameType, frameEnd, frameHeaderBytes, frameOverheadBytes } from "./protocol.ts";
 
 /** Of a publish's payload, where exchange and routing key begin. */
@@ -29,7 +29,7 @@ export const settlePayloadBytes = 13;
 export const settleMethod = { ack: 80, reject: 90, nack: 120 } as const;
 
 export function settleTag(bytes: Buffer, start: number): number {
-  return uint32(bytes, start + 4) * 4294967296 + uint32(bytes, start + 8);
+  return uint64(bytes, start + 4);
 }
 
 export function settleBits(bytes: Buffer, start: number): number {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { unknownArgument } from "../../../broker/argumentNames.ts";
 import { Address } from "../../../record/address.ts";
 import type { Channel } from "../channel.ts";
 import type { FieldTable } from "../codec/fieldTable.ts";
@@ -24,7 +25,7 @@ export const basicHandlers: Handlers<BasicMethod> = {
   "basic.consume": (channel, args) => {
     const queueName = queueNamed(channel, args.queue);
     if (queueName === "amq.rabbitmq.reply-to") throw notImplemented("direct reply-to");
-    refuseArguments(args.arguments);
+    refuseArguments(args.arguments, queueName);
     const tag = args.consumerTag === "" ? generatedTag() : args.consumerTag;
     if (channel.consumers.has(tag)) throw new ProtocolError("NOT_ALLOWED", `attempt to reuse consumer tag '${tag}'`);
     if (channel.consumers.size >= channel.consumersMax) {
@@ -78,10 +79,12 @@ function recover(channel: Channel, requeue: boolean): void {
 const generatedTag = (): string => `amq.ctag-${randomBytes(16).toString("base64url")}`;
 
 /** They would change what the consumer gets: not there yet, and so refused. */
-const consumerArguments = new Set(["x-priority", "x-consumer-timeout"]);
+const consumerArguments = ["x-priority", "x-consumer-timeout", "x-stream-offset", "x-stream-filter", "x-stream-match-unfiltered"];
+const harmless = "x-cancel-on-ha-failover";
 
-function refuseArguments(args: FieldTable): void {
+function refuseArguments(args: FieldTable, queue: string): void {
   for (const name of Object.keys(args)) {
-    if (consumerArguments.has(name) || name.startsWith("x-stream-")) throw notImplemented(`the consumer argument ${name}`);
+    if (consumerArguments.includes(name)) throw notImplemented(`the consumer argument ${name}`);
+    if (name !== harmless) throw unknownArgument(name, consumerArguments, `for a consumer of queue '${queue}'`);
   }
 }

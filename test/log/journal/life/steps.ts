@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { QueueJournal } from "../../../../src/log/contract/queueJournal.ts";
 import { Address } from "../../../../src/record/address.ts";
-import type { Fault } from "../../../support/simulatedFileSystem.ts";
+import type { Fault } from "../../../support/simulatedFaults.ts";
 import { copyKey, type ModelMessage } from "../journalModel.ts";
 import type { JournalProcess } from "./journalProcess.ts";
 import { copyOf, type LifeModel } from "./lifeModel.ts";

@@ -1,0 +1,2 @@
+/** Gives everyone else a turn of the event loop. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -1,0 +1,67 @@
+/**
+ * What a look at the files finds. Harmless, as a start deals with it by itself and nothing that was acknowledged is lost: "tail", the last
+ * write of a file was not finished; "surplus", batches that the next segment has too; "unfinished", a compaction's swap of files that the
+ * next start ends; "state", a snapshot of producers that is made anew from the batches.
+ * The others: "batch", bad bytes that nothing cuts; "lost", what was synced is not there at an end; "missing", offsets, files or folders
+ * that are not there; "index", what can be made again; "stray", a folder with data that no topic has; "entry", an entry of the queues'
+ * journal; "file", what says what a file is, or a whole file; "store", the catalog, the topology, a checkpoint.
+ */
+type ProblemKind = keyof typeof harmless;
+
+const harmless = {
+  tail: true,
+  surplus: true,
+  unfinished: true,
+  state: true,
+  batch: false,
+  lost: false,
+  missing: false,
+  index: false,
+  stray: false,
+  entry: false,
+  file: false,
+  store: false,
+} as const;
+
+export interface LogProblem {
+  readonly kind: ProblemKind;
+  readonly file: string;
+  readonly position: number;
+  readonly what: string;
+}
+
+export const isHarmless = ({ kind }: LogProblem): boolean => harmless[kind];
+
+const looksMax = 3;
+/** Of a look that fails, as a file is gone when it is opened. */
+const failuresMax = 10;
+
+/**
+ * Beside a node that runs (`live`) a file may be written, replaced or removed while it is read. That looks like damage once, but not twice
+ * at the same place; and an end that is being written is no torn one.
+ */
+export async function steadyProblems<T extends { readonly problems: readonly LogProblem[] }>(
+  live: boolean,
+  look: () => Promise<T>,
+): Promise<T> {
+  if (!live) return look();
+  let found: T | undefined;
+  for (let looks = 0, failures = 0; ; ) {
+    let next: T;
+    try {
+      next = await look();
+    } catch (error) {
+      if (++failures >= failuresMax) throw error;
+      continue;
+    }
+    const before = found?.problems;
+    const still = next.problems.filter(
+      (one) => one.kind !== "tail" && (before === undefined || before.some((other) => isSame(one, other))),
+    );
+    found = { ...next, problems: still };
+    if (still.length === 0 || ++looks >= looksMax) return found;
+  }
+}
+
+const isSame = (one: LogProblem, other: LogProblem): boolean =>
+  one.kind === other.kind && one.file === other.file && one.position === other.position;
