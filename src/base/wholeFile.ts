@@ -1,9 +1,10 @@
 /** Small files that are written whole, and those that a try before may have left. */
 import path from "node:path";
 import type { FileSystem } from "./fileSystem.ts";
+import { undefinedIfMissing } from "./systemError.ts";
 
 export async function removeIfThere(fileSystem: FileSystem, file: string): Promise<void> {
-  if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
+  await fileSystem.removeFile(file).catch(undefinedIfMissing);
 }
 
 /** There must be none yet. On the disk when it resolves, but for its name. */

@@ -2,7 +2,6 @@
  * A real process with the embedded log and the broker's queues, killed with SIGKILL under load again and again in one directory: each
  * start goes on with what the killed one left. The page cache survives, so this proves no sync: the simulated disk does that.
  */
-import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -63,8 +62,8 @@ test(`killed ${KILLS} times: what was confirmed is there, once, in order, and no
 
 /** What a process says that finds the directory taken. */
 async function secondProcess(): Promise<unknown> {
-  const second = child.start([directory, "0", "0", "0"]);
-  const listener = new Listener(second);
-  await once(second, "close");
+  const listener = new Listener(child.start([directory, "0", "0", "0"]));
+  await listener.heardAfterStart(0);
+  await listener.kill(); // it would run on, if it was not refused
   return listener.said[0];
 }

@@ -83,6 +83,29 @@ describe("retention", () => {
     await run.log.close();
   });
 
+  test("makes room in every topic before anything else is looked after in one", async () => {
+    const steps: string[] = [];
+    const fileSystem = changed(nodeFileSystem, {
+      readFile: (file) => {
+        if (file.includes("/t-0/") && file.endsWith("index")) steps.push("an index of the first topic");
+        return nodeFileSystem.readFile(file);
+      },
+      removeFile: (file) => {
+        if (file.includes("/late-0/") && file.endsWith(".log")) steps.push("a segment of the last topic");
+        return nodeFileSystem.removeFile(file);
+      },
+    });
+    const run = await openRun({ segmentBytes: 500 }, { fileSystem });
+    await run.append(...hourly(20));
+    await run.log.createTopic("late", { partitions: 1, retentionBytes: 1000, segmentBytes: 500 });
+    for (let n = 0; n < 20; n++) await run.log.append(producer, "late", 0, n, [record("x".repeat(80))]);
+    steps.length = 0;
+    await run.log.maintain();
+    expect(steps[0]).toBe("a segment of the last topic");
+    expect(steps).toContain("an index of the first topic");
+    await run.log.close();
+  });
+
   test("a reader that sleeps in a segment while it goes is told so, and can go on at the start", async () => {
     const run = await openRun({ retentionMs: UNLIMITED, segmentBytes: 500 });
     await run.append(...hourly(20));

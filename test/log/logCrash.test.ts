@@ -103,9 +103,13 @@ class CrashRun {
     const settle = (): void => void (model.settled = Math.max(model.settled, place));
     const topic = this.log.topic("t");
     const end = topic?.endOffset(partition);
-    append().then(settle, () => undefined);
+    let failure: unknown;
+    append().then(settle, (error: unknown) => {
+      failure = error;
+    });
     // a partition that was at rest first reads what it knows of its producers
-    while (topic?.endOffset(partition) === end) await this.turns(1);
+    while (topic?.endOffset(partition) === end && failure === undefined) await this.turns(1);
+    if (topic?.endOffset(partition) === end) throw failure;
     place = model.values.push(...values);
     model.sequence += values.length;
     if (this.random.below(2) === 0) append().then(settle, () => undefined); // impatient: it sends it again

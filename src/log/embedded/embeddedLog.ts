@@ -316,8 +316,14 @@ class LogDirectory implements EmbeddedLog {
     await this.states.putAll(found);
   }
 
-  /** One partition after the other, so that it is nowhere in the way. */
+  /** Room is made everywhere first: what else there is to do in one partition may take long, and be cut short in each life of the process. */
   private async maintainAll(): Promise<void> {
+    await this.eachPartition((partition) => partition.makeRoom());
+    await this.eachPartition((partition) => partition.maintain());
+  }
+
+  /** One partition after the other, so that it is nowhere in the way. */
+  private async eachPartition(lookAfter: (partition: Partition) => Promise<void>): Promise<void> {
     const { logger } = this.options;
     let seen = 0;
     for (const [name, { partitions }] of this.topics) {
@@ -325,7 +331,7 @@ class LogDirectory implements EmbeddedLog {
         if (++seen % MAINTAINED_A_TURN === 0) await nextTurn(); // of one at rest nothing else waits
         if (this.closed) return;
         try {
-          await partition.maintain();
+          await lookAfter(partition);
         } catch (error) {
           logger.warn("could not look after a partition", { topic: name, error });
         }

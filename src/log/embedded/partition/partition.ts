@@ -210,6 +210,14 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     });
   }
 
+  /** The part of `maintain` that cannot wait for an index or a compaction, be it another partition's. */
+  async makeRoom(): Promise<void> {
+    if (this.standstill !== undefined) return;
+    await this.upkeepTurns.take(async () => {
+      if (!this.isLeaving) await this.upkeep.makeRoom();
+    });
+  }
+
   /** What is done in the background now and then. One call at a time. */
   async maintain(): Promise<void> {
     if (this.standstill !== undefined) return;

@@ -35,10 +35,15 @@ export class PartitionUpkeep {
     private readonly compaction: Compaction,
   ) {}
 
-  async run(): Promise<void> {
+  /** What makes room may use the reserve of the disk. */
+  async makeRoom(): Promise<void> {
     await this.compaction.complete();
     await this.retain();
-    // what makes room may use the reserve of the disk, what follows writes more than it frees at first
+  }
+
+  async run(): Promise<void> {
+    await this.makeRoom();
+    // what follows writes more than it frees at first
     if (!(await this.surroundings.space.hasRoom())) return;
     if (!this.indexesChecked) await this.checkIndexes();
     this.indexesChecked = true;
