@@ -9,6 +9,8 @@ export interface ErrorDetails {
   readonly where?: string;
   /** What to do next, in one sentence. */
   readonly hint?: string;
+  /** Of something damaged that is read: the next offset that can be read. */
+  readonly readableFrom?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -23,6 +25,7 @@ export class MillraceError extends Error {
   readonly retryable: boolean;
   readonly where: string | undefined;
   readonly hint: string | undefined;
+  readonly readableFrom: number | undefined;
 
   constructor(code: string, what: string, details: ErrorDetails) {
     super(what, details.cause === undefined ? undefined : { cause: details.cause });
@@ -31,6 +34,7 @@ export class MillraceError extends Error {
     this.retryable = details.retryable ?? false;
     this.where = details.where;
     this.hint = details.hint;
+    this.readableFrom = details.readableFrom;
   }
 
   /** What, where, why and what to do next, as lines for a person. */

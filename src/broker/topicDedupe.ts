@@ -1,3 +1,4 @@
+import { MillraceError } from "../base/errors.ts";
 import type { PartitionedLog, PartitionReader } from "../log/contract/partitionedLog.ts";
 import { endOffsetOf, records } from "../record/batch.ts";
 import type { DedupeLimit } from "./dedupeWindow.ts";
@@ -59,7 +60,15 @@ async function idsFrom(
   let firstTimestamp = Number.POSITIVE_INFINITY;
   let bytes: Buffer | undefined;
   for (let next = from; next < end; ) {
-    bytes = await reader.read(next, readBytes, bytes);
+    try {
+      bytes = await reader.read(next, readBytes, bytes);
+    } catch (error) {
+      // the ids that were in it are forgotten: no reason for a node not to start
+      if (!(error instanceof MillraceError) || error.code !== "LOG_CORRUPT") throw error;
+      next = error.readableFrom ?? end;
+      bytes = undefined;
+      continue;
+    }
     if (bytes.length === 0) break;
     next = endOffsetOf(bytes) ?? end;
     for (const record of records(bytes)) {

@@ -29,6 +29,12 @@ export function markBatch(bytes: Buffer, at: number, syncedBefore: boolean): voi
 /** Does the batch, as it was read, say that everything before it in its segment was synced when it was written? */
 export const saysSyncedBefore = (bytes: Buffer, at: number): boolean => markAt(bytes, at) === (checksumOf(bytes, at) | SYNCED_BEFORE);
 
+/** Does it have a checksum of its base offset, and is it the one of this offset? */
+export function hasOwnOffset(bytes: Buffer, at: number): boolean {
+  const mark = markAt(bytes, at);
+  return mark !== 0 && (mark & ~SYNCED_BEFORE) === checksumOf(bytes, at);
+}
+
 /** Is anything said of it? */
 export const isMarked = (bytes: Buffer, at: number): boolean => markAt(bytes, at) !== 0;
 
@@ -39,8 +45,7 @@ export function clearMark(bytes: Buffer, at: number): void {
 
 /** BATCH_CORRUPT if the batch, whose header lies in `bytes` as it was read, has another offset than it was written with. */
 export function offsetProblem(bytes: Buffer, at: number): MillraceError | undefined {
-  const mark = markAt(bytes, at);
-  if (mark === 0 || (mark & ~SYNCED_BEFORE) === checksumOf(bytes, at)) return undefined;
+  if (!isMarked(bytes, at) || hasOwnOffset(bytes, at)) return undefined;
   return new MillraceError(
     "BATCH_CORRUPT",
     `A record batch is damaged: its base offset is ${baseOffsetAt(bytes, at)}, and its checksum says another.`,

@@ -2,7 +2,8 @@ import { expect, test } from "vitest";
 import type { Clock } from "../../src/base/clock.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import type { Arguments, BrokerStatus } from "../../src/broker/contract.ts";
-import { records } from "../../src/record/batch.ts";
+import { batchPositions, records } from "../../src/record/batch.ts";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, type MessageOptions, message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -209,5 +210,21 @@ test("a crash takes back nothing that a consumer has seen: a persistent message 
     await node.journal.sync();
     await node.host.cancel("orders", after);
   }
+  await node.stop();
+});
+
+test("a stream with a damaged batch knows the ids of the others after a start; what was damaged is taken again", async () => {
+  let node = await BrokerNode.start();
+  await node.queue("t", { "x-queue-type": "stream", "x-dedupe": 10 });
+  for (const id of ["1", "2", "3", "4"]) await publish(node, { key: "t", body: id, id });
+  const fileSystem = node.fileSystem as SimulatedFileSystem;
+  const file = fileSystem.files("/").find((name) => name.endsWith(".log") && name.includes("/t-0/")) as string;
+  const [, second] = [...batchPositions(fileSystem.peek(file) as Buffer)] as [number, number];
+  fileSystem.flip(file, second + 80, 1);
+  node = await node.kill();
+  for (const id of ["1", "3", "4"]) await publish(node, { key: "t", body: `${id} again`, id });
+  expect(node.log.topic("t")?.endOffset(0)).toBe(4);
+  await publish(node, { key: "t", body: "2 again", id: "2" });
+  expect(node.log.topic("t")?.endOffset(0)).toBe(5);
   await node.stop();
 });

@@ -1,5 +1,9 @@
+import path from "node:path";
 import type { Random } from "../../src/base/random.ts";
+import { baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../src/record/batchHeader.ts";
+import { saysSyncedBefore } from "../../src/record/batchMark.ts";
 import type { StoredRecord } from "../../src/record/record.ts";
+import { validateBatch } from "../../src/record/validateBatch.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import type { PartitionModel } from "./partitionModel.ts";
 import { dataDirectory } from "./simulatedNode.ts";
@@ -17,8 +21,20 @@ export interface BitFlip {
   readonly file: string;
   readonly position: number;
   readonly extent: (typeof extents)[number];
+  /** Of a partition's segment: what it may cost. */
+  readonly touched?: TouchedBatches;
   /** Where the bit still is as it was flipped. */
   undo(): void;
+}
+
+export interface TouchedBatches {
+  /** Offsets of the batches that are damaged. */
+  readonly from: number;
+  readonly to: number;
+  /** Something behind them says that they were synced. */
+  readonly isProven: boolean;
+  /** The files of the partition's folder as it was. */
+  readonly files: readonly string[];
 }
 
 const ledgers = /\/(ledger|journalled)-/;
@@ -29,20 +45,26 @@ const journalCommit = 4;
 
 /** A bit somewhere on the disk, but not where a flipped one and a torn write are the same to everybody. Undefined: there is no such file. */
 export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): BitFlip | undefined {
-  const kind = random.pick(kinds);
+  const kind = random.below(4) === 0 ? ".log" : random.pick(kinds);
   // what is lost with a transaction's batch has no model
   const files = fileSystem.files(dataDirectory).filter((file) => file.endsWith(kind) && !(kind === ".log" && ledgers.test(file)));
   if (files.length === 0) return undefined;
-  const file = random.pick(files);
+  const picked = random.pick(files);
+  // a segment that is written is one among many, and what a start does with damage in it is the most
+  const file = kind === ".log" && random.below(2) === 0 ? (newestOf(files, picked) as string) : picked;
   const bytes = fileSystem.peek(file) as Buffer;
   const later = files.slice(files.indexOf(file) + 1).map((one) => fileSystem.peek(one) as Buffer);
   const end = tellableEnd(kind, bytes, !later.some(lasts));
   if (end <= 0) return undefined;
   const extent = random.pick(extents);
-  const position = extent === "a hole" ? Math.floor(random.below(end) / sectorBytes) * sectorBytes : random.below(end);
+  // a start looks at what a killed process wrote last
+  const begin = kind === ".log" && file === newestOf(files, file) ? Math.floor(end / 2) : 0;
+  const somewhere = begin + random.below(end - begin);
+  const position = extent === "a hole" ? Math.floor(somewhere / sectorBytes) * sectorBytes : somewhere;
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
   const mayHide = kind === ".log" && compacted.test(file);
   if (mayHide && (isOffset(bytes, position) || isOffset(bytes, until - 1))) return undefined;
+  const touched = kind === ".log" ? touchedBatches(bytes, position, until, fileSystem.files(path.dirname(file)), file) : undefined;
   const undos: (() => void)[] = [];
   for (let at = position; at < until; at++) {
     const mask = extent === "a hole" ? (bytes[at] as number) : extent === "a bit" ? 1 << random.below(8) : random.below(256);
@@ -52,7 +74,28 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const undo = (): void => {
     for (const one of undos) one();
   };
-  return { kind, file, position, extent, undo };
+  return { kind, file, position, extent, undo, ...(touched && { touched }) };
+}
+
+const newestOf = (files: readonly string[], one: string): string | undefined =>
+  files.findLast((file) => path.dirname(file) === path.dirname(one));
+
+function touchedBatches(bytes: Buffer, position: number, until: number, files: readonly string[], file: string): TouchedBatches {
+  let from = Number.POSITIVE_INFINITY;
+  let to = 0;
+  let isProven =
+    newestOf(
+      files.filter((other) => other.endsWith(".log")),
+      file,
+    ) !== file;
+  for (let at = 0; validateBatch(bytes, at, bytes.length) === undefined; at += batchBytesAt(bytes, at)) {
+    if (at + batchBytesAt(bytes, at) > position && at < until) {
+      from = Math.min(from, baseOffsetAt(bytes, at));
+      to = lastOffsetAt(bytes, at) + 1;
+    }
+    isProven ||= at >= until && saysSyncedBefore(bytes, at);
+  }
+  return { from, to, isProven, files };
 }
 
 /** What the last write left looks the same, flipped or torn; and the one before it is the last if that gets lost. */
@@ -97,6 +140,7 @@ function commitsOf(bytes: Buffer): { readonly commits: readonly number[]; readon
 /**
  * A partition in which a bit is flipped: what it serves is right, what it does not serve is in the damaged segment, and said to be damaged.
  * @param refusals what the reads said that failed.
+ * @param isStrict nothing but the damage explains what is missing.
  */
 export function checkDamaged(
   model: PartitionModel,
@@ -104,12 +148,19 @@ export function checkDamaged(
   found: readonly StoredRecord[],
   refusals: readonly string[],
   saidCut: boolean,
+  isStrict: boolean,
 ): void {
   for (const refusal of refusals)
     demand(refusal.includes(flip.file), () => `${refusal} does not name ${flip.file}, where a bit was flipped`);
-  const [base, next] = model.checkServed(found);
+  const missing = model.checkServed(found);
   demand(
-    refusals.length > 0 || saidCut || base === undefined,
-    () => `${model.where} does not serve offset ${base} to ${next}, and does not say why`,
+    refusals.length > 0 || saidCut || missing.length === 0,
+    () => `${model.where} does not serve offsets ${missing.join()}, and does not say why`,
+  );
+  const { from, to } = flip.touched as TouchedBatches;
+  const beside = missing.filter((offset) => offset < from || offset >= to);
+  demand(
+    !isStrict || beside.length === 0,
+    () => `${model.where} does not serve offsets ${beside.join()}, and only ${from} to ${to - 1} are damaged`,
   );
 }

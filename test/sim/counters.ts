@@ -59,6 +59,7 @@ const mustBeMet = [
   "fault: damage of some bytes",
   "fault: damage of a hole",
   "a damaged batch is refused, and the rest served",
+  "a damaged partition costs what is damaged, and takes appends",
   "a keyed store that failed begins anew",
   "a keyed store takes nothing for a while",
   "a change of topics is refused with KEYED_STORE_UNAVAILABLE",

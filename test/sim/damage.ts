@@ -1,3 +1,5 @@
+import path from "node:path";
+import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import type { BitFlip } from "./bitFlips.ts";
 
 /** What is damaged on the disk, what the log says of it, and what it took along. */
@@ -6,10 +8,13 @@ export class Damage {
   /** Was damaged and said to be; what it took along is forgiven. */
   forgiven: BitFlip | undefined;
   said = false;
+  /** The process before was in trouble for something else. */
+  inTroubleBefore = false;
 
   constructor(private readonly note: (what: string) => void) {}
 
-  begin(flip: BitFlip): void {
+  begin(flip: BitFlip, inTroubleBefore: boolean): void {
+    this.inTroubleBefore = inTroubleBefore;
     this.now = flip;
     this.note(`fault: a flipped bit in ${flip.kind}`);
     this.note(`fault: damage of ${flip.extent}`);
@@ -19,6 +24,8 @@ export class Damage {
     const { now } = this;
     if (now === undefined || this.said) return;
     this.said = lines.some((line) => line.includes(now.file));
+    if (lines.some((line) => line.includes("a partition is damaged") && line.includes(now.file)))
+      this.note("a partition goes on behind damage in the segment that was written");
     if (this.said) this.note(`a flipped bit in ${now.kind} is found and named`);
   }
 
@@ -34,6 +41,21 @@ export class Damage {
     this.now?.undo();
     this.forgiven = this.said ? this.now : undefined;
     this.now = undefined;
+  }
+
+  /**
+   * The operator puts the right file back, as it was: a start may have gone on behind the damage, in a new segment that has nothing in it
+   * yet, with indexes and a snapshot that do not know what was damaged.
+   */
+  async putBack(fileSystem: SimulatedFileSystem, { file, touched }: BitFlip): Promise<void> {
+    const folder = path.dirname(file);
+    const now = fileSystem.files(folder);
+    const added = touched === undefined || !now.includes(file) ? [] : now.filter((one) => !touched.files.includes(one));
+    if (!added.some((one) => one.endsWith(".log"))) return;
+    const indexes = now.filter((one) => [".index", ".timeindex"].some((end) => one === file.replace(/\.log$/, end)));
+    for (const one of [...added, ...indexes]) await fileSystem.removeFile(one);
+    await fileSystem.syncDirectory(folder);
+    this.note("the file is put back of a partition that went on behind damage");
   }
 
   over(): void {

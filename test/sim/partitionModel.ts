@@ -194,8 +194,8 @@ export class PartitionModel {
     this.startOffset = this.askedStart = startOffset;
   }
 
-  /** Checks that what is read is right, and returns the offsets between which something kept is missing. */
-  checkServed(found: readonly StoredRecord[]): readonly [from: number | undefined, to: number | undefined] {
+  /** Checks that what is read is right, and returns the offsets at which something kept is missing. */
+  checkServed(found: readonly StoredRecord[]): number[] {
     const missing = new Set([...this.at.keys()].filter((offset) => offset >= this.startOffset && this.at.get(offset)?.fate === "kept"));
     for (const record of found) {
       const append = this.recognised(record);
@@ -203,7 +203,7 @@ export class PartitionModel {
       demand(append.base === undefined || append.base === base, () => `${this.name(append)} is read at offset ${base}`);
       missing.delete(record.offset);
     }
-    return missing.size === 0 ? [undefined, undefined] : [Math.min(...missing), Math.max(...missing)];
+    return [...missing];
   }
 
   /** Everything that is kept now is on the disk. */

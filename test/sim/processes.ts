@@ -217,16 +217,17 @@ export class Processes {
   private async spoil(): Promise<void> {
     const flip = flipSomeBit(this.fileSystem, this.random);
     if (flip === undefined) return;
-    this.damage.begin(flip);
+    this.damage.begin(flip, this.troubled);
     this.world.trace(() => `${flip.extent} is damaged in ${flip.file} at byte ${flip.position}`);
     this.troubled = true;
-    await this.restart();
+    await this.restart(flip.touched !== undefined && this.random.below(2) === 0 ? "kill" : undefined);
     this.followDamage();
     this.damage.undo();
     const { powerLostBefore, diedAt, diedInTrouble } = this;
     this.die("kill");
     // of what was damaged nothing was compared yet: it counts how the process before ended
     Object.assign(this, { diedAt, diedInTrouble, powerLost: powerLostBefore });
+    await this.world.mustEnd(this.damage.putBack(this.fileSystem, flip), "putting a file back");
     await this.start();
     this.damage.over();
   }

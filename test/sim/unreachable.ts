@@ -84,15 +84,21 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
     never: {
       "nobody else removes from the directory": ['throw new MillraceError("LOG_CORRUPT", "A partition has no segment'],
       "a partition without an entry in the catalog is of a first release": ["const syncedOffset =", "const startOffset =", "cleanedTo:"],
-      "only somebody else could make a file shorter than what was synced": ["let offset = from.bytes", "const { end, problem } ="],
+      "only somebody else could make a file shorter than what was synced": ["const start = from.bytes"],
     },
     rare: {
       "the catalog does not know of the segment that retention left: test/log/keeping.test.ts": ["let end = knownBase"],
-      "damage below the last snapshot, and a start that reads it: test/log/restart.test.ts": ["const damage ="],
-      "what a cut that did not last left behind: test/log/restart.test.ts, test/log/bytesOutOfPlace.test.ts": [
-        "if (foreign)",
-        "if (end < fileBytes",
+      "damage below the last snapshot, and a start that reads it: test/log/behindDamage.test.ts": [
+        "const isLost =",
+        "const damage =",
+        "const holeAtEnd =",
+        "if (holeAtEnd)",
       ],
+      "damage in what a killed process wrote since its last rest: test/log/behindDamage.test.ts flips bits everywhere in it": [
+        "if (last?.isDamaged",
+        "end = await beginBehind(",
+      ],
+      "what a cut that did not last left behind: test/log/restart.test.ts, test/log/bytesOutOfPlace.test.ts": ["if (end < fileBytes"],
     },
   },
   "src/log/embedded/producers/producerLoad.ts": {

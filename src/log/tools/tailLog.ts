@@ -5,6 +5,7 @@ import type { FileSystem } from "../../base/fileSystem.ts";
 import { attributesAt, BatchAttribute, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import type { StoredRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
+import { type BatchPlace, clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 
@@ -80,14 +81,20 @@ export class PartitionTail {
 
   private async readSegment(base: number, from: number, isLast: boolean, take: (record: StoredRecord) => boolean): Promise<boolean> {
     let goOn = true;
+    let offset = base;
     const { end, bytes, problem } = await this.scan(base, from, true, (buffer, at) => {
+      offset = lastOffsetAt(buffer, at) + 1;
       if (lastOffsetAt(buffer, at) >= this.nextOffset) goOn = this.readBatch(buffer, at, take);
       return goOn ? undefined : "stop";
     });
     this.place = { base, position: end };
     const isDamaged = end < bytes && problem !== undefined && !(isLast && problem.code === "BATCH_TRUNCATED");
-    if (goOn && isDamaged) throw damaged(path.join(this.folder, logFileName(base)), end, problem);
-    return goOn;
+    if (!goOn || !isDamaged) return goOn;
+    const behind = await this.behind(base, end, bytes, offset);
+    if (behind === undefined || this.nextOffset < behind.offset) {
+      throw damaged(path.join(this.folder, logFileName(base)), end, problem, behind?.offset);
+    }
+    return this.readSegment(base, behind.position, isLast, take);
   }
 
   private readBatch(bytes: Buffer, at: number, take: (record: StoredRecord) => boolean): boolean {
@@ -105,6 +112,15 @@ export class PartitionTail {
     return true;
   }
 
+  private async behind(base: number, bad: number, bytes: number, offset: number): Promise<BatchPlace | undefined> {
+    const file = await this.fileSystem.open(path.join(this.folder, logFileName(base)), "read");
+    try {
+      return await clearPlaceBehind(file, bad, bytes, offset + 1);
+    } finally {
+      await file.close();
+    }
+  }
+
   private async scan(base: number, from: number, checksums: boolean, visit: Parameters<typeof scanSegment>[4]) {
     const file = await this.fileSystem.open(path.join(this.folder, logFileName(base)), "read");
     try {
@@ -116,11 +132,12 @@ export class PartitionTail {
   }
 }
 
-const damaged = (file: string, position: number, cause: MillraceError): MillraceError =>
-  new MillraceError("LOG_CORRUPT", "A batch is damaged; what is behind it cannot be read.", {
+const damaged = (file: string, position: number, cause: MillraceError, readableFrom: number | undefined): MillraceError =>
+  new MillraceError("LOG_CORRUPT", "A batch is damaged.", {
     domain: "external",
     where: `${file} at byte ${position}`,
-    hint: "millrace log verify says what is damaged.",
+    hint: `millrace log verify says what is damaged.${readableFrom === undefined ? "" : ` Begin behind it with --offset ${readableFrom}.`}`,
+    readableFrom,
     cause,
   });
 

@@ -4,7 +4,9 @@ import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { isMarked } from "../../record/batchMark.ts";
 import type { PartitionState } from "../embedded/partition/partitionState.ts";
 import { ProducerState } from "../embedded/producers/producerState.ts";
+import { placeBehind } from "../embedded/segment/behindDamage.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
+import { unlessUnclear } from "../embedded/segment/lookalikes.ts";
 import {
   baseOffsetsOf,
   isCleanedFile,
@@ -14,7 +16,7 @@ import {
   snapshotOffsetsOf,
 } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
-import { isSyncedBehind } from "../embedded/segment/syncedBehind.ts";
+import { findSyncedBehind } from "../embedded/segment/syncedBehind.ts";
 import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { type LogProblem, steadyProblems } from "./logProblem.ts";
 import { TransactionCheck } from "./transactionCheck.ts";
@@ -151,33 +153,39 @@ async function verifySegment(
   const file = await fileSystem.open(name, "read");
   try {
     const bytes = await file.bytes();
+    const problems: LogProblem[] = [];
     let nextOffset = base;
     let batches = 0;
-    let what = "";
-    let isSurplus = false;
     let shown = 0;
     transactions.enterSegment(await loadAbortedIndex(fileSystem, folder, base));
-    const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at, position) => {
-      if (position - shown >= PROGRESS_BYTES) progress((shown = position));
-      const first = baseOffsetAt(buffer, at);
-      if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
-      if (first >= (nextBase ?? Number.POSITIVE_INFINITY))
-        what = `offset ${first} belongs to the next segment: a failed write or a compaction that did not come to its end left it`;
-      // else its offset is damaged: an older release's has no checksum
-      isSurplus = what !== "" && first >= nextOffset && (nextOffset === nextBase || isMarked(buffer, at));
-      if (what !== "") return "stop";
-      nextOffset = lastOffsetAt(buffer, at) + 1;
-      batches++;
-      transactions.batch(buffer, at);
-      return undefined;
-    });
-    const problems: LogProblem[] = [];
-    if (end < bytes) {
-      const isTail = nextBase === undefined && !(await isSyncedBehind(file, end, bytes));
+    for (let from: number | undefined = 0; from !== undefined; ) {
+      let what = "";
+      let isSurplus = false;
+      const { end, problem } = await scanSegment(file, from, bytes, true, (buffer, at, position) => {
+        if (position - shown >= PROGRESS_BYTES) progress((shown = position));
+        const first = baseOffsetAt(buffer, at);
+        if (first < nextOffset) what = `offset ${first} comes after ${nextOffset - 1}`;
+        if (first >= (nextBase ?? Number.POSITIVE_INFINITY))
+          what = `offset ${first} belongs to the next segment: a failed write or a compaction that did not come to its end left it`;
+        // else its offset is damaged: an older release's has no checksum
+        isSurplus = what !== "" && first >= nextOffset && (nextOffset === nextBase || isMarked(buffer, at));
+        if (what !== "") return "stop";
+        nextOffset = lastOffsetAt(buffer, at) + 1;
+        batches++;
+        transactions.batch(buffer, at);
+        return undefined;
+      });
+      if (end === bytes) break;
+      const offsets = { from: nextOffset + 1, before: nextBase ?? Number.POSITIVE_INFINITY };
+      const isTail = nextBase === undefined && (await unlessUnclear(findSyncedBehind(file, end, bytes, offsets), 0)) === undefined;
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
-      problems.push({ kind, file: name, position: end, what: problem?.message ?? what });
-      if (isSurplus) nextOffset = nextBase ?? nextOffset;
-    } else {
+      const behind = kind === "batch" ? await unlessUnclear(placeBehind(file, end, bytes, offsets), undefined) : undefined;
+      const goesOn = behind && ` (offset ${behind.offset} is whole again, at byte ${behind.position})`;
+      problems.push({ kind, file: name, position: end, what: (problem?.message ?? what) + (goesOn ?? "") });
+      nextOffset = behind?.offset ?? (isSurplus ? (nextBase ?? nextOffset) : nextOffset);
+      from = behind?.position;
+    }
+    if (problems.length === 0) {
       const unfit = nextBase !== undefined && !(await indexesFit(fileSystem, folder, base));
       const wrong = unfit ? "its indexes do not fit" : transactions.leaveSegment(nextOffset, nextBase === undefined);
       const isSwapped = unfit && (await hasCleanedFiles(fileSystem, folder, base));

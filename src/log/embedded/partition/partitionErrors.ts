@@ -39,12 +39,13 @@ export const readFailed = (where: string, cause: unknown): MillraceError =>
     hint: "Look after the disk. The other partitions go on.",
   });
 
-export const segmentCorrupt = (file: string, position: number, cause: unknown): MillraceError =>
+export const segmentCorrupt = (file: string, position: number, cause: unknown, readableFrom?: number): MillraceError =>
   new MillraceError("LOG_CORRUPT", "A segment of the log is damaged.", {
     domain: "external",
     where: `${file} at byte ${position}`,
     cause,
-    hint: "Bring the file back from a backup; the offsets before it can be read.",
+    hint: `Bring the file back from a backup; the offsets before it can be read${readableFrom === undefined ? "" : `, and those from ${readableFrom} on`}.`,
+    readableFrom,
   });
 
 export const outOfRange = (where: string, offset: number, startOffset: number, highWatermark: number, cause?: unknown): MillraceError =>

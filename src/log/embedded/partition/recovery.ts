@@ -1,31 +1,44 @@
 /**
  * Finds the end of a partition after an end that was not clean. Only the last segment can have a torn tail: each one before it was synced
- * before the next was created. So the last one is cut at its first bad batch, unless a batch behind it says that it was synced: then the
- * partition can be read up to there. Bad bytes in an older one are damage, found and reported where they are read. Damage is never cut.
- * What a failed write left in an older one (batches at and above the next segment's base offset) is no part of it. What is below the known
- * synced position is not read again; what lies behind it is written again.
+ * before the next was created. So the last one is cut at its first bad batch, unless something says that it was synced: a batch behind it, a
+ * snapshot or the catalog. Such damage is never cut: it is logged, what lies behind it is served, and appends go on in a new segment, so
+ * that nothing writes the damaged file again. What a failed write left in an older segment (batches at and above the next one's
+ * base offset) is no part of it. What is below the known synced position is not read again; what lies behind it is written again.
  */
 import path from "node:path";
 import { assert, MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
-import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { removeCleanedFiles } from "../compaction/cleanedSegment.ts";
 import { nobodyReads, replaceSegments } from "../compaction/segmentReplacement.ts";
-import { readSnapshot } from "../producers/snapshotFile.ts";
+import type { ProducerState } from "../producers/producerState.ts";
+import { readSnapshot, writeSnapshot } from "../producers/snapshotFile.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
-import { scanSegment } from "../segment/segmentScan.ts";
-import { isSyncedBehind } from "../segment/syncedBehind.ts";
+import { Segment } from "../segment/segment.ts";
 import { recoverAborted } from "../transactions/abortedRecovery.ts";
 import { type LogPosition, type PartitionState, segmentBegin } from "./partitionState.ts";
+import { logHole, RecoveryWalk } from "./recoveryWalk.ts";
 
 /** At a time. */
 const WRITTEN_AGAIN_BYTES = 1024 * 1024;
 
 export interface Recovered {
   readonly state: PartitionState;
-  /** What was once synced is not whole any more: the partition can be read up to there, and takes nothing. */
+  /**
+   * Whole batches that were synced are not there, or nobody can say where it goes on: the partition can be read up to there, and takes
+   * nothing.
+   */
   readonly damage: MillraceError | undefined;
+}
+
+interface RecoveredSegment {
+  readonly end: LogPosition;
+  /** It has bad bytes that were synced once. */
+  readonly isDamaged: boolean;
+  /** No batch behind them says where they end. */
+  readonly holeAtEnd: boolean;
+  /** They may be damage or a torn end. */
+  readonly unclear: MillraceError | undefined;
 }
 
 export async function recoverPartition(
@@ -50,18 +63,25 @@ export async function recoverPartition(
   // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
   const syncedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
   const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
-  let corrupt: MillraceError | undefined;
+  let last: RecoveredSegment | undefined;
+  let isDamaged = false;
   let end = knownBase ? known.synced : segmentBegin(lastBase);
   const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
     if (base > end.baseOffset) end = segmentBegin(base);
-    ({ end, corrupt } = await recoverSegment(fileSystem, folder, end, bases[i + 1], syncedOffset, logger));
+    last = await recoverSegment(fileSystem, folder, end, bases[i + 1], syncedOffset, logger);
+    isDamaged ||= last.isDamaged;
+    ({ end } = last);
   }
   await fileSystem.syncDirectory(folder);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
-  const damage = end.offset < syncedOffset ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : corrupt;
-  const { openFrom } = await recoverAborted(fileSystem, folder, indexed, end, now);
+  const isLost = end.offset < syncedOffset && last?.holeAtEnd === false;
+  const damage = last?.unclear ?? (isLost ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined);
+  const producers = await recoverAborted(fileSystem, folder, indexed, end, now, isDamaged);
+  const { openFrom } = producers;
+  if (last?.isDamaged && damage === undefined)
+    end = await beginBehind(fileSystem, folder, end, Math.max(end.offset, syncedOffset), producers);
   const state = {
     startOffset: Math.min(startOffset, end.offset),
     synced: end,
@@ -81,32 +101,26 @@ async function recoverSegment(
   nextBase: number | undefined,
   syncedOffset: number,
   logger: Logger,
-): Promise<{ readonly end: LogPosition; readonly corrupt: MillraceError | undefined }> {
+): Promise<RecoveredSegment> {
   const name = path.join(folder, logFileName(from.baseOffset));
   const file = await fileSystem.open(name, "write");
   try {
     const fileBytes = await file.bytes();
-    let offset = from.bytes <= fileBytes ? from.offset : from.baseOffset;
-    let foreign = false;
-    const { end, problem } = await scanSegment(file, from.bytes <= fileBytes ? from.bytes : 0, fileBytes, true, (bytes, at) => {
-      const first = baseOffsetAt(bytes, at);
-      // no checksum covers the offset; in the last segment, which is as it was written, one follows the other
-      foreign = nextBase === undefined ? first !== offset : first < offset || first >= nextBase;
-      if (foreign) return "stop";
-      offset = lastOffsetAt(bytes, at) + 1;
-      return undefined;
-    });
-    const wasSynced = nextBase === undefined && end < fileBytes && (await isSyncedBehind(file, end, fileBytes));
-    const tornTail = nextBase === undefined && offset >= syncedOffset && !wasSynced;
+    const start = from.bytes <= fileBytes ? { position: from.bytes, offset: from.offset } : { position: 0, offset: from.baseOffset };
+    const walk = new RecoveryWalk(file, name, fileBytes, from.baseOffset, nextBase, syncedOffset, logger);
+    const { position: end, offset, problem, foreign, unclear } = await walk.from(start);
+    const isLast = nextBase === undefined;
+    const tornTail = isLast && offset >= syncedOffset && unclear === undefined;
     if (end < fileBytes && (tornTail || (foreign && offset === nextBase))) {
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });
       await file.truncate(end);
     }
     // of what a killed process wrote nobody knows that it is not in the page cache only; a segment before the last one was synced
-    if (nextBase === undefined) await writeAgain(file, Math.min(from.bytes, end), end);
+    if (isLast) await writeAgain(file, Math.min(from.bytes, end), end);
     await file.sync();
-    const corrupt = wasSynced ? damaged(name, end, problem) : undefined;
-    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, corrupt };
+    const holeAtEnd = isLast && end < fileBytes && offset < syncedOffset;
+    if (holeAtEnd) logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: syncedOffset }, problem);
+    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, isDamaged: walk.holes > 0 || holeAtEnd, holeAtEnd, unclear };
   } finally {
     await file.close();
   }
@@ -123,13 +137,25 @@ async function writeAgain(file: File, from: number, to: number): Promise<void> {
   }
 }
 
-const damaged = (file: string, position: number, cause: unknown): MillraceError =>
-  new MillraceError("LOG_CORRUPT", "A batch is damaged that was synced: so say the batches behind it.", {
-    domain: "external",
-    where: `${file} at byte ${position}`,
-    cause,
-    hint: "Bring the partition's folder back from a backup, or stop the node and cut it there with millrace log repair --cut-damage.",
-  });
+/**
+ * The segment with the damage is rolled: as any that is not written any more it is whole on the disk, with its indexes, before the next one has
+ * its name, and that begins with a snapshot. A crash on the way leaves it the last one, and the next start does all of this again.
+ */
+async function beginBehind(
+  fileSystem: FileSystem,
+  folder: string,
+  end: LogPosition,
+  offset: number,
+  producers: ProducerState,
+): Promise<LogPosition> {
+  const damaged = await Segment.open(fileSystem, folder, end.baseOffset, end.bytes, false, true);
+  await damaged.syncIndexes().finally(() => damaged.close());
+  await writeSnapshot(fileSystem, folder, offset, producers, offset, true);
+  const next = await Segment.create(fileSystem, folder, offset);
+  await next.close();
+  await fileSystem.syncDirectory(folder);
+  return segmentBegin(offset);
+}
 
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>
   new MillraceError("LOG_CORRUPT", `Offsets ${end.offset} to ${syncedOffset - 1} were synced and are not readable any more.`, {

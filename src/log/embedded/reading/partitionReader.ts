@@ -12,7 +12,7 @@ import { AbortedRanges } from "../transactions/abortedRanges.ts";
 import { isHidden, onlyCommitted, touchesTransactions } from "./committedBatches.ts";
 import { NextPiece, type Piece } from "./nextPiece.ts";
 import type { HandleOwner, OpenHandles } from "./openHandles.ts";
-import { type OpenSegment, openSegment, seekOffset } from "./segmentSeek.ts";
+import { type OpenSegment, openSegment, seekOffset, seekOverDamage } from "./segmentSeek.ts";
 import { type FoundTimestamp, TimestampSearch } from "./timestampSearch.ts";
 import { type Watermark, WatermarkReader } from "./watermark.ts";
 
@@ -186,7 +186,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
       await this.seek(offset, mark);
       this.checkUnchanged(mark);
     }
-    const read = await this.readOn(mark, bytesMax, goesOn);
+    const read = await this.readOn(mark, bytesMax, goesOn).catch((error) => this.readOverDamage(mark, offset, bytesMax, error));
     if (!read.transactional || this.isolation === "read_uncommitted") return this.nextPiece.lend(read.piece, read.bytes);
     const aborted = await this.aborted.between(offset, this.positionOffset, mark);
     this.checkUnchanged(mark); // else these batches are older than what was looked up for them
@@ -221,9 +221,26 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     const limit = await this.limitOf(segment, mark);
     const end = this.baseOffsets.find((next) => next > base) ?? mark.highWatermark;
     const { position, problem } = await seekOffset(this.fileSystem, this.folder, segment, offset, limit, end, !this.compacted);
-    if (problem !== undefined) throw this.corrupt(position, problem);
-    this.position = position;
+    this.position = problem === undefined ? position : await this.overDamage(segment, offset, limit, end);
     this.positionOffset = offset;
+  }
+
+  /** After a read that failed: reads behind the damage, if what is wanted lies there. A bad length may have led anywhere. */
+  private async readOverDamage(mark: Watermark, offset: number, bytesMax: number, error: unknown): Promise<ReadBatches> {
+    const { segment, position } = this;
+    if (!(error instanceof MillraceError) || error.code !== "LOG_CORRUPT" || segment === undefined) throw error;
+    const end = this.baseOffsets.find((next) => next > segment.baseOffset) ?? mark.highWatermark;
+    this.position = await this.overDamage(segment, offset, await this.limitOf(segment, mark), end);
+    if (this.position === position) throw error;
+    this.positionOffset = offset;
+    return this.readOn(mark, bytesMax, false);
+  }
+
+  private async overDamage(segment: OpenSegment, offset: number, limit: number, end: number): Promise<number> {
+    const found = await seekOverDamage(this.fileSystem, this.folder, segment, offset, limit, end, !this.compacted);
+    const { position, problem, readableFrom = end } = found;
+    if (problem !== undefined) throw this.corrupt(position, problem, Math.min(readableFrom, end));
+    return position;
   }
 
   /** @param goesOn the last read ended here. */
@@ -311,7 +328,9 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     if (next === undefined || next > mark.activeBaseOffset) {
       throw this.corrupt(this.position, `the segment ends here, and ${mark.highWatermark - 1} was its last offset`);
     }
-    if (next !== this.positionOffset) throw this.corrupt(this.position, `offset ${this.positionOffset} is missing, ${next} comes next`);
+    if (next !== this.positionOffset) {
+      throw this.corrupt(this.position, `offset ${this.positionOffset} is missing, ${next} comes next`, next);
+    }
     await this.enterSegment(next);
     this.position = 0;
   }
@@ -346,8 +365,8 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.segment === undefined ? this.folder : path.join(this.folder, logFileName(this.segment.baseOffset));
   }
 
-  private corrupt(position: number, cause: unknown): MillraceError {
-    return segmentCorrupt(this.file(), position, cause);
+  private corrupt(position: number, cause: unknown, readableFrom?: number): MillraceError {
+    return segmentCorrupt(this.file(), position, cause, readableFrom);
   }
 
   private outOfRange(offset: number, mark: Watermark, cause?: unknown): MillraceError {

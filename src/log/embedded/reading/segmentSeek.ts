@@ -2,9 +2,13 @@ import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
+import { type BatchPlace, clearPlaceBehind } from "../segment/behindDamage.ts";
 import { logFileName } from "../segment/names.ts";
 import { findOffsetEntry, type OffsetEntry } from "../segment/offsetIndex.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
+
+/** Of the index, of which all lead to bad batches, before a segment is read from its start. */
+const ENTRIES_TRIED_MAX = 8;
 
 /** A segment file, opened by its reader. */
 export interface OpenSegment {
@@ -43,6 +47,75 @@ export async function seekOffset(
   if (found !== undefined) return found;
   const places = new Places(dense, baseOffset);
   return seekFrom(file, 0, offset, limit, places);
+}
+
+/** What lies there is damaged, or what lies on the way to it. */
+export interface FoundOverDamage extends Found {
+  /** If there is a problem: the next offset that can be read, if it is in this segment. */
+  readonly readableFrom: number | undefined;
+}
+
+/**
+ * The same where the headers lead astray: every batch on the way is checked, and bad ones are passed over. Begins with a batch of the index
+ * that is whole, not far before, or with the segment's first one.
+ */
+export async function seekOverDamage(
+  fileSystem: FileSystem,
+  folder: string,
+  { baseOffset, file }: OpenSegment,
+  offset: number,
+  limit: number,
+  endOffset: number,
+  dense: boolean,
+): Promise<FoundOverDamage> {
+  let { position, offset: expected } = (await wholeBefore(fileSystem, folder, file, baseOffset, offset, limit, endOffset)) ?? {
+    position: 0,
+    offset: baseOffset,
+  };
+  for (;;) {
+    let misplaced: MillraceError | undefined;
+    let isFound = false;
+    const { end, problem } = await scanSegment(file, position, limit, true, (bytes, at, found) => {
+      const base = baseOffsetAt(bytes, at);
+      if (base < expected || (dense && base > expected)) {
+        misplaced = outOfPlace(found);
+        return "stop";
+      }
+      isFound = lastOffsetAt(bytes, at) >= offset;
+      if (isFound) return "stop";
+      expected = lastOffsetAt(bytes, at) + 1;
+      return undefined;
+    });
+    const bad = problem ?? misplaced;
+    if (bad === undefined) return { position: end, problem: undefined, readableFrom: undefined };
+    const behind = await clearPlaceBehind(file, end, limit, expected + 1);
+    if (behind === undefined || behind.offset > offset) return { position: end, problem: bad, readableFrom: behind?.offset };
+    ({ position, offset: expected } = behind);
+  }
+}
+
+/** Undefined: the last entries before the offset lead to no whole batch. */
+async function wholeBefore(
+  fileSystem: FileSystem,
+  folder: string,
+  file: File,
+  baseOffset: number,
+  offset: number,
+  limit: number,
+  endOffset: number,
+): Promise<BatchPlace | undefined> {
+  for (let tried = 0, before = offset - 1; tried < ENTRIES_TRIED_MAX; tried++) {
+    const entry = await findOffsetEntry(fileSystem, folder, baseOffset, before, endOffset);
+    if (entry === undefined || entry.position < 0 || entry.position >= limit) return undefined;
+    let place: BatchPlace | undefined;
+    await scanSegment(file, entry.position, limit, true, (bytes, at, position) => {
+      if (lastOffsetAt(bytes, at) === entry.offset) place = { position, offset: baseOffsetAt(bytes, at) };
+      return "stop";
+    });
+    if (place !== undefined) return place;
+    before = entry.offset - 1;
+  }
+  return undefined;
 }
 
 /** Whether each batch has the offset that its place among the others gives it. */

@@ -6,6 +6,7 @@ import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { lastOffsetAt, maxTimestampAt } from "../../../record/batchHeader.ts";
 import { type AbortedEntry, AbortedIndexFile } from "../transactions/abortedIndex.ts";
 import { AheadWrite } from "./aheadWrite.ts";
+import { scanPastDamage } from "./damagedScan.ts";
 import { IndexFile } from "./indexFile.ts";
 import { indexFileName, logFileName, timeIndexFileName } from "./names.ts";
 import { INDEX_INTERVAL_BYTES, loadOffsetIndex, type OffsetEntry, offsetIndexLayout } from "./offsetIndex.ts";
@@ -47,13 +48,20 @@ export class Segment {
 
   /**
    * One of which the first `bytes` are good. Its indexes are gone on with if they were left by a clean end, and made anew from the
-   * batches' headers if not: after a loss of power a part of them may be old.
+   * batches' headers if not: after a loss of power a part of them may be old. With `isDamaged` from what is whole alone.
    */
-  static async open(fileSystem: FileSystem, folder: string, baseOffset: number, bytes: number, indexesWhole: boolean): Promise<Segment> {
+  static async open(
+    fileSystem: FileSystem,
+    folder: string,
+    baseOffset: number,
+    bytes: number,
+    indexesWhole: boolean,
+    isDamaged = false,
+  ): Promise<Segment> {
     const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "write");
     const segment = await closedIfFails(file, () => Segment.opened(fileSystem, folder, baseOffset, file, bytes, indexesWhole));
     return closedIfFails(segment, async () => {
-      await segment.readOn(bytes);
+      await segment.readOn(bytes, isDamaged);
       return segment;
     });
   }
@@ -188,11 +196,12 @@ export class Segment {
   }
 
   /** What the batches behind the last entry of the indexes say. */
-  private async readOn(bytes: number): Promise<void> {
-    await scanSegment(this.file, this.lastIndexedPosition, bytes, false, (buffer, at, position) => {
+  private async readOn(bytes: number, isDamaged: boolean): Promise<void> {
+    const { baseOffset, lastIndexedPosition: from } = this;
+    const span = { from, to: bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY };
+    const note = (buffer: Buffer, at: number, position: number): void =>
       this.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
-      return undefined;
-    });
+    await scanPastDamage(this.file, span, isDamaged, note, () => undefined);
     await this.readFirstTimestamp();
   }
 

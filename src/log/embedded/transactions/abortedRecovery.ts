@@ -13,6 +13,7 @@ const saidElsewhere = (): void => undefined;
 /**
  * After an end that was not clean, or a cut: what the indexes of aborted transactions say from `synced` on may be of batches that are gone,
  * or miss some that are there. So they are made again from the batches up to `end`. Returns the producers as of there.
+ * @param isDamaged there are bad batches, which say nothing, not even by their headers.
  */
 export async function recoverAborted(
   fileSystem: FileSystem,
@@ -20,6 +21,7 @@ export async function recoverAborted(
   synced: LogPosition,
   end: LogPosition,
   now: number,
+  isDamaged = false,
 ): Promise<ProducerState> {
   const producers = await loadProducers(fileSystem, folder, synced, now, saidElsewhere);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
@@ -27,7 +29,7 @@ export async function recoverAborted(
     if (base < synced.baseOffset || base > end.baseOffset) continue;
     const from = base === synced.baseOffset ? synced : segmentBegin(base);
     const upTo = base === end.baseOffset ? end.bytes : undefined;
-    const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now);
+    const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now, isDamaged);
     const indexed = await loadAbortedIndex(fileSystem, folder, base);
     const older = indexed?.filter(({ lastOffset }) => lastOffset < from.offset) ?? (await abortedBelow(fileSystem, folder, from, now));
     // what is there already may be in the page cache only
@@ -69,6 +71,7 @@ async function abortedFrom(
   nextBase = Number.POSITIVE_INFINITY,
   producers: ProducerState,
   now: number,
+  isDamaged = false,
 ): Promise<AbortedEntry[]> {
   const found: AbortedEntry[] = [];
   const file = await fileSystem.open(path.join(folder, logFileName(from.baseOffset)), "read");
@@ -78,7 +81,7 @@ async function abortedFrom(
       const aborted = producers.applyBatch(buffer, at, now);
       if (aborted !== undefined) found.push(aborted);
     };
-    await scanPastDamage(file, span, false, visit, saidElsewhere);
+    await scanPastDamage(file, span, isDamaged, visit, saidElsewhere);
   } finally {
     await file.close();
   }

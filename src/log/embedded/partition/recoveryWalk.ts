@@ -1,0 +1,107 @@
+import { MillraceError } from "../../../base/errors.ts";
+import type { File } from "../../../base/fileSystem.ts";
+import type { Logger } from "../../../base/logger.ts";
+import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
+import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
+import type { OffsetRange } from "../segment/lookalikes.ts";
+import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
+import { scanSegment } from "../segment/segmentScan.ts";
+import { findSyncedBehind } from "../segment/syncedBehind.ts";
+
+interface WalkEnd extends BatchPlace {
+  /** Why it ends before the file does. */
+  readonly problem: MillraceError | undefined;
+  /** There is a whole batch, which is none of the segment. */
+  readonly foreign: boolean;
+  /** Why nobody can say whether it is a torn end or damage, and where it goes on. */
+  readonly unclear?: MillraceError;
+}
+
+/** Goes over the batches of a segment in recovery, all of them checked: over damage, which it logs, up to what may be a torn end. */
+export class RecoveryWalk {
+  holes = 0;
+  private readonly before: number;
+  /** A batch that says that everything before it was synced. */
+  private syncedUpTo = 0;
+
+  /**
+   * @param nextBase where the segment ends that is not the last one: all of it was synced.
+   * @param syncedOffset what is below was synced.
+   */
+  constructor(
+    private readonly file: File,
+    private readonly name: string,
+    private readonly fileBytes: number,
+    baseOffset: number,
+    private readonly nextBase: number | undefined,
+    private readonly syncedOffset: number,
+    private readonly logger: Logger,
+  ) {
+    this.before = nextBase ?? baseOffset + SEGMENT_OFFSETS_MAX + 1;
+  }
+
+  async from(start: BatchPlace): Promise<WalkEnd> {
+    for (let from = start; ; ) {
+      const end = await this.toNextBad(from);
+      const behind = await this.behind(end).catch((error: unknown) => unclearAt(this.name, end, error));
+      if (behind instanceof MillraceError) return { ...end, unclear: behind };
+      if (behind === undefined) return end;
+      this.holes++;
+      logHole(this.logger, this.name, end, behind, end.problem);
+      from = behind;
+    }
+  }
+
+  private async toNextBad({ position, offset: first }: BatchPlace): Promise<WalkEnd> {
+    let offset = first;
+    let foreign = false;
+    const { end, problem } = await scanSegment(this.file, position, this.fileBytes, true, (bytes, at) => {
+      const base = baseOffsetAt(bytes, at);
+      // no checksum covers an older release's offsets; in the last segment, which is as it was written, one follows the other
+      foreign = this.nextBase === undefined ? base !== offset : base < offset || base >= this.nextBase;
+      if (foreign) return "stop";
+      offset = lastOffsetAt(bytes, at) + 1;
+      return undefined;
+    });
+    return { position: end, offset, problem, foreign };
+  }
+
+  /** Where it goes on behind damage. Undefined: it is the end, torn or not. */
+  private async behind({ position, offset }: BatchPlace): Promise<BatchPlace | undefined> {
+    const { file, fileBytes, nextBase } = this;
+    if (position === fileBytes || offset === nextBase) return undefined;
+    let offsets: OffsetRange = { from: offset + 1, before: this.before };
+    if (nextBase === undefined && this.syncedUpTo <= position) {
+      const proof = await findSyncedBehind(file, position, fileBytes, offsets);
+      this.syncedUpTo = proof ?? 0;
+      if (proof === undefined) offsets = { ...offsets, before: this.syncedOffset };
+    }
+    return offsets.from < offsets.before ? placeBehind(file, position, fileBytes, offsets) : undefined;
+  }
+}
+
+/** At each start that meets it: nobody else may read there for long. */
+export function logHole(logger: Logger, file: string, from: BatchPlace, to: BatchPlace, cause: MillraceError | undefined): void {
+  const error = new MillraceError(
+    "LOG_CORRUPT",
+    `Offsets ${from.offset} to ${to.offset - 1} are damaged; what lies behind them is served.`,
+    {
+      domain: "external",
+      where: `${file} at byte ${from.position}`,
+      cause,
+      hint: "Bring the partition's folder back from a backup; or read on behind them.",
+      readableFrom: to.offset,
+    },
+  );
+  logger.error("a partition is damaged", { file, from: from.position, to: to.position, error: error.toText() });
+}
+
+function unclearAt(file: string, { position }: BatchPlace, cause: unknown): MillraceError {
+  if (!(cause instanceof MillraceError)) throw cause;
+  return new MillraceError("LOG_CORRUPT", "Bad bytes were synced or not, and a batch begins behind them or not: too much looks like one.", {
+    domain: "external",
+    where: `${file} at byte ${position}`,
+    cause,
+    hint: "Bring the partition's folder back from a backup, or stop the node and cut it there with millrace log repair --cut-damage.",
+  });
+}

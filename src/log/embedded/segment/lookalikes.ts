@@ -1,0 +1,130 @@
+import { crc32cFollowedBy } from "../../../base/crc32c.ts";
+import { MillraceError } from "../../../base/errors.ts";
+import type { File } from "../../../base/fileSystem.ts";
+import {
+  BATCH_HEADER_BYTES,
+  BATCH_MAGIC,
+  BatchField,
+  baseOffsetAt,
+  batchBytesAt,
+  CRC_COVERS_FROM,
+  lastOffsetAt,
+} from "../../../record/batchHeader.ts";
+import { hasOwnOffset } from "../../../record/batchMark.ts";
+import { validateBatchShape } from "../../../record/validateBatch.ts";
+
+/** At a time. */
+const READ_BYTES = 1024 * 1024;
+/** A search may read so much to check what looks like batches and is none, and so much more for each byte that is searched. */
+const CHECKED_BYTES = 256 * 1024 * 1024;
+const CHECKED_BYTES_A_BYTE = 4;
+
+/** Which base offsets a batch can have: from the first on, before the other. */
+export interface OffsetRange {
+  readonly from: number;
+  readonly before: number;
+}
+
+/** The header of what may be a batch. */
+export interface Lookalike {
+  readonly position: number;
+  readonly header: Buffer;
+}
+
+/** Looks for whole batches of the log among bytes of which nothing is known, between two positions of a segment's file. */
+export class Lookalikes {
+  private toCheck: number;
+
+  constructor(
+    private readonly file: File,
+    private readonly to: number,
+    private readonly offsets: OffsetRange,
+    from: number,
+  ) {
+    this.toCheck = CHECKED_BYTES + CHECKED_BYTES_A_BYTE * (to - from);
+  }
+
+  /** At every byte from a position on, as bad bytes say nothing of where the next batch begins. */
+  async *from(position: number): AsyncGenerator<Lookalike> {
+    const { file, to } = this;
+    const buffer = Buffer.allocUnsafeSlow(Math.max(BATCH_HEADER_BYTES, Math.min(READ_BYTES, to - position)));
+    for (let start = position; to - start >= BATCH_HEADER_BYTES; ) {
+      const length = await file.read(buffer, 0, Math.min(buffer.length, to - start), start);
+      const positions = length - BATCH_HEADER_BYTES + 1;
+      if (positions <= 0) return;
+      for (let at = 0; at < positions; at++) {
+        if (buffer[at + BatchField.magic] !== BATCH_MAGIC || !hasOwnOffset(buffer, at)) continue;
+        const header = Buffer.from(buffer.subarray(at, at + BATCH_HEADER_BYTES));
+        if (this.isShaped(header, start + at)) yield { position: start + at, header };
+      }
+      start += positions;
+    }
+  }
+
+  /** Undefined: there is no whole batch. */
+  async at(position: number): Promise<Lookalike | undefined> {
+    const header = await readHeader(this.file, position, this.to);
+    if (header === undefined || !hasOwnOffset(header, 0) || !this.isShaped(header, position)) return undefined;
+    const found = { position, header };
+    return (await this.isWhole(found)) ? found : undefined;
+  }
+
+  /** Is it what it looks like? Throws LOG_CORRUPT if that was asked too often. */
+  async isWhole({ position, header }: Lookalike): Promise<boolean> {
+    const bytes = batchBytesAt(header, 0);
+    this.toCheck -= bytes;
+    if (this.toCheck < 0) throw tooMany(position);
+    const crc = new RunningCrc(this.file, position + CRC_COVERS_FROM);
+    return (await crc.upTo(position + bytes)) === header.readUInt32BE(BatchField.crc);
+  }
+
+  private isShaped(header: Buffer, position: number): boolean {
+    if (validateBatchShape(header, 0, BATCH_HEADER_BYTES) !== undefined || position + batchBytesAt(header, 0) > this.to) return false;
+    return baseOffsetAt(header, 0) >= this.offsets.from && lastOffsetAt(header, 0) < this.offsets.before;
+  }
+}
+
+/** Undefined: the file ends before it does. */
+export async function readHeader(file: File, position: number, to: number): Promise<Buffer | undefined> {
+  if (to - position < BATCH_HEADER_BYTES) return undefined;
+  const header = Buffer.allocUnsafe(BATCH_HEADER_BYTES);
+  return (await file.read(header, 0, BATCH_HEADER_BYTES, position)) === BATCH_HEADER_BYTES ? header : undefined;
+}
+
+/** The checksum of a file's bytes from one position to others, one after the other. */
+export class RunningCrc {
+  private crc = 0;
+  private readonly buffer: Buffer = Buffer.allocUnsafe(64 * 1024);
+
+  constructor(
+    private readonly file: File,
+    private position: number,
+  ) {}
+
+  async upTo(position: number): Promise<number> {
+    const { buffer } = this;
+    while (this.position < position) {
+      const length = await this.file.read(buffer, 0, Math.min(buffer.length, position - this.position), this.position);
+      if (length === 0) return -1;
+      this.crc = crc32cFollowedBy(this.crc, buffer.subarray(0, length)) >>> 0;
+      this.position += length;
+    }
+    return this.crc;
+  }
+}
+
+/** What a search found, or this if it came to no end. */
+export async function unlessUnclear<T, U>(search: Promise<T>, unclear: U): Promise<T | U> {
+  try {
+    return await search;
+  } catch (error) {
+    if (error instanceof MillraceError) return unclear;
+    throw error;
+  }
+}
+
+const tooMany = (position: number): MillraceError =>
+  new MillraceError("LOG_CORRUPT", "Too much behind bad bytes looks like batches and is none: where the next one begins is not clear.", {
+    domain: "external",
+    where: `byte ${position}`,
+  });
