@@ -33,8 +33,8 @@ export interface TouchedBatches {
   readonly to: number;
   /** Something behind them says that they were synced. */
   readonly isProven: boolean;
-  /** The files of the partition's folder as it was. */
-  readonly files: readonly string[];
+  /** The files of the partition's folder, and what was in them before the damage. */
+  readonly folder: ReadonlyMap<string, Buffer>;
 }
 
 const ledgers = /\/(ledger|journalled)-/;
@@ -54,7 +54,7 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const file = kind === ".log" && random.below(2) === 0 ? (newestOf(files, picked) as string) : picked;
   const bytes = fileSystem.peek(file) as Buffer;
   const later = files.slice(files.indexOf(file) + 1).map((one) => fileSystem.peek(one) as Buffer);
-  const end = tellableEnd(kind, bytes, !later.some(lasts));
+  const end = tellableEnd(kind, bytes, !later.some(holdsWhatOutlivesPowerLoss));
   if (end <= 0) return undefined;
   const extent = random.pick(extents);
   // a start looks at what a killed process wrote last
@@ -64,7 +64,7 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
   const mayHide = kind === ".log" && compacted.test(file);
   if (mayHide && (isOffset(bytes, position) || isOffset(bytes, until - 1))) return undefined;
-  const touched = kind === ".log" ? touchedBatches(bytes, position, until, fileSystem.files(path.dirname(file)), file) : undefined;
+  const touched = kind === ".log" ? touchedBatches(fileSystem, file, position, until) : undefined;
   const undos: (() => void)[] = [];
   for (let at = position; at < until; at++) {
     const mask = extent === "a hole" ? (bytes[at] as number) : extent === "a bit" ? 1 << random.below(8) : random.below(256);
@@ -80,14 +80,13 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
 const newestOf = (files: readonly string[], one: string): string | undefined =>
   files.findLast((file) => path.dirname(file) === path.dirname(one));
 
-function touchedBatches(bytes: Buffer, position: number, until: number, files: readonly string[], file: string): TouchedBatches {
+function touchedBatches(fileSystem: SimulatedFileSystem, file: string, position: number, until: number): TouchedBatches {
+  const folder = new Map(fileSystem.files(path.dirname(file)).map((one) => [one, Buffer.from(fileSystem.peek(one) as Buffer)]));
+  const bytes = folder.get(file) as Buffer;
   let from = Number.POSITIVE_INFINITY;
   let to = 0;
-  let isProven =
-    newestOf(
-      files.filter((other) => other.endsWith(".log")),
-      file,
-    ) !== file;
+  const logs = [...folder.keys()].filter((other) => other.endsWith(".log"));
+  let isProven = newestOf(logs, file) !== file;
   for (let at = 0; validateBatch(bytes, at, bytes.length) === undefined; at += batchBytesAt(bytes, at)) {
     if (at + batchBytesAt(bytes, at) > position && at < until) {
       from = Math.min(from, baseOffsetAt(bytes, at));
@@ -95,7 +94,7 @@ function touchedBatches(bytes: Buffer, position: number, until: number, files: r
     }
     isProven ||= at >= until && saysSyncedBefore(bytes, at);
   }
-  return { from, to, isProven, files };
+  return { from, to, isProven, folder };
 }
 
 /** What the last write left looks the same, flipped or torn; and the one before it is the last if that gets lost. */
@@ -121,7 +120,8 @@ function isOffset(bytes: Buffer, position: number): boolean {
 const syncedBelow = (bytes: Buffer, commit: number): number => bytes.readUInt32LE(commit + 24);
 
 /** Is something in a file of the journal that a loss of power cannot take? */
-const lasts = (bytes: Buffer): boolean => commitsOf(bytes).commits.some((commit) => syncedBelow(bytes, commit) > journalHeaderBytes);
+const holdsWhatOutlivesPowerLoss = (bytes: Buffer): boolean =>
+  commitsOf(bytes).commits.some((commit) => syncedBelow(bytes, commit) > journalHeaderBytes);
 
 /** Where the writes of a journal's file begin, and where the last one ends; what is behind that is of the file's earlier life. */
 function commitsOf(bytes: Buffer): { readonly commits: readonly number[]; readonly end: number } {

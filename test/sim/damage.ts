@@ -44,17 +44,20 @@ export class Damage {
   }
 
   /**
-   * The operator puts the right file back, as it was: a start may have gone on behind the damage, in a new segment that has nothing in it
-   * yet, with indexes and a snapshot that do not know what was damaged.
+   * The operator puts the right file back, and the folder with it: a start may have gone on behind the damage, in a new segment that has
+   * nothing in it yet, with indexes and a snapshot that do not know what was damaged, maybe in the place of one that did.
    */
   async putBack(fileSystem: SimulatedFileSystem, { file, touched }: BitFlip): Promise<void> {
-    const folder = path.dirname(file);
-    const now = fileSystem.files(folder);
-    const added = touched === undefined || !now.includes(file) ? [] : now.filter((one) => !touched.files.includes(one));
-    if (!added.some((one) => one.endsWith(".log"))) return;
+    const directory = path.dirname(file);
+    const now = fileSystem.files(directory);
+    const added = touched === undefined || !now.includes(file) ? [] : now.filter((one) => !touched.folder.has(one));
+    if (touched === undefined || !added.some((one) => one.endsWith(".log"))) return;
     const indexes = now.filter((one) => [".index", ".timeindex"].some((end) => one === file.replace(/\.log$/, end)));
     for (const one of [...added, ...indexes]) await fileSystem.removeFile(one);
-    await fileSystem.syncDirectory(folder);
+    for (const [one, bytes] of touched.folder) {
+      if (one.endsWith(".snapshot") && fileSystem.peek(one)?.equals(bytes) !== true) await write(fileSystem, one, bytes);
+    }
+    await fileSystem.syncDirectory(directory);
     this.note("the file is put back of a partition that went on behind damage");
   }
 
@@ -62,4 +65,12 @@ export class Damage {
     this.forgiven = undefined;
     this.said = false;
   }
+}
+
+async function write(fileSystem: SimulatedFileSystem, name: string, bytes: Buffer): Promise<void> {
+  if (fileSystem.peek(name) !== undefined) await fileSystem.removeFile(name);
+  const file = await fileSystem.open(name, "create");
+  await file.write(bytes, 0, bytes.length, 0);
+  await file.sync();
+  await file.close();
 }

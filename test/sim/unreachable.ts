@@ -82,17 +82,22 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
   },
   "src/log/embedded/partition/recovery.ts": {
     never: {
-      "nobody else removes from the directory": ['throw new MillraceError("LOG_CORRUPT", "A partition has no segment'],
-      "a partition without an entry in the catalog is of a first release": ["const syncedOffset =", "const startOffset =", "cleanedTo:"],
+      "nobody else removes from the directory": ["if (lastBase === undefined) throw", "const noSegment ="],
+      "a partition without an entry in the catalog is of a first release": [
+        "const promisedOffset =",
+        "const syncedOffset =",
+        "const startOffset =",
+        "cleanedTo:",
+      ],
       "only somebody else could make a file shorter than what was synced": ["const start = from.bytes"],
     },
     rare: {
-      "the catalog does not know of the segment that retention left: test/log/keeping.test.ts": ["let end = knownBase"],
+      "the catalog does not know of the segment that retention left: test/log/keeping.test.ts": ["const indexed ="],
       "damage below the last snapshot, and a start that reads it: test/log/behindDamage.test.ts": [
         "const isLost =",
         "const damage =",
-        "const holeAtEnd =",
-        "if (holeAtEnd)",
+        "const endsInHole =",
+        "if (endsInHole)",
       ],
       "damage in what a killed process wrote since its last rest: test/log/behindDamage.test.ts flips bits everywhere in it": [
         "if (last?.isDamaged",

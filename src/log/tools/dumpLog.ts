@@ -1,5 +1,5 @@
 import path from "node:path";
-import type { FileSystem } from "../../base/fileSystem.ts";
+import type { File, FileSystem } from "../../base/fileSystem.ts";
 import {
   attributesAt,
   BatchAttribute,
@@ -15,6 +15,7 @@ import {
 import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBatch.ts";
 import type { RecordHeader } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
+import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { baseOffsetsOf, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 import { partitionFolders } from "./verifyLog.ts";
@@ -40,19 +41,36 @@ export async function dumpLog(
       if (!print(name)) return;
       const file = await fileSystem.open(name, "read");
       try {
-        const bytes = await file.bytes();
-        let goesOn = true;
-        const { end, problem } = await scanSegment(file, 0, bytes, true, (buffer, at, position) => {
-          goesOn = print(batchLine(buffer, at, position)) && (showHeaders === undefined || printRecords(buffer, at, showHeaders, print));
-          return goesOn ? undefined : "stop";
-        });
-        if (!goesOn) return;
-        if (end < bytes) print(`  at ${end}: ${problem?.message ?? "not a batch"} (${bytes - end} bytes to the end of the file)`);
+        if (!(await dumpSegment(file, base, showHeaders, print))) return;
       } finally {
         await file.close();
       }
     }
   }
+}
+
+async function dumpSegment(
+  file: File,
+  baseOffset: number,
+  showHeaders: ((headers: readonly RecordHeader[]) => string) | undefined,
+  print: (line: string) => boolean,
+): Promise<boolean> {
+  const bytes = await file.bytes();
+  let goesOn = true;
+  let nextOffset = baseOffset;
+  for (let from: number | undefined = 0; from !== undefined && goesOn; ) {
+    const { end, problem } = await scanSegment(file, from, bytes, true, (buffer, at, position) => {
+      nextOffset = lastOffsetAt(buffer, at) + 1;
+      goesOn = print(batchLine(buffer, at, position)) && (showHeaders === undefined || printRecords(buffer, at, showHeaders, print));
+      return goesOn ? undefined : "stop";
+    });
+    if (!goesOn || end === bytes) break;
+    const behind = await clearPlaceBehind(file, end, bytes, { from: nextOffset + 1, before: Number.POSITIVE_INFINITY });
+    const upTo = behind === undefined ? "to the end of the file" : "to the next whole batch";
+    goesOn = print(`  at ${end}: ${problem?.message ?? "not a batch"} (${(behind?.position ?? bytes) - end} bytes ${upTo})`);
+    from = behind?.position;
+  }
+  return goesOn;
 }
 
 function batchLine(bytes: Buffer, at: number, position: number): string {

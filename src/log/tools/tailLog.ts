@@ -6,6 +6,7 @@ import { attributesAt, BatchAttribute, batchBytesAt, lastOffsetAt } from "../../
 import type { StoredRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { type BatchPlace, clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
+import type { OffsetRange } from "../embedded/segment/lookalikes.ts";
 import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 
@@ -55,8 +56,8 @@ export class PartitionTail {
     const from = this.place?.base ?? 0;
     for (const base of bases.filter((base) => base >= from)) {
       const position = base === this.place?.base ? this.place.position : 0;
-      const isLast = base === bases.at(-1);
-      if (!(await this.readSegment(base, position, isLast, take))) return;
+      const nextBase = bases.find((other) => other > base);
+      if (!(await this.readSegment(base, position, nextBase, take))) return;
     }
   }
 
@@ -79,7 +80,13 @@ export class PartitionTail {
     return end;
   }
 
-  private async readSegment(base: number, from: number, isLast: boolean, take: (record: StoredRecord) => boolean): Promise<boolean> {
+  /** @param nextBase undefined: it is the last one. */
+  private async readSegment(
+    base: number,
+    from: number,
+    nextBase: number | undefined,
+    take: (record: StoredRecord) => boolean,
+  ): Promise<boolean> {
     let goOn = true;
     let offset = base;
     const { end, bytes, problem } = await this.scan(base, from, true, (buffer, at) => {
@@ -88,13 +95,13 @@ export class PartitionTail {
       return goOn ? undefined : "stop";
     });
     this.place = { base, position: end };
-    const isDamaged = end < bytes && problem !== undefined && !(isLast && problem.code === "BATCH_TRUNCATED");
+    const isDamaged = end < bytes && problem !== undefined && !(nextBase === undefined && problem.code === "BATCH_TRUNCATED");
     if (!goOn || !isDamaged) return goOn;
-    const behind = await this.behind(base, end, bytes, offset);
+    const behind = await this.behind(base, end, bytes, { from: offset + 1, before: nextBase ?? Number.POSITIVE_INFINITY });
     if (behind === undefined || this.nextOffset < behind.offset) {
       throw damaged(path.join(this.folder, logFileName(base)), end, problem, behind?.offset);
     }
-    return this.readSegment(base, behind.position, isLast, take);
+    return this.readSegment(base, behind.position, nextBase, take);
   }
 
   private readBatch(bytes: Buffer, at: number, take: (record: StoredRecord) => boolean): boolean {
@@ -112,10 +119,10 @@ export class PartitionTail {
     return true;
   }
 
-  private async behind(base: number, bad: number, bytes: number, offset: number): Promise<BatchPlace | undefined> {
+  private async behind(base: number, bad: number, bytes: number, offsets: OffsetRange): Promise<BatchPlace | undefined> {
     const file = await this.fileSystem.open(path.join(this.folder, logFileName(base)), "read");
     try {
-      return await clearPlaceBehind(file, bad, bytes, offset + 1);
+      return await clearPlaceBehind(file, bad, bytes, offsets);
     } finally {
       await file.close();
     }

@@ -4,7 +4,7 @@ import { baseOffsetAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import { isMarked } from "../../record/batchMark.ts";
 import type { PartitionState } from "../embedded/partition/partitionState.ts";
 import { ProducerState } from "../embedded/producers/producerState.ts";
-import { placeBehind } from "../embedded/segment/behindDamage.ts";
+import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
 import { unlessUnclear } from "../embedded/segment/lookalikes.ts";
 import {
@@ -179,10 +179,10 @@ async function verifySegment(
       const offsets = { from: nextOffset + 1, before: nextBase ?? Number.POSITIVE_INFINITY };
       const isTail = nextBase === undefined && (await unlessUnclear(findSyncedBehind(file, end, bytes, offsets), 0)) === undefined;
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
-      const behind = kind === "batch" ? await unlessUnclear(placeBehind(file, end, bytes, offsets), undefined) : undefined;
+      const behind = kind === "batch" ? await clearPlaceBehind(file, end, bytes, offsets) : undefined;
       const goesOn = behind && ` (offset ${behind.offset} is whole again, at byte ${behind.position})`;
       problems.push({ kind, file: name, position: end, what: (problem?.message ?? what) + (goesOn ?? "") });
-      nextOffset = behind?.offset ?? (isSurplus ? (nextBase ?? nextOffset) : nextOffset);
+      nextOffset = behind?.offset ?? nextBase ?? nextOffset; // with the damage it is said what is missing
       from = behind?.position;
     }
     if (problems.length === 0) {

@@ -36,7 +36,7 @@ interface RecoveredSegment {
   /** It has bad bytes that were synced once. */
   readonly isDamaged: boolean;
   /** No batch behind them says where they end. */
-  readonly holeAtEnd: boolean;
+  readonly endsInHole: boolean;
   /** They may be damage or a torn end. */
   readonly unclear: MillraceError | undefined;
 }
@@ -52,21 +52,16 @@ export async function recoverPartition(
   await removeCleanedFiles(fileSystem, folder);
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   const lastBase = bases.at(-1);
-  if (lastBase === undefined) {
-    throw new MillraceError("LOG_CORRUPT", "A partition has no segment file.", {
-      domain: "external",
-      where: folder,
-      hint: "Bring the folder back from a backup, or delete the topic.",
-    });
-  }
+  if (lastBase === undefined) throw noSegment(folder);
   const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now);
   // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
-  const syncedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
-  const knownBase = known !== undefined && bases.includes(known.synced.baseOffset);
+  const promisedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
+  // so are records before they are deleted; but an operator may have cut what the start lies behind
+  const syncedOffset = Math.max(promisedOffset, known?.startOffset ?? 0);
+  const indexed = known !== undefined && bases.includes(known.synced.baseOffset) ? known.synced : segmentBegin(lastBase);
+  let end = indexed;
   let last: RecoveredSegment | undefined;
   let isDamaged = false;
-  let end = knownBase ? known.synced : segmentBegin(lastBase);
-  const indexed = end;
   for (const [i, base] of bases.entries()) {
     if (base < end.baseOffset) continue;
     if (base > end.baseOffset) end = segmentBegin(base);
@@ -75,17 +70,16 @@ export async function recoverPartition(
     ({ end } = last);
   }
   await fileSystem.syncDirectory(folder);
-  const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
-  const isLost = end.offset < syncedOffset && last?.holeAtEnd === false;
-  const damage = last?.unclear ?? (isLost ? lost(path.join(folder, logFileName(lastBase)), end, syncedOffset) : undefined);
+  const isLost = end.offset < promisedOffset && last?.endsInHole === false;
+  const damage = last?.unclear ?? (isLost ? lost(path.join(folder, logFileName(lastBase)), end, promisedOffset) : undefined);
   const producers = await recoverAborted(fileSystem, folder, indexed, end, now, isDamaged);
-  const { openFrom } = producers;
   if (last?.isDamaged && damage === undefined)
     end = await beginBehind(fileSystem, folder, end, Math.max(end.offset, syncedOffset), producers);
+  const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
   const state = {
     startOffset: Math.min(startOffset, end.offset),
     synced: end,
-    openFrom,
+    openFrom: producers.openFrom,
     clean: false,
     cleanedTo: Math.min(known?.cleanedTo ?? 0, end.offset),
     replacing: undefined,
@@ -106,21 +100,21 @@ async function recoverSegment(
   const file = await fileSystem.open(name, "write");
   try {
     const fileBytes = await file.bytes();
+    const isLast = nextBase === undefined;
     const start = from.bytes <= fileBytes ? { position: from.bytes, offset: from.offset } : { position: 0, offset: from.baseOffset };
     const walk = new RecoveryWalk(file, name, fileBytes, from.baseOffset, nextBase, syncedOffset, logger);
     const { position: end, offset, problem, foreign, unclear } = await walk.from(start);
-    const isLast = nextBase === undefined;
-    const tornTail = isLast && offset >= syncedOffset && unclear === undefined;
-    if (end < fileBytes && (tornTail || (foreign && offset === nextBase))) {
+    const endsInHole = isLast && end < fileBytes && offset < syncedOffset;
+    if (endsInHole) logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: syncedOffset }, problem);
+    const isTorn = isLast && offset >= syncedOffset && unclear === undefined;
+    if (end < fileBytes && (isTorn || (foreign && offset === nextBase))) {
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });
       await file.truncate(end);
     }
     // of what a killed process wrote nobody knows that it is not in the page cache only; a segment before the last one was synced
     if (isLast) await writeAgain(file, Math.min(from.bytes, end), end);
     await file.sync();
-    const holeAtEnd = isLast && end < fileBytes && offset < syncedOffset;
-    if (holeAtEnd) logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: syncedOffset }, problem);
-    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, isDamaged: walk.holes > 0 || holeAtEnd, holeAtEnd, unclear };
+    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, isDamaged: walk.holes > 0 || endsInHole, endsInHole, unclear };
   } finally {
     await file.close();
   }
@@ -156,6 +150,13 @@ async function beginBehind(
   await fileSystem.syncDirectory(folder);
   return segmentBegin(offset);
 }
+
+const noSegment = (folder: string): MillraceError =>
+  new MillraceError("LOG_CORRUPT", "A partition has no segment file.", {
+    domain: "external",
+    where: folder,
+    hint: "Bring the folder back from a backup, or delete the topic.",
+  });
 
 const lost = (file: string, end: LogPosition, syncedOffset: number): MillraceError =>
   new MillraceError("LOG_CORRUPT", `Offsets ${end.offset} to ${syncedOffset - 1} were synced and are not readable any more.`, {

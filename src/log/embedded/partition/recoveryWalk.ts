@@ -3,7 +3,7 @@ import type { File } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
-import type { OffsetRange } from "../segment/lookalikes.ts";
+import { CheckBudget } from "../segment/lookalikes.ts";
 import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { findSyncedBehind } from "../segment/syncedBehind.ts";
@@ -21,8 +21,10 @@ interface WalkEnd extends BatchPlace {
 export class RecoveryWalk {
   holes = 0;
   private readonly before: number;
-  /** A batch that says that everything before it was synced. */
-  private syncedUpTo = 0;
+  /** Where a batch begins that says that everything before it was synced; undefined: there is no further one. */
+  private proof: number | undefined = 0;
+  /** Of all searches together: there may be many holes. */
+  private readonly budget: CheckBudget;
 
   /**
    * @param nextBase where the segment ends that is not the last one: all of it was synced.
@@ -38,6 +40,7 @@ export class RecoveryWalk {
     private readonly logger: Logger,
   ) {
     this.before = nextBase ?? baseOffset + SEGMENT_OFFSETS_MAX + 1;
+    this.budget = new CheckBudget(fileBytes);
   }
 
   async from(start: BatchPlace): Promise<WalkEnd> {
@@ -68,15 +71,20 @@ export class RecoveryWalk {
 
   /** Where it goes on behind damage. Undefined: it is the end, torn or not. */
   private async behind({ position, offset }: BatchPlace): Promise<BatchPlace | undefined> {
-    const { file, fileBytes, nextBase } = this;
+    const { file, fileBytes, nextBase, syncedOffset, budget } = this;
     if (position === fileBytes || offset === nextBase) return undefined;
-    let offsets: OffsetRange = { from: offset + 1, before: this.before };
-    if (nextBase === undefined && this.syncedUpTo <= position) {
-      const proof = await findSyncedBehind(file, position, fileBytes, offsets);
-      this.syncedUpTo = proof ?? 0;
-      if (proof === undefined) offsets = { ...offsets, before: this.syncedOffset };
-    }
-    return offsets.from < offsets.before ? placeBehind(file, position, fileBytes, offsets) : undefined;
+    const from = offset + 1;
+    const wasSynced = nextBase !== undefined || (await this.hasProofBehind(position, from));
+    const before = wasSynced ? this.before : syncedOffset;
+    return from < before ? placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
+  }
+
+  /** Looks on behind the last one found: with many holes as well it goes once over the file. */
+  private async hasProofBehind(position: number, fromOffset: number): Promise<boolean> {
+    const { file, fileBytes, before, budget } = this;
+    if (this.proof !== undefined && this.proof <= position)
+      this.proof = await findSyncedBehind(file, position, fileBytes, { from: fromOffset, before }, budget);
+    return this.proof !== undefined;
   }
 }
 

@@ -58,6 +58,8 @@ export interface FoundOverDamage extends Found {
 /**
  * The same where the headers lead astray: every batch on the way is checked, and bad ones are passed over. Begins with a batch of the index
  * that is whole, not far before, or with the segment's first one.
+ *
+ * @param endOffset what is at or above it is no part of the segment, or not decided yet
  */
 export async function seekOverDamage(
   fileSystem: FileSystem,
@@ -88,7 +90,7 @@ export async function seekOverDamage(
     });
     const bad = problem ?? misplaced;
     if (bad === undefined) return { position: end, problem: undefined, readableFrom: undefined };
-    const behind = await clearPlaceBehind(file, end, limit, expected + 1);
+    const behind = await clearPlaceBehind(file, end, limit, { from: expected + 1, before: endOffset });
     if (behind === undefined || behind.offset > offset) return { position: end, problem: bad, readableFrom: behind?.offset };
     ({ position, offset: expected } = behind);
   }

@@ -14,7 +14,7 @@ import type { File } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, BatchField, baseOffsetAt, batchBytesAt, CRC_COVERS_FROM } from "../../../record/batchHeader.ts";
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
-import { type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, unlessUnclear } from "./lookalikes.ts";
+import { CheckBudget, type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, unlessUnclear } from "./lookalikes.ts";
 
 /** A bad batch is followed by its checksum up to here: a larger one whose length is damaged is left to (3). */
 const CHECKSUM_BYTES_MAX = 32 * 1024 * 1024;
@@ -25,9 +25,19 @@ export interface BatchPlace {
   readonly offset: number;
 }
 
-/** @param bad where the bad batch begins. @param offsets what the base offset of a batch behind it can be. */
-export async function placeBehind(file: File, bad: number, to: number, offsets: OffsetRange): Promise<BatchPlace | undefined> {
-  const search = new Lookalikes(file, to, offsets, bad);
+/**
+ * Throws LOG_CORRUPT if that cannot be said within the budget.
+ * @param bad where the bad batch begins.
+ * @param offsets what the base offset of a batch behind it can be.
+ */
+export async function placeBehind(
+  file: File,
+  bad: number,
+  to: number,
+  offsets: OffsetRange,
+  budget = new CheckBudget(to - bad),
+): Promise<BatchPlace | undefined> {
+  const search = new Lookalikes(file, to, offsets, budget);
   const misplaced = await search.at(bad); // a good one, but for what is missing before it
   if (misplaced !== undefined) return placeOf(misplaced);
   const header = await readHeader(file, bad, to);
@@ -67,6 +77,6 @@ async function firstBehind(
 
 const placeOf = ({ position, header }: Lookalike): BatchPlace => ({ position, offset: baseOffsetAt(header, 0) });
 
-/** placeBehind, where all is the segment's. Undefined as well if that is not clear. */
-export const clearPlaceBehind = (file: File, bad: number, to: number, lowest: number): Promise<BatchPlace | undefined> =>
-  unlessUnclear(placeBehind(file, bad, to, { from: lowest, before: Number.POSITIVE_INFINITY }), undefined);
+/** placeBehind, but undefined as well if that is not clear. */
+export const clearPlaceBehind = (file: File, bad: number, to: number, offsets: OffsetRange): Promise<BatchPlace | undefined> =>
+  unlessUnclear(placeBehind(file, bad, to, offsets), undefined);

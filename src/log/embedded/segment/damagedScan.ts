@@ -1,8 +1,7 @@
 import type { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
-import { placeBehind } from "./behindDamage.ts";
-import { unlessUnclear } from "./lookalikes.ts";
+import { clearPlaceBehind } from "./behindDamage.ts";
 import { scanSegment } from "./segmentScan.ts";
 
 /** What of a segment's file belongs to it. */
@@ -17,6 +16,8 @@ export interface SegmentSpan {
 export interface DamagedPlace {
   readonly position: number;
   readonly cause: MillraceError | string;
+  /** Where what could be read ended. */
+  readonly fromOffset: number;
   /** Where what can be read goes on; `beforeOffset` if nowhere. */
   readonly nextOffset: number;
 }
@@ -43,8 +44,13 @@ export async function scanPastDamage(
     });
     if (nextOffset >= beforeOffset) return;
     if (problem === undefined && end < to) return; // it met what belongs to the next segment
-    const place = await unlessUnclear(placeBehind(file, end, to, { from: nextOffset, before: beforeOffset }), undefined);
-    damaged({ position: end, cause: problem ?? "the segment ends here", nextOffset: place?.offset ?? beforeOffset });
+    const place = await clearPlaceBehind(file, end, to, { from: nextOffset, before: beforeOffset });
+    damaged({
+      position: end,
+      cause: problem ?? "the segment ends here",
+      fromOffset: nextOffset,
+      nextOffset: place?.offset ?? beforeOffset,
+    });
     position = place?.position;
   }
 }

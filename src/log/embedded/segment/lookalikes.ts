@@ -15,9 +15,28 @@ import { validateBatchShape } from "../../../record/validateBatch.ts";
 
 /** At a time. */
 const READ_BYTES = 1024 * 1024;
-/** A search may read so much to check what looks like batches and is none, and so much more for each byte that is searched. */
+/** So much may be read to check what looks like batches and is none, and so much more for each byte that is searched. */
 const CHECKED_BYTES = 256 * 1024 * 1024;
 const CHECKED_BYTES_A_BYTE = 4;
+
+/**
+ * What bounds a search: each byte may look like the beginning of a batch as long as a client likes, and its checksum is over all of that. One
+ * that is shared by searches bounds them together.
+ */
+export class CheckBudget {
+  private bytesLeft: number;
+
+  /** @param searchedBytes over which the searches go. */
+  constructor(searchedBytes: number) {
+    this.bytesLeft = CHECKED_BYTES + CHECKED_BYTES_A_BYTE * searchedBytes;
+  }
+
+  /** Throws LOG_CORRUPT if it is used up. */
+  take(bytes: number, position: number): void {
+    this.bytesLeft -= bytes;
+    if (this.bytesLeft < 0) throw tooMany(position);
+  }
+}
 
 /** Which base offsets a batch can have: from the first on, before the other. */
 export interface OffsetRange {
@@ -31,18 +50,14 @@ export interface Lookalike {
   readonly header: Buffer;
 }
 
-/** Looks for whole batches of the log among bytes of which nothing is known, between two positions of a segment's file. */
+/** Looks for whole batches of the log among bytes of which nothing is known, up to a position of a segment's file. */
 export class Lookalikes {
-  private toCheck: number;
-
   constructor(
     private readonly file: File,
     private readonly to: number,
     private readonly offsets: OffsetRange,
-    from: number,
-  ) {
-    this.toCheck = CHECKED_BYTES + CHECKED_BYTES_A_BYTE * (to - from);
-  }
+    private readonly budget: CheckBudget,
+  ) {}
 
   /** At every byte from a position on, as bad bytes say nothing of where the next batch begins. */
   async *from(position: number): AsyncGenerator<Lookalike> {
@@ -69,11 +84,10 @@ export class Lookalikes {
     return (await this.isWhole(found)) ? found : undefined;
   }
 
-  /** Is it what it looks like? Throws LOG_CORRUPT if that was asked too often. */
+  /** Is it what it looks like? Throws LOG_CORRUPT if the budget is used up. */
   async isWhole({ position, header }: Lookalike): Promise<boolean> {
     const bytes = batchBytesAt(header, 0);
-    this.toCheck -= bytes;
-    if (this.toCheck < 0) throw tooMany(position);
+    this.budget.take(bytes, position);
     const crc = new RunningCrc(this.file, position + CRC_COVERS_FROM);
     return (await crc.upTo(position + bytes)) === header.readUInt32BE(BatchField.crc);
   }

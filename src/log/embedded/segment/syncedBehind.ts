@@ -1,18 +1,26 @@
 import type { File } from "../../../base/fileSystem.ts";
 import { saysSyncedBefore } from "../../../record/batchMark.ts";
-import { Lookalikes, type OffsetRange } from "./lookalikes.ts";
+import { CheckBudget, Lookalikes, type OffsetRange } from "./lookalikes.ts";
 
 /**
  * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch
  * behind them can say so: that everything before it was synced when it was written. The last write cannot, and looks the same torn or
  * damaged. Returns where that batch begins.
  *
- * A client's bytes that are made to look like one can have a torn end taken for damage, never the other way round.
+ * A client's bytes that are made to look like one can have a torn end taken for damage, never the other way round. However many there are,
+ * the search is bounded: it goes once over the bytes, and checks what looks like a batch only as far as the budget reaches. Throws
+ * LOG_CORRUPT if it ends there: then nobody knows.
  *
  * @param offsets what the base offset of a batch behind them can be
  */
-export async function findSyncedBehind(file: File, from: number, to: number, offsets: OffsetRange): Promise<number | undefined> {
-  const search = new Lookalikes(file, to, offsets, from);
+export async function findSyncedBehind(
+  file: File,
+  from: number,
+  to: number,
+  offsets: OffsetRange,
+  budget = new CheckBudget(to - from),
+): Promise<number | undefined> {
+  const search = new Lookalikes(file, to, offsets, budget);
   for await (const found of search.from(from)) {
     if (saysSyncedBefore(found.header, 0) && (await search.isWhole(found))) return found.position;
   }

@@ -4,6 +4,7 @@ import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { scanPastDamage } from "../segment/damagedScan.ts";
+import type { OffsetRange } from "../segment/lookalikes.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { type AbortedEntry, loadAbortedIndex, replaceAbortedIndex } from "./abortedIndex.ts";
 
@@ -29,11 +30,14 @@ export async function recoverAborted(
     if (base < synced.baseOffset || base > end.baseOffset) continue;
     const from = base === synced.baseOffset ? synced : segmentBegin(base);
     const upTo = base === end.baseOffset ? end.bytes : undefined;
-    const found = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now, isDamaged);
+    const { found, holes } = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now, isDamaged);
     const indexed = await loadAbortedIndex(fileSystem, folder, base);
     const older = indexed?.filter(({ lastOffset }) => lastOffset < from.offset) ?? (await abortedBelow(fileSystem, folder, from, now));
+    // where a marker is damaged only its entry is left; a snapshot may know its transaction as ended
+    const ofHoles = indexed?.filter(({ lastOffset }) => holes.some((hole) => lastOffset >= hole.from && lastOffset < hole.before)) ?? [];
+    const entries = [...older, ...found, ...ofHoles].toSorted((a, b) => a.lastOffset - b.lastOffset);
     // what is there already may be in the page cache only
-    if (found.length > 0 || indexed?.length !== older.length) await replaceAbortedIndex(fileSystem, folder, base, [...older, ...found]);
+    if (entries.length > older.length || indexed?.length !== older.length) await replaceAbortedIndex(fileSystem, folder, base, entries);
   }
   return producers;
 }
@@ -45,7 +49,7 @@ export async function recoverAborted(
 export async function abortedBelow(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<AbortedEntry[]> {
   const begin = segmentBegin(end.baseOffset);
   const producers = await loadProducers(fileSystem, folder, begin, now, saidElsewhere);
-  return abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now);
+  return (await abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now)).found;
 }
 
 /** Makes the index of a segment again if it can't be right; false if it may be. */
@@ -72,8 +76,9 @@ async function abortedFrom(
   producers: ProducerState,
   now: number,
   isDamaged = false,
-): Promise<AbortedEntry[]> {
+): Promise<{ readonly found: AbortedEntry[]; readonly holes: readonly OffsetRange[] }> {
   const found: AbortedEntry[] = [];
+  const holes: OffsetRange[] = [];
   const file = await fileSystem.open(path.join(folder, logFileName(from.baseOffset)), "read");
   try {
     const span = { from: from.bytes, to: bytes ?? (await file.bytes()), fromOffset: from.offset, beforeOffset: nextBase };
@@ -81,9 +86,12 @@ async function abortedFrom(
       const aborted = producers.applyBatch(buffer, at, now);
       if (aborted !== undefined) found.push(aborted);
     };
-    await scanPastDamage(file, span, isDamaged, visit, saidElsewhere);
+    await scanPastDamage(file, span, isDamaged, visit, ({ fromOffset, nextOffset }) => {
+      // not the end of the last segment: what lay behind it was cut
+      if (Number.isFinite(nextOffset)) holes.push({ from: fromOffset, before: nextOffset });
+    });
   } finally {
     await file.close();
   }
-  return found;
+  return { found, holes };
 }
