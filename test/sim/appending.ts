@@ -105,7 +105,9 @@ export class Appending {
   }
 
   private make(id: number, values: readonly Buffer[], timestamps: (number | undefined)[], sequenced: Sequenced | undefined): Appended {
-    return { id, values, timestamps, sequenced, base: undefined, fate: "open", unclear: false, durable: false, keptAt: this.world.now() };
+    const isStamped = timestamps.includes(undefined);
+    const keptAt = this.world.now();
+    return { id, values, timestamps, isStamped, sequenced, base: undefined, fate: "open", unclear: false, durable: false, keptAt };
   }
 
   private batch(topic: TopicModel, producer?: ProducerModel): Appended {

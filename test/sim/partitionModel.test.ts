@@ -10,6 +10,7 @@ function sent(model: PartitionModel, base?: number): Appended {
     id: 7,
     values: [valueOf(7, 0, 20)],
     timestamps: [0],
+    isStamped: false,
     sequenced: { producer: "named", epoch: 0, firstSequence: 0 },
     base,
     fate: "open",

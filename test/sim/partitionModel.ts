@@ -24,6 +24,8 @@ export interface Appended {
   readonly values: readonly Buffer[];
   /** Undefined where the log says them itself, and nobody has read them yet. */
   readonly timestamps: (number | undefined)[];
+  /** The log says them, anew for each try that is not of something that is there. */
+  readonly isStamped: boolean;
   readonly sequenced: Sequenced | undefined;
   /** The offset of the first record, as soon as it is known. */
   base: number | undefined;
@@ -137,6 +139,7 @@ export class PartitionModel {
       demand(!append.durable, () => `${this.name(append)}, surely on the disk, is cut off at offset ${offset}`);
       for (let i = 0; i < append.values.length; i++) this.at.delete(base + i);
       append.base = undefined;
+      if (append.isStamped) append.timestamps.fill(undefined);
       if (append.fate === "kept" || append.fate === "open") append.fate = "unknown";
     }
     // nobody has read yet where they are: maybe below, and there, whatever a further try is told
