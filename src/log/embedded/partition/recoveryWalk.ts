@@ -3,7 +3,7 @@ import type { File } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
-import { CheckBudget } from "../segment/lookalikes.ts";
+import { SearchBudget } from "../segment/lookalikes.ts";
 import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { findSyncedBehind } from "../segment/syncedBehind.ts";
@@ -24,7 +24,7 @@ export class RecoveryWalk {
   /** Where a batch begins that says that everything before it was synced; undefined: there is no further one. */
   private proof: number | undefined = 0;
   /** Of all searches together: there may be many holes. */
-  private readonly budget: CheckBudget;
+  private readonly budget: SearchBudget;
 
   /**
    * @param nextBase where the segment ends that is not the last one: all of it was synced.
@@ -40,7 +40,7 @@ export class RecoveryWalk {
     private readonly logger: Logger,
   ) {
     this.before = nextBase ?? baseOffset + SEGMENT_OFFSETS_MAX + 1;
-    this.budget = new CheckBudget(fileBytes);
+    this.budget = new SearchBudget(fileBytes);
   }
 
   async from(start: BatchPlace): Promise<WalkEnd> {

@@ -3,6 +3,7 @@ import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, clearPlaceBehind } from "../segment/behindDamage.ts";
+import { SearchBudget } from "../segment/lookalikes.ts";
 import { logFileName } from "../segment/names.ts";
 import { findOffsetEntry, type OffsetEntry } from "../segment/offsetIndex.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
@@ -74,6 +75,7 @@ export async function seekOverDamage(
     position: 0,
     offset: baseOffset,
   };
+  const budget = new SearchBudget(limit - position);
   for (;;) {
     let misplaced: MillraceError | undefined;
     let isFound = false;
@@ -90,7 +92,7 @@ export async function seekOverDamage(
     });
     const bad = problem ?? misplaced;
     if (bad === undefined) return { position: end, problem: undefined, readableFrom: undefined };
-    const behind = await clearPlaceBehind(file, end, limit, { from: expected + 1, before: endOffset });
+    const behind = await clearPlaceBehind(file, end, limit, { from: expected + 1, before: endOffset }, budget);
     if (behind === undefined || behind.offset > offset) return { position: end, problem: bad, readableFrom: behind?.offset };
     ({ position, offset: expected } = behind);
   }

@@ -2,7 +2,8 @@
  * Where a segment goes on behind a bad batch. In this order:
  *
  *   1. The bad batch's own length leads to a whole batch: so it does for every bit that flips outside of the length.
- *   2. A whole batch up to which the bad one's checksum is right: then only what the checksum leaves out is bad, the length for one.
+ *   2. A whole batch up to which the bad one's checksum is right: then only what the checksum leaves out is bad, the length for one. It is
+ *      looked for if there is something left of that.
  *   3. The first whole batch behind the bytes that the bad one claims, if its header can be believed; else, or without one there, the
  *      first at all.
  *
@@ -11,10 +12,10 @@
  * they came in is damaged together with what its checksum covers.
  */
 import type { File } from "../../../base/fileSystem.ts";
-import { BATCH_HEADER_BYTES, BatchField, baseOffsetAt, batchBytesAt, CRC_COVERS_FROM } from "../../../record/batchHeader.ts";
+import { BATCH_HEADER_BYTES, BATCH_MAGIC, BatchField, baseOffsetAt, batchBytesAt, CRC_COVERS_FROM } from "../../../record/batchHeader.ts";
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
-import { CheckBudget, type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, unlessUnclear } from "./lookalikes.ts";
+import { type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, SearchBudget, unlessUnclear } from "./lookalikes.ts";
 
 /** A bad batch is followed by its checksum up to here: a larger one whose length is damaged is left to (3). */
 const CHECKSUM_BYTES_MAX = 32 * 1024 * 1024;
@@ -35,48 +36,70 @@ export async function placeBehind(
   bad: number,
   to: number,
   offsets: OffsetRange,
-  budget = new CheckBudget(to - bad),
+  budget = new SearchBudget(to - bad),
 ): Promise<BatchPlace | undefined> {
   const search = new Lookalikes(file, to, offsets, budget);
   const misplaced = await search.at(bad); // a good one, but for what is missing before it
   if (misplaced !== undefined) return placeOf(misplaced);
   const header = await readHeader(file, bad, to);
-  const claimed = header && bad + batchBytesAt(header, 0);
-  const follower = claimed === undefined || claimed <= bad ? undefined : await search.at(claimed);
+  if (header === undefined) return undefined;
+  const claimed = bad + batchBytesAt(header, 0);
+  const follower = claimed <= bad ? undefined : await search.at(claimed);
   if (follower !== undefined) return placeOf(follower);
-  const isBelievable = header !== undefined && hasOwnOffset(header, 0) && validateBatchShape(header, 0, BATCH_HEADER_BYTES) === undefined;
-  const found = await firstBehind(file, bad, search, header, isBelievable ? claimed : undefined);
-  return found && placeOf(found);
+  const first = await firstBehind(file, bad, search, header, hasRightFields(header, offsets.from - 1), budget);
+  const isBelievable = hasOwnOffset(header, 0) && validateBatchShape(header, 0, BATCH_HEADER_BYTES) === undefined;
+  if (first === undefined || first.isProven || !isBelievable || first.found.position >= claimed) return first && placeOf(first.found);
+  return placeOf((await firstFrom(search, claimed, budget)) ?? first.found);
 }
 
+/** Is there something left of what the checksum leaves out? Not if the sector is gone. */
+const hasRightFields = (header: Buffer, expectedOffset: number): boolean =>
+  header[BatchField.magic] === BATCH_MAGIC || hasOwnOffset(header, 0) || baseOffsetAt(header, 0) === expectedOffset;
+
+/** The first whole batch behind the bad one; or, if `mayBeProven`, a later one up to which the bad one's checksum is right. */
 async function firstBehind(
   file: File,
   bad: number,
   search: Lookalikes,
-  header: Buffer | undefined,
-  claimed: number | undefined,
-): Promise<Lookalike | undefined> {
+  header: Buffer,
+  mayBeProven: boolean,
+  budget: SearchBudget,
+): Promise<{ readonly found: Lookalike; readonly isProven: boolean } | undefined> {
   const crc = new RunningCrc(file, bad + CRC_COVERS_FROM);
-  const expected = header?.readUInt32BE(BatchField.crc);
+  const expected = header.readUInt32BE(BatchField.crc);
+  const provenUpTo = mayBeProven ? bad + CHECKSUM_BYTES_MAX : bad;
   let first: Lookalike | undefined;
-  let behindClaimed: Lookalike | undefined;
-  for await (const found of search.from(bad + 1)) {
+  let searchedTo = bad;
+  const isOver = (position: number): boolean => first !== undefined && position > provenUpTo;
+  for await (const found of search.from(bad + 1, isOver)) {
     const { position } = found;
-    const isNear = position - bad <= CHECKSUM_BYTES_MAX;
-    if (isNear && position > bad + CRC_COVERS_FROM && (await crc.upTo(position)) === expected && (await search.isWhole(found)))
-      return found;
-    const wanted = first === undefined || (behindClaimed === undefined && claimed !== undefined && position >= claimed);
-    if (wanted && (await search.isWhole(found))) {
-      first ??= found;
-      if (claimed === undefined || position >= claimed) behindClaimed ??= found;
-    }
-    if (behindClaimed !== undefined && !isNear) break;
+    if (first !== undefined && (position > provenUpTo || !budget.searchesOn(position - searchedTo))) break;
+    searchedTo = position;
+    const isNear = position > bad + CRC_COVERS_FROM && position <= provenUpTo;
+    if (isNear && (await crc.upTo(position)) === expected && (await search.isWhole(found))) return { found, isProven: true };
+    if (first === undefined && (await search.isWhole(found))) first = found;
+    if (isOver(position)) break;
   }
-  return behindClaimed ?? first;
+  return first && { found: first, isProven: false };
+}
+
+async function firstFrom(search: Lookalikes, from: number, budget: SearchBudget): Promise<Lookalike | undefined> {
+  let searchedTo = from;
+  for await (const found of search.from(from)) {
+    if (await search.isWhole(found)) return found;
+    if (!budget.searchesOn(found.position - searchedTo)) return undefined;
+    searchedTo = found.position;
+  }
+  return undefined;
 }
 
 const placeOf = ({ position, header }: Lookalike): BatchPlace => ({ position, offset: baseOffsetAt(header, 0) });
 
 /** placeBehind, but undefined as well if that is not clear. */
-export const clearPlaceBehind = (file: File, bad: number, to: number, offsets: OffsetRange): Promise<BatchPlace | undefined> =>
-  unlessUnclear(placeBehind(file, bad, to, offsets), undefined);
+export const clearPlaceBehind = (
+  file: File,
+  bad: number,
+  to: number,
+  offsets: OffsetRange,
+  budget?: SearchBudget,
+): Promise<BatchPlace | undefined> => unlessUnclear(placeBehind(file, bad, to, offsets, budget), undefined);

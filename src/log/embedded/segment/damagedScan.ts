@@ -2,6 +2,7 @@ import type { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { clearPlaceBehind } from "./behindDamage.ts";
+import { SearchBudget } from "./lookalikes.ts";
 import { scanSegment } from "./segmentScan.ts";
 
 /** What of a segment's file belongs to it. */
@@ -34,6 +35,7 @@ export async function scanPastDamage(
   visit: (bytes: Buffer, at: number, position: number) => void,
   damaged: (place: DamagedPlace) => void,
 ): Promise<void> {
+  const budget = new SearchBudget(to - from);
   let nextOffset = fromOffset;
   for (let position: number | undefined = from; position !== undefined; ) {
     const { end, problem } = await scanSegment(file, position, to, checksums, (bytes, at, found) => {
@@ -44,7 +46,7 @@ export async function scanPastDamage(
     });
     if (nextOffset >= beforeOffset) return;
     if (problem === undefined && end < to) return; // it met what belongs to the next segment
-    const place = await clearPlaceBehind(file, end, to, { from: nextOffset, before: beforeOffset });
+    const place = await clearPlaceBehind(file, end, to, { from: nextOffset, before: beforeOffset }, budget);
     damaged({
       position: end,
       cause: problem ?? "the segment ends here",

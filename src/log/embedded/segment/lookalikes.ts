@@ -13,28 +13,39 @@ import {
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
 
-/** At a time. */
-const READ_BYTES = 1024 * 1024;
+/** At a time: what is looked for is near mostly, and far sometimes. */
+const FIRST_READ_BYTES = 64 * 1024;
+const READ_BYTES_MAX = 1024 * 1024;
 /** So much may be read to check what looks like batches and is none, and so much more for each byte that is searched. */
 const CHECKED_BYTES = 256 * 1024 * 1024;
 const CHECKED_BYTES_A_BYTE = 4;
+/** And so much searched behind a batch that was found, beside once all that is searched. */
+const SEARCHED_ON_BYTES = 64 * 1024 * 1024;
 
 /**
  * What bounds a search: each byte may look like the beginning of a batch as long as a client likes, and its checksum is over all of that. One
  * that is shared by searches bounds them together.
  */
-export class CheckBudget {
-  private bytesLeft: number;
+export class SearchBudget {
+  private toCheck: number;
+  private toSearchOn: number;
 
   /** @param searchedBytes over which the searches go. */
   constructor(searchedBytes: number) {
-    this.bytesLeft = CHECKED_BYTES + CHECKED_BYTES_A_BYTE * searchedBytes;
+    this.toCheck = CHECKED_BYTES + CHECKED_BYTES_A_BYTE * searchedBytes;
+    this.toSearchOn = SEARCHED_ON_BYTES + searchedBytes;
   }
 
-  /** Throws LOG_CORRUPT if it is used up. */
-  take(bytes: number, position: number): void {
-    this.bytesLeft -= bytes;
-    if (this.bytesLeft < 0) throw tooMany(position);
+  /** Throws LOG_CORRUPT if too much was checked: nobody knows what is there. */
+  check(bytes: number, position: number): void {
+    this.toCheck -= bytes;
+    if (this.toCheck < 0) throw tooMany(position);
+  }
+
+  /** May it be searched on for something better than what was found? */
+  searchesOn(bytes: number): boolean {
+    this.toSearchOn -= bytes;
+    return this.toSearchOn >= 0;
   }
 }
 
@@ -56,14 +67,17 @@ export class Lookalikes {
     private readonly file: File,
     private readonly to: number,
     private readonly offsets: OffsetRange,
-    private readonly budget: CheckBudget,
+    private readonly budget: SearchBudget,
   ) {}
 
-  /** At every byte from a position on, as bad bytes say nothing of where the next batch begins. */
-  async *from(position: number): AsyncGenerator<Lookalike> {
+  /**
+   * At every byte from a position on, as bad bytes say nothing of where the next batch begins.
+   * @param isOver is asked now and then whether it is far enough.
+   */
+  async *from(position: number, isOver: (position: number) => boolean = () => false): AsyncGenerator<Lookalike> {
     const { file, to } = this;
-    const buffer = Buffer.allocUnsafeSlow(Math.max(BATCH_HEADER_BYTES, Math.min(READ_BYTES, to - position)));
-    for (let start = position; to - start >= BATCH_HEADER_BYTES; ) {
+    let buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_READ_BYTES);
+    for (let start = position; to - start >= BATCH_HEADER_BYTES && !isOver(start); ) {
       const length = await file.read(buffer, 0, Math.min(buffer.length, to - start), start);
       const positions = length - BATCH_HEADER_BYTES + 1;
       if (positions <= 0) return;
@@ -73,6 +87,7 @@ export class Lookalikes {
         if (this.isShaped(header, start + at)) yield { position: start + at, header };
       }
       start += positions;
+      if (buffer.length < READ_BYTES_MAX) buffer = Buffer.allocUnsafeSlow(2 * buffer.length);
     }
   }
 
@@ -87,7 +102,7 @@ export class Lookalikes {
   /** Is it what it looks like? Throws LOG_CORRUPT if the budget is used up. */
   async isWhole({ position, header }: Lookalike): Promise<boolean> {
     const bytes = batchBytesAt(header, 0);
-    this.budget.take(bytes, position);
+    this.budget.check(bytes, position);
     const crc = new RunningCrc(this.file, position + CRC_COVERS_FROM);
     return (await crc.upTo(position + bytes)) === header.readUInt32BE(BatchField.crc);
   }

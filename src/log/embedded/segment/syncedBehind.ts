@@ -1,6 +1,6 @@
 import type { File } from "../../../base/fileSystem.ts";
 import { saysSyncedBefore } from "../../../record/batchMark.ts";
-import { CheckBudget, Lookalikes, type OffsetRange } from "./lookalikes.ts";
+import { Lookalikes, type OffsetRange, SearchBudget } from "./lookalikes.ts";
 
 /**
  * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch
@@ -18,7 +18,7 @@ export async function findSyncedBehind(
   from: number,
   to: number,
   offsets: OffsetRange,
-  budget = new CheckBudget(to - from),
+  budget = new SearchBudget(to - from),
 ): Promise<number | undefined> {
   const search = new Lookalikes(file, to, offsets, budget);
   for await (const found of search.from(from)) {

@@ -1,0 +1,93 @@
+/** What a start over damage relies on beside the batches, and how much it reads. */
+import { expect, test } from "vitest";
+import type { File } from "../../src/base/fileSystem.ts";
+import { silentLogger } from "../../src/base/logger.ts";
+import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { RecoveryWalk } from "../../src/log/embedded/partition/recoveryWalk.ts";
+import { dumpLog } from "../../src/log/tools/dumpLog.ts";
+import { encodeBatch } from "../../src/record/batch.ts";
+import { markBatch } from "../../src/record/batchMark.ts";
+import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
+import { type Batch, batchesOf, file, killed, start } from "./killedPartition.ts";
+import { logOptions, record, smallDefaults } from "./support.ts";
+import { batchesFrom, end, producerBatch } from "./transactionSupport.ts";
+
+test("deleted records stay deleted when the last one of them is damaged, and its offset is not given again", async () => {
+  const node = await killed();
+  const endOffset = node.values.length;
+  // killed when the catalog knew it, and before the segment was removed
+  const { catalog } = node.options;
+  const entry = catalog.entries.get("partition:t-0") as { readonly start: number };
+  await catalog.change(new Map([["partition:t-0", { ...entry, start: endOffset }]]));
+  node.fileSystem.flip(file, (node.batches.at(-1) as Batch).position + 70, 4);
+  const log = await start(node);
+  const topic = log.topic("t") as EmbeddedTopic;
+  expect([topic.startOffset(0), topic.endOffset(0)]).toEqual([endOffset, endOffset]);
+  await log.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("new")]);
+  expect(topic.endOffset(0)).toBe(endOffset + 1);
+  await log.close();
+});
+
+test("an aborted transaction stays aborted when its marker is damaged, and a snapshot behind it knows that it has ended", async () => {
+  const fileSystem = new SimulatedFileSystem({ seed: 1, turnsMax: 0 });
+  const options = logOptions("/data", { fileSystem, logger: silentLogger, diskReserveBytes: 0, defaults: smallDefaults });
+  const log = await openEmbeddedLog(options);
+  await log.createTopic("t");
+  const topic = log.topic("t") as EmbeddedTopic;
+  await topic.appendBatch(0, producerBatch(["nobody", "sees this"], { id: 7, epoch: 0, sequence: 0 }, true));
+  await end(topic, "abort", 7);
+  await topic.appendBatch(0, producerBatch(["behind"], { id: 8, epoch: 0, sequence: 0 }, false));
+  const known = new Map(options.catalog.entries);
+  await log.close(); // its snapshot knows that no transaction is open, as one at the begin of the next segment does
+  const marker = batchesOf(fileSystem.peek(file) as Buffer)[1] as Batch;
+  // the next segment is there, and the catalog does not know it yet
+  const offset = 4;
+  const next = `/data/t-0/${String(offset).padStart(20, "0")}`;
+  for (const ending of [".log", ".index", ".timeindex"]) await (await fileSystem.open(next + ending, "create")).close();
+  await fileSystem.syncDirectory("/data/t-0");
+  await options.catalog.change(known);
+  fileSystem.flip(file, marker.position + 70, 1);
+  const again = await openEmbeddedLog({ ...options, fileSystem: fileSystem.kill() });
+  const topicAgain = again.topic("t") as EmbeddedTopic;
+  await topicAgain.appendBatch(0, producerBatch(["new"], { id: 9, epoch: 0, sequence: 0 }, false));
+  const reader = await again.openReader(topicAgain.description.partitions[0] as never, { isolation: "read_committed" });
+  expect((await batchesFrom(reader, marker.end)).join("; ")).toContain("new");
+  expect((await batchesFrom(reader, 0).catch(async () => [String(await reader.read(0, 1))])).join()).not.toContain("nobody");
+  await reader.close();
+  await again.close();
+});
+
+test("what a start reads grows with the segment and with the holes in it, and not with the one for each of the other", async () => {
+  // sectors are gone with the headers in them, and only a snapshot says that all of this was synced
+  const batches = Array.from({ length: 3000 }, (_, i) => {
+    const batch = encodeBatch([record(`value ${i} ${"x".repeat(2000)}`)], { baseOffset: i });
+    markBatch(batch, 0, false);
+    if (i % 10 === 5) batch.fill(0, 0, 512);
+    return batch;
+  });
+  const bytes = Buffer.concat(batches);
+  let readBytes = 0;
+  const counted = {
+    read: async (buffer: Buffer, at: number, length: number, position: number) => {
+      const read = bytes.copy(buffer, at, position, Math.min(bytes.length, position + length));
+      readBytes += read;
+      return read;
+    },
+  };
+  const walk = new RecoveryWalk(counted as unknown as File, file, bytes.length, 0, undefined, batches.length, silentLogger);
+  expect((await walk.from({ position: 0, offset: 0 })).offset).toBe(batches.length);
+  expect(walk.holes).toBe(300);
+  expect(readBytes).toBeLessThan(10 * bytes.length + 300 * (1 << 20)); // half of the segment for each hole would be 900 MiB
+});
+
+test("a dump names the damage, and goes on behind it", async () => {
+  const { fileSystem, batches } = await killed();
+  const { position, bytes, end: next } = batches[4] as Batch;
+  fileSystem.flip(file, position + 70, 4);
+  const lines: string[] = [];
+  await dumpLog(fileSystem, "/data", undefined, (line) => lines.push(line) > 0);
+  expect(lines).toHaveLength(1 + batches.length);
+  expect(lines[5]).toMatch(new RegExp(`^  at ${position}: .*checksum.* \\(${bytes} bytes to the next whole batch\\)$`));
+  expect(lines[6]).toContain(`offsets ${next} to`);
+});
