@@ -11,10 +11,11 @@ import { reads } from "./reads.ts";
 import { printHead, printRow, type Row, type TableOptions } from "./row.ts";
 import { parked, sizes } from "./sizes.ts";
 import { syncedAppends } from "./syncedAppends.ts";
+import { turns } from "./turns.ts";
 
 /** Tells its rows as they come. */
 type Part = (options: TableOptions, tell: (row: Row) => void) => Promise<void>;
-const parts: Readonly<Record<string, Part>> = { appends, syncedAppends, queues, callers, reads, sizes, parked, many, compression };
+const parts: Readonly<Record<string, Part>> = { appends, syncedAppends, queues, callers, reads, sizes, parked, many, turns, compression };
 
 const moderate: TableOptions = { sizesGb: [0.1, 1], effort: 1 };
 const large: TableOptions = { sizesGb: [1, 10, 30], effort: 2 };

@@ -103,13 +103,11 @@ class CrashRun {
     const settle = (): void => void (model.settled = Math.max(model.settled, place));
     const topic = this.log.topic("t");
     const end = topic?.endOffset(partition);
-    let failure: unknown;
-    append().then(settle, (error: unknown) => {
-      failure = error;
-    });
+    const failures: unknown[] = [];
+    append().then(settle, (error: unknown) => failures.push(error));
     // a partition that was at rest first reads what it knows of its producers
-    while (topic?.endOffset(partition) === end && failure === undefined) await this.turns(1);
-    if (topic?.endOffset(partition) === end) throw failure;
+    while (topic?.endOffset(partition) === end && failures.length === 0) await this.turns(1);
+    if (topic?.endOffset(partition) === end) throw failures[0];
     place = model.values.push(...values);
     model.sequence += values.length;
     if (this.random.below(2) === 0) append().then(settle, () => undefined); // impatient: it sends it again

@@ -35,6 +35,8 @@ export interface Appended {
   /** It outlives a loss of power, whatever the policy. */
   durable: boolean;
   keptAt: Moment;
+  /** The log took something back while nobody had said anything of it: written it was, and its publisher still waits for another topic. */
+  openAtCut?: boolean;
 }
 
 export interface Moment {
@@ -99,7 +101,7 @@ export class PartitionModel {
   kept(append: Appended, now: Moment): void {
     if (append.fate === "kept") return;
     demand(append.fate !== "gone", () => `${this.name(append)} was acknowledged after a start had shown that it is not there`);
-    append.fate = "kept";
+    append.fate = append.openAtCut ? "unknown" : "kept";
     append.keptAt = now;
     if (this.sync.kind === "always") append.durable = true;
   }
@@ -140,11 +142,14 @@ export class PartitionModel {
       for (let i = 0; i < append.values.length; i++) this.at.delete(base + i);
       append.base = undefined;
       if (append.isStamped) append.timestamps.fill(undefined);
+      append.openAtCut = append.fate === "open";
       if (append.fate === "kept" || append.fate === "open") append.fate = "unknown";
     }
     // nobody has read yet where they are: maybe below, and there, whatever a further try is told
     for (const append of this.appends.values()) {
-      if (append.base === undefined && append.fate === "kept" && !append.durable) Object.assign(append, { fate: "unknown", unclear: true });
+      if (append.base !== undefined || append.durable) continue;
+      if (append.fate === "kept") Object.assign(append, { fate: "unknown", unclear: true });
+      if (append.fate === "open" && this.sync.kind !== "always") append.openAtCut = true;
     }
   }
 
@@ -154,6 +159,7 @@ export class PartitionModel {
       const append = this.recognised(record);
       demand(append.fate !== "refused" && append.fate !== "gone", () => `${this.name(append)}, which is ${append.fate}, was read`);
       this.place(append, record.offset - indexOf(record));
+      append.openAtCut = false;
       this.kept(append, now);
     }
     for (let i = 1; i < found.length; i++) {

@@ -106,7 +106,10 @@ export class Processes {
     this.faults.heal();
     // a failed catalog or topology may still be about to begin anew
     this.troubled = this.log.lines.some((line) => line.startsWith("keyed store failed"));
-    if (this.isSetUp) await this.look();
+    if (this.isSetUp) {
+      if (this.troubled) await this.storesGoOn(); // what is looked at may have to write to them
+      await this.look();
+    }
     this.stopped = false;
   }
 

@@ -44,6 +44,8 @@ class Ledger {
   readonly producers: Producer[] = [1, 2].map((id) => ({ id, epoch: 0, sequence: 0, busy: false, current: undefined }));
   /** Which transaction a batch is of; none: it is of no transaction. */
   readonly parts = new Map<number, { readonly part: Part; readonly transaction: Transaction | undefined }>();
+  /** A marker that was answered may have been taken back: the coordinator comes back with the next process. */
+  isWithoutCoordinator = false;
 
   constructor(
     readonly name: string,
@@ -67,13 +69,28 @@ export class Transacting {
 
   async create(): Promise<void> {
     for (const { name, sync } of this.ledgers) await this.world.node.log.createTopic(name, { partitions: 1, sync, segmentBytes: 2500 });
+    this.watch();
+  }
+
+  private watch(): void {
+    const { life } = this.world;
+    for (const ledger of this.ledgers) {
+      ledger.isWithoutCoordinator = false;
+      this.topic(ledger).onCut(() => {
+        if (life === this.world.life && ledger.sync.kind !== "always") ledger.isWithoutCoordinator = true;
+      });
+    }
   }
 
   private async append(inTransaction: boolean): Promise<void> {
     const ledger = this.world.random.pick(this.ledgers);
     const producer = this.world.random.pick(ledger.producers);
     const { life } = this.world;
-    if (inTransaction && (producer.busy || producer.current?.outcome !== undefined || this.isBroken(producer.current))) return;
+    if (
+      inTransaction &&
+      (ledger.isWithoutCoordinator || producer.busy || producer.current?.outcome !== undefined || this.isBroken(producer.current))
+    )
+      return;
     const part: Part = { id: this.world.nextId(), records: 1 + this.world.random.below(4), fate: "open" };
     let transaction: Transaction | undefined;
     if (inTransaction) {
@@ -116,7 +133,7 @@ export class Transacting {
     const ledger = this.world.random.pick(this.ledgers);
     const producer = this.world.random.pick(ledger.producers);
     const { current } = producer;
-    if (current === undefined || producer.busy) return;
+    if (current === undefined || producer.busy || ledger.isWithoutCoordinator) return;
     const { life } = this.world;
     const broken = this.isBroken(current);
     if (broken && current.outcome === undefined) producer.epoch++; // fences whatever is still on its way
@@ -166,6 +183,7 @@ export class Transacting {
   // ---- after a start
 
   async started(powerLost: boolean): Promise<void> {
+    this.watch();
     for (const ledger of this.ledgers) await this.look(ledger, powerLost && ledger.sync.kind !== "always");
   }
 

@@ -140,6 +140,7 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
       ],
       "damage of just these bytes: test/log/journal/journalDamage.test.ts has it everywhere in a file": [
         "damagedAt(here);",
+        "if (next === undefined) return;",
         "if (at + entryHeadBytes > file.length) return 0;",
         "if (damaged + entryHeadBytes",
         "const commit =",
@@ -172,7 +173,7 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
   "src/log/journal/start/cleanStop.ts": {
     never: {
       "a stop of another time, put back: test/broker/cleanStop.test.ts": ["if (sequences.some", "if ((await scanFile("],
-      "millions of messages": ["if (whole === undefined)", "const stop =", "if (slice.isOver("],
+      "millions of messages": ["if (whole === undefined)", "return { bytes: there.bytes", "if (slice.isOver("],
     },
     rare: {
       "a stop of another time, put back: test/broker/cleanStop.test.ts": ["if (last === undefined"],

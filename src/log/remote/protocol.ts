@@ -41,6 +41,7 @@ export interface CrossedError {
   readonly retryable: boolean;
   readonly where: string | undefined;
   readonly hint: string | undefined;
+  readonly readableFrom?: number | undefined;
   readonly cause: string | undefined;
 }
 
@@ -49,17 +50,18 @@ export function crossError(error: unknown): CrossedError {
     const message = error instanceof Error ? error.message : String(error);
     return { code: "LOG_CALL_FAILED", message, domain: "internal", retryable: false, where: undefined, hint: undefined, cause: undefined };
   }
-  const { code, message, domain, retryable, where, hint, cause } = error;
+  const { code, message, domain, retryable, where, hint, readableFrom, cause } = error;
   const causeText = cause instanceof Error ? cause.message : cause === undefined ? undefined : String(cause);
-  return { code, message, domain, retryable, where, hint, cause: causeText };
+  return { code, message, domain, retryable, where, hint, readableFrom, cause: causeText };
 }
 
-export function uncrossError({ code, message, domain, retryable, where, hint, cause }: CrossedError): MillraceError {
+export function uncrossError({ code, message, domain, retryable, where, hint, readableFrom, cause }: CrossedError): MillraceError {
   return new MillraceError(code, message, {
     domain,
     retryable,
     ...(where !== undefined && { where }),
     ...(hint !== undefined && { hint }),
+    readableFrom,
     ...(cause !== undefined && { cause }),
   });
 }

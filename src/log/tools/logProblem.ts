@@ -1,7 +1,7 @@
 /**
  * What a look at the files finds. Harmless, as a start deals with it by itself and nothing that was acknowledged is lost: "tail", the last
  * write of a file was not finished; "surplus", batches that the next segment has too; "unfinished", a compaction's swap of files that the
- * next start ends; "state", a snapshot of producers that is made anew from the batches.
+ * next start ends; "state", a snapshot of producers, or what a stop wrote down of the queues: the batches or the journal say it too.
  * The others: "batch", bad bytes that nothing cuts; "lost", what was synced is not there at an end; "missing", offsets, files or folders
  * that are not there; "index", what can be made again; "stray", a folder with data that no topic has; "entry", an entry of the queues'
  * journal; "file", what says what a file is, or a whole file; "store", the catalog, the topology, a checkpoint.

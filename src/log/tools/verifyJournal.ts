@@ -8,6 +8,7 @@ import { JournalFile } from "../journal/files/journalFile.ts";
 import { ownCommit } from "../journal/files/journalMessages.ts";
 import { segmentFileName } from "../journal/segments/segmentFormat.ts";
 import { countingSegments } from "../journal/segments/segments.ts";
+import { readStop, stoppedFileName } from "../journal/start/cleanStop.ts";
 import { JournalScan, type ScanEnd, type ScannedFiles } from "../journal/start/journalScan.ts";
 import { readWhole } from "../journal/start/recovery.ts";
 import type { LogProblem } from "./logProblem.ts";
@@ -41,6 +42,12 @@ export async function verifyJournal(
     problems.push(...segment.problems);
     progress(found.bytes);
   }
+  const left = await readStop(fileSystem, directory);
+  if (left !== undefined && left.stop === undefined) {
+    const what = "what the last stop wrote down of the queues is damaged: the next start reads the journal instead";
+    problems.push({ kind: "state", file: path.join(directory, stoppedFileName), position: 0, what });
+  }
+  progress((found.bytes += left?.bytes ?? 0));
   return { files, segments: segments.length, ...found };
 }
 

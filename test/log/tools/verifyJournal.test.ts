@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { FileSystem } from "../../../src/base/fileSystem.ts";
 import { Random } from "../../../src/base/random.ts";
 import { fileHeaderBytes } from "../../../src/log/journal/files/format.ts";
+import { isHarmless } from "../../../src/log/tools/logProblem.ts";
 import { verifyJournal } from "../../../src/log/tools/verifyJournal.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 import { append, fileBytes, open } from "../journal/opened.ts";
@@ -59,6 +60,22 @@ test("a flipped bit anywhere is said with the file and the position that a start
     await flip(fs, file, at, bit);
   }
   for (const [what, count] of Object.entries(met)) expect(count, what).toBeGreaterThan(0);
+});
+
+test("what a clean stop wrote down is looked at too; damaged it does no harm, as the journal says it as well", async () => {
+  const fs = new SimulatedFileSystem({ seed: 3 });
+  const { journal } = await open(fs);
+  append(journal, 0, "one");
+  await journal.sync();
+  await journal.close(() => []);
+  const file = "/journal/queues.stopped";
+  const whole = await verify(fs);
+  expect(whole.problems).toEqual([]);
+  expect(whole.bytes).toBe(whole.files * fileBytes + ((await fs.stat(file))?.bytes as number));
+  await flip(fs, file, 20, 3);
+  const { problems } = await verify(fs);
+  expect(problems).toMatchObject([{ kind: "state", file, position: 0 }]);
+  expect(problems.every(isHarmless)).toBe(true);
 });
 
 test("a last write that was not finished is a torn end, with its position; so it is where only a part of it is there", async () => {

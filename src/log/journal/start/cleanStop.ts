@@ -13,7 +13,7 @@ import type { WriteBehind } from "../segments/writeBehind.ts";
 import { type CleanStop, decodeStop, encodeStop, stoppedBytesMax } from "./cleanStopFormat.ts";
 import { scanFile } from "./recovery.ts";
 
-const fileName = "queues.stopped";
+export const stoppedFileName = "queues.stopped";
 
 /** The journal as it stops, all of it synced. */
 interface StoppingJournal {
@@ -39,7 +39,7 @@ export async function leaveCleanStop(journal: StoppingJournal, tail: JournalTail
   const left = { fileBytes, journalId, sequences, first, tail: { at: tail.offset, chain: tail.chain } };
   const whole = await encodeStop(left, queues);
   if (whole === undefined) return false;
-  await replaceFile(fileSystem, path.join(directory, fileName), whole);
+  await replaceFile(fileSystem, path.join(directory, stoppedFileName), whole);
   return true;
 }
 
@@ -53,11 +53,11 @@ export async function takeCleanStop(
   files: JournalFiles,
   logger: Logger,
 ): Promise<CleanStop | undefined> {
-  const file = path.join(directory, fileName);
+  const file = path.join(directory, stoppedFileName);
   await removeIfThere(fileSystem, replacementOf(file));
-  const there = await fileSystem.stat(file);
-  if (there === undefined) return undefined;
-  const stop = there.bytes > stoppedBytesMax ? undefined : decodeStop(await fileSystem.readFile(file), file);
+  const found = await readStop(fileSystem, directory);
+  if (found === undefined) return undefined;
+  const { stop } = found;
   if (stop === undefined) {
     logger.error("what the last stop wrote down of the queues is damaged; the journal is read instead", { file, position: 0 });
   }
@@ -65,6 +65,17 @@ export async function takeCleanStop(
   if (stop === undefined || !(await isAsLeft(files, stop))) return undefined;
   logger.info("the queues are as the last stop left them; the journal need not be read", { file });
   return stop;
+}
+
+/** Undefined: there is none. Without `stop` it is damaged. */
+export async function readStop(
+  fileSystem: FileSystem,
+  directory: string,
+): Promise<{ readonly bytes: number; readonly stop: CleanStop | undefined } | undefined> {
+  const file = path.join(directory, stoppedFileName);
+  const there = await fileSystem.stat(file);
+  if (there === undefined) return undefined;
+  return { bytes: there.bytes, stop: there.bytes > stoppedBytesMax ? undefined : decodeStop(await fileSystem.readFile(file), file) };
 }
 
 /** In slices. */
