@@ -247,6 +247,34 @@ describe("a client's bytes that are made to look like batches", () => {
     await checkServed(node, [batch.base, batch.end, batch.position]);
   });
 
+  test("are not taken for any when the write of the batch that they came in was cut short: nothing is made up, and nothing is cut", async () => {
+    const offset = plan.flat().length;
+    const value = planted(30, (i) => ({ offset: offset + 1 + i, value: "invented" }));
+    for (const missing of [1, 10, 1000, 2000]) {
+      const node = await killed();
+      const log = await start(node);
+      await log.append({ name: "hostile", epoch: 0 }, "t", 0, 0, [record("", { value })]);
+      node.fileSystem = node.fileSystem.kill();
+      const { position, bytes } = batchesOf(node.fileSystem.peek(file) as Buffer).at(-1) as Batch;
+      const handle = await node.fileSystem.open(file, "write");
+      await handle.truncate(position + bytes - missing);
+      await handle.sync();
+      await handle.close();
+      const again = await start(node);
+      expect(again.topic("t")?.endOffset(0)).toBe(offset);
+      expect(await served(again)).toEqual(expected(node.values));
+      const where = `${file} at byte ${position}`;
+      await expect(again.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("x")])).rejects.toMatchObject({ code: "LOG_CORRUPT", where });
+      await again.close();
+      const { fileSystem, options } = node;
+      await repairLog({ fileSystem, directory: "/data", catalog: options.catalog, progress: nothing, cutDamage: true });
+      const repaired = await start(node);
+      await repaired.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("new")]);
+      expect(await served(repaired)).toEqual(expected([...node.values, "new"]));
+      await repaired.close();
+    }
+  });
+
   test("do not keep a start busy: of too many that are none the partition is left as it is, can be read up to there, and says so", async () => {
     const log = await start(await killed());
     await log.close();

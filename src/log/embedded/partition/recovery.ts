@@ -33,11 +33,11 @@ export interface Recovered {
 
 interface RecoveredSegment {
   readonly end: LogPosition;
-  /** It has bad bytes that were synced once. */
+  /** It has bad bytes that were synced once, or may have been. */
   readonly isDamaged: boolean;
   /** No batch behind them says where they end. */
   readonly endsInHole: boolean;
-  /** They may be damage or a torn end. */
+  /** There are bad bytes of which nobody can say whether they were synced, or where it goes on behind them. */
   readonly unclear: MillraceError | undefined;
 }
 
@@ -104,8 +104,9 @@ async function recoverSegment(
     const start = from.bytes <= fileBytes ? { position: from.bytes, offset: from.offset } : { position: 0, offset: from.baseOffset };
     const walk = new RecoveryWalk(file, name, fileBytes, from.baseOffset, nextBase, syncedOffset, logger);
     const { position: end, offset, problem, foreign, unclear } = await walk.from(start);
-    const endsInHole = isLast && end < fileBytes && offset < syncedOffset;
-    if (endsInHole) logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: syncedOffset }, problem);
+    const wholeUpTo = nextBase ?? syncedOffset;
+    const endsInHole = unclear === undefined && end < fileBytes && offset < wholeUpTo;
+    if (endsInHole) logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: wholeUpTo }, problem);
     const isTorn = isLast && offset >= syncedOffset && unclear === undefined;
     if (end < fileBytes && (isTorn || (foreign && offset === nextBase))) {
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });
@@ -114,7 +115,8 @@ async function recoverSegment(
     // of what a killed process wrote nobody knows that it is not in the page cache only; a segment before the last one was synced
     if (isLast) await writeAgain(file, Math.min(from.bytes, end), end);
     await file.sync();
-    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, isDamaged: walk.holes > 0 || endsInHole, endsInHole, unclear };
+    const isDamaged = walk.holes > 0 || endsInHole || unclear !== undefined;
+    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, isDamaged, endsInHole, unclear };
   } finally {
     await file.close();
   }

@@ -106,7 +106,7 @@ export function logHole(logger: Logger, file: string, from: BatchPlace, to: Batc
 
 function unclearAt(file: string, { position }: BatchPlace, cause: unknown): MillraceError {
   if (!(cause instanceof MillraceError)) throw cause;
-  return new MillraceError("LOG_CORRUPT", "Bad bytes were synced or not, and a batch begins behind them or not: too much looks like one.", {
+  return new MillraceError("LOG_CORRUPT", "Bad bytes were synced or not, and a batch begins behind them or not: nobody can say.", {
     domain: "external",
     where: `${file} at byte ${position}`,
     cause,

@@ -4,13 +4,14 @@
  *   1. The bad batch's own length leads to a whole batch: so it does for every bit that flips outside of the length.
  *   2. A whole batch up to which the bad one's checksum is right: then only what the checksum leaves out is bad, the length for one. It is
  *      looked for if there is something left of that.
- *   3. The first whole batch behind the bytes that the bad one claims, if its header can be believed; else, or without one there, the
- *      first at all.
+ *   3. The first whole batch behind the bytes that the bad one claims, if its header can be believed; else the first at all.
  *
  * A whole batch is one whose shape, checksum and checksum of the offset are right, and whose offset comes after what is known to be
- * before it. A client's bytes that are made to look like one can be taken for one by (3) only: where the header of the very batch that
- * they came in is damaged together with what its checksum covers.
+ * before it. What lies within the bytes that a believable header claims is not taken but by (2): a client's bytes can be made to look like
+ * batches, and the one that they came in may be torn. If there is nothing else it is not clear where it goes on. So such bytes are taken
+ * for batches only where the header of the very batch that they came in is damaged or missing, or its checksum is forged for it.
  */
+import { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, BATCH_MAGIC, BatchField, baseOffsetAt, batchBytesAt, CRC_COVERS_FROM } from "../../../record/batchHeader.ts";
 import { hasOwnOffset } from "../../../record/batchMark.ts";
@@ -27,7 +28,7 @@ export interface BatchPlace {
 }
 
 /**
- * Throws LOG_CORRUPT if that cannot be said within the budget.
+ * Throws LOG_CORRUPT if that is not clear, or not within the budget.
  * @param bad where the bad batch begins.
  * @param offsets what the base offset of a batch behind it can be.
  */
@@ -46,15 +47,23 @@ export async function placeBehind(
   const claimed = bad + batchBytesAt(header, 0);
   const follower = claimed <= bad ? undefined : await search.at(claimed);
   if (follower !== undefined) return placeOf(follower);
-  const first = await firstBehind(file, bad, search, header, hasRightFields(header, offsets.from - 1), budget);
+  const first = await firstBehind(file, bad, search, header, hasRightFields(header, offsets.from), budget);
   const isBelievable = hasOwnOffset(header, 0) && validateBatchShape(header, 0, BATCH_HEADER_BYTES) === undefined;
   if (first === undefined || first.isProven || !isBelievable || first.found.position >= claimed) return first && placeOf(first.found);
-  return placeOf((await firstFrom(search, claimed, budget)) ?? first.found);
+  const behindClaimed = await firstFrom(search, claimed, budget);
+  if (behindClaimed === undefined) throw withinClaimed(first.found.position);
+  return placeOf(behindClaimed);
 }
 
-/** Is there something left of what the checksum leaves out? Not if the sector is gone. */
-const hasRightFields = (header: Buffer, expectedOffset: number): boolean =>
-  header[BatchField.magic] === BATCH_MAGIC || hasOwnOffset(header, 0) || baseOffsetAt(header, 0) === expectedOffset;
+const withinClaimed = (position: number): MillraceError =>
+  new MillraceError("LOG_CORRUPT", "What looks like a batch lies within one that is bad: it may be a part of it.", {
+    domain: "external",
+    where: `byte ${position}`,
+  });
+
+/** Is there something left of what the checksum leaves out? Not if the sector is gone. Its own offset is just before the ones behind it. */
+const hasRightFields = (header: Buffer, lowestBehind: number): boolean =>
+  header[BatchField.magic] === BATCH_MAGIC || hasOwnOffset(header, 0) || [0, 1].includes(lowestBehind - baseOffsetAt(header, 0));
 
 /** The first whole batch behind the bad one; or, if `mayBeProven`, a later one up to which the bad one's checksum is right. */
 async function firstBehind(

@@ -1,4 +1,5 @@
 import type { File } from "../../../base/fileSystem.ts";
+import { batchBytesAt } from "../../../record/batchHeader.ts";
 import { saysSyncedBefore } from "../../../record/batchMark.ts";
 import { Lookalikes, type OffsetRange, SearchBudget } from "./lookalikes.ts";
 
@@ -21,8 +22,12 @@ export async function findSyncedBehind(
   budget = new SearchBudget(to - from),
 ): Promise<number | undefined> {
   const search = new Lookalikes(file, to, offsets, budget);
+  let end = from;
   for await (const found of search.from(from)) {
-    if (saysSyncedBefore(found.header, 0) && (await search.isWhole(found))) return found.position;
+    // what lies in a whole batch is a client's
+    if (found.position < end || !(await search.isWhole(found))) continue;
+    if (saysSyncedBefore(found.header, 0)) return found.position;
+    end = found.position + batchBytesAt(found.header, 0);
   }
   return undefined;
 }
