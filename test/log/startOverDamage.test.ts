@@ -1,16 +1,18 @@
 /** What a start over damage relies on beside the batches, and how much it reads. */
 import { expect, test } from "vitest";
+import type { MillraceError } from "../../src/base/errors.ts";
 import type { File } from "../../src/base/fileSystem.ts";
 import { silentLogger } from "../../src/base/logger.ts";
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { RecoveryWalk } from "../../src/log/embedded/partition/recoveryWalk.ts";
 import { dumpLog } from "../../src/log/tools/dumpLog.ts";
+import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
 import { markBatch } from "../../src/record/batchMark.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { type Batch, batchesOf, file, killed, start } from "./killedPartition.ts";
-import { logOptions, record, smallDefaults } from "./support.ts";
+import { logOptions, readFrom, record, smallDefaults, valuesOf } from "./support.ts";
 import { batchesFrom, end, producerBatch } from "./transactionSupport.ts";
 
 test("deleted records stay deleted when the last one of them is damaged, and its offset is not given again", async () => {
@@ -90,4 +92,42 @@ test("a dump names the damage, and goes on behind it", async () => {
   expect(lines).toHaveLength(1 + batches.length);
   expect(lines[5]).toMatch(new RegExp(`^  at ${position}: .*checksum.* \\(${bytes} bytes to the next whole batch\\)$`));
   expect(lines[6]).toContain(`offsets ${next} to`);
+});
+
+test("records are deleted up to, into and over the damage, and its segment goes with them", async () => {
+  const node = await killed();
+  const { position, base, end: behind } = node.batches[6] as Batch;
+  node.fileSystem.flip(file, position + 70, 4);
+  let log = await start(node);
+  const last = node.values.length;
+  await log.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("new")]);
+  const firstRead = async (): Promise<unknown> => {
+    const reader = await log.openReader((log.topic("t") as EmbeddedTopic).description.partitions[0] as never);
+    try {
+      return valuesOf(await readFrom(reader, reader.startOffset()))[0];
+    } catch (error) {
+      return [(error as MillraceError).code, (error as MillraceError).readableFrom];
+    } finally {
+      await reader.close();
+    }
+  };
+  const steps = [
+    [base, ["LOG_CORRUPT", behind]],
+    [base + 1, ["LOG_CORRUPT", behind]],
+    [behind, node.values[behind]],
+    [last, "new"],
+  ] as const;
+  for (const [offset, expected] of steps) {
+    await log.deleteRecords("t", 0, offset);
+    for (const how of ["goes on", "is killed"]) {
+      expect([how, log.topic("t")?.startOffset(0), await firstRead()]).toEqual([how, offset, expected]);
+      if (how === "goes on") {
+        node.fileSystem = node.fileSystem.kill();
+        log = await start(node);
+      }
+    }
+  }
+  expect(node.fileSystem.peek(file)).toBeUndefined();
+  await log.close();
+  expect((await verifyLog(node.fileSystem, "/data", () => undefined)).problems).toEqual([]);
 });
