@@ -8,6 +8,7 @@ import type { EmbeddedLog } from "../../src/log/contract/embeddedLog.ts";
 import type { PartitionedLog } from "../../src/log/contract/partitionedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { connectLog } from "../../src/log/remote/connectLog.ts";
+import { crossError, uncrossError } from "../../src/log/remote/protocol.ts";
 import { serveLog } from "../../src/log/remote/serveLog.ts";
 import { logOptions, readFrom, record, temporaryFolder, valuesOf } from "./support.ts";
 
@@ -30,6 +31,8 @@ test("an error crosses with everything that a caller branches on", async () => {
   expect(there).toBeInstanceOf(MillraceError);
   expect(there.toText()).toBe(here.toText());
   expect([there.code, there.domain, there.retryable]).toEqual([here.code, here.domain, here.retryable]);
+  const damaged = new MillraceError("LOG_CORRUPT", "A segment is damaged.", { domain: "external", readableFrom: 7 });
+  expect(uncrossError(structuredClone(crossError(damaged))).readableFrom).toBe(7);
 });
 
 test("appends that are sent without waiting keep their order", async () => {
