@@ -19,6 +19,8 @@ const magic = "MRKS";
 const containerVersion = 1;
 const marker = Buffer.from([0xff, 0xfe, 0xc0, 0xf5]);
 const entryHeadBytes = 12;
+/** The checksum of nothing is 0: without a least, a marker before zeros would be an entry. */
+const payloadBytesMin = 2;
 
 export interface StoreIdentity {
   readonly path: string;
@@ -98,8 +100,14 @@ export function replayEntries(bytes: Buffer, start: number, path: string, apply:
 
 function entryEnd(bytes: Buffer, at: number): number | undefined {
   if (at + entryHeadBytes > bytes.length || bytes.compare(marker, 0, 4, at, at + 4) !== 0) return undefined;
-  const end = at + entryHeadBytes + bytes.readUInt32LE(at + 4);
-  if (end > bytes.length || crc32c(bytes.subarray(at + entryHeadBytes, end)) !== bytes.readUInt32LE(at + 8)) return undefined;
+  const payloadBytes = bytes.readUInt32LE(at + 4);
+  const end = at + entryHeadBytes + payloadBytes;
+  if (
+    payloadBytes < payloadBytesMin ||
+    end > bytes.length ||
+    crc32c(bytes.subarray(at + entryHeadBytes, end)) !== bytes.readUInt32LE(at + 8)
+  )
+    return undefined;
   return end;
 }
 

@@ -142,6 +142,23 @@ describe("keyed store", () => {
     await expect(open(fs)).rejects.toMatchObject({ code: "KEYED_STORE_CORRUPT", where: expect.stringContaining(path) as string });
   });
 
+  test("zeros behind any byte of the last entry, as of a lost sector, cost that entry and no more", async () => {
+    const fs = await fresh(9);
+    const store = await open(fs);
+    await store.change(new Map([["kept", 1]]));
+    const begin = (await fs.stat(path))?.bytes as number;
+    await store.change(new Map([["last", 2]]));
+    await store.close();
+    const whole = await fs.readFile(path);
+    for (let at = begin; at < whole.length; at++) {
+      await overwrite(fs, whole, 0);
+      await overwrite(fs, Buffer.alloc(whole.length - at), at);
+      const again = await open(fs);
+      expect([...again.entries.keys()], `zeros from ${at} on`).toEqual(["kept"]);
+      await again.close();
+    }
+  });
+
   test("a newer file, and another store's file, are refused", async () => {
     const fs = await fresh(1);
     await (await open(fs, 2)).close();
