@@ -275,6 +275,17 @@ describe("a client's bytes that are made to look like batches", () => {
     }
   });
 
+  test("do not have what was synced cut when the header of the batch that they came in is lost", async () => {
+    const value = planted(30, (i) => ({ offset: 1_000_000 + i, value: "invented" }));
+    const { node, batch } = await hostile(value);
+    await lose(node.fileSystem, batch.position, BATCH_HEADER_BYTES);
+    const before = Buffer.from(node.fileSystem.peek(file) as Buffer);
+    const log = await start(node);
+    expect(node.fileSystem.peek(file)?.equals(before)).toBe(true);
+    await expect(log.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("x")])).rejects.toMatchObject({ code: "LOG_CORRUPT" });
+    await log.close();
+  });
+
   test("do not keep a start busy: of too many that are none the partition is left as it is, can be read up to there, and says so", async () => {
     const log = await start(await killed());
     await log.close();

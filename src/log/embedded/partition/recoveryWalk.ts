@@ -46,7 +46,7 @@ export class RecoveryWalk {
   async from(start: BatchPlace): Promise<WalkEnd> {
     for (let from = start; ; ) {
       const end = await this.toNextBad(from);
-      const behind = await this.behind(end).catch((error: unknown) => unclearAt(this.name, end, error));
+      const behind = await this.behind(end, start.offset).catch((error: unknown) => unclearAt(this.name, end, error));
       if (behind instanceof MillraceError) return { ...end, unclear: behind };
       if (behind === undefined) return end;
       this.holes++;
@@ -70,13 +70,29 @@ export class RecoveryWalk {
   }
 
   /** Where it goes on behind damage. Undefined: it is the end, torn or not. */
-  private async behind({ position, offset }: BatchPlace): Promise<BatchPlace | undefined> {
+  private async behind({ position, offset }: BatchPlace, startOffset: number): Promise<BatchPlace | undefined> {
     const { file, fileBytes, nextBase, syncedOffset, budget } = this;
     if (position === fileBytes || offset === nextBase) return undefined;
     const from = offset + 1;
     const wasSynced = nextBase !== undefined || (await this.hasProofBehind(position, from));
     const before = wasSynced ? this.before : syncedOffset;
-    return from < before ? placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
+    const place = from < before ? await placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
+    if (place === undefined && !wasSynced && this.holes > 0) await this.checkNothingSkipped(position, startOffset);
+    return place;
+  }
+
+  /**
+   * What is taken for a batch behind damage may be a client's bytes, and its offset too high, so that what really comes next seems to come
+   * before it: that is synced, and no torn end.
+   */
+  private async checkNothingSkipped(position: number, startOffset: number): Promise<void> {
+    const { file, fileBytes, before, budget } = this;
+    const found = await findSyncedBehind(file, position, fileBytes, { from: startOffset, before }, budget);
+    if (found === undefined) return;
+    throw new MillraceError("LOG_CORRUPT", "A batch lies behind others with higher offsets.", {
+      domain: "external",
+      where: `byte ${found}`,
+    });
   }
 
   /** Looks on behind the last one found: with many holes as well it goes once over the file. */
