@@ -15,7 +15,8 @@ import { verifyData } from "../log/tools/verifyData.ts";
 import { type VerifiedJournal, verifyJournal } from "../log/tools/verifyJournal.ts";
 import { partitionFolders, type Verified, verifyLog } from "../log/tools/verifyLog.ts";
 import type { RecordHeader } from "../record/record.ts";
-import { type DataDirectory, hasKnownVersion, layoutOf } from "../server/dataDirectory.ts";
+import { type DataDirectory, layoutOf } from "../server/dataDirectory.ts";
+import { readVersion } from "../server/dataVersion.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
 import { shownHeaders } from "./shownHeaders.ts";
@@ -110,7 +111,7 @@ async function verify(directory: string, progress: (bytes: number, total: number
 
 async function verifyDataDirectory(data: DataDirectory, progress: (bytes: number, total: number) => void): Promise<Findings> {
   const fileSystem = nodeFileSystem;
-  await hasKnownVersion(fileSystem, data);
+  await readVersion(fileSystem, data.root);
   const live = (await readLock({ fileSystem, directory: data.root })) !== undefined;
   const found = await verifyData({ ...data, fileSystem, topologyVersion, live, progress });
   const checkpoints = await verifyCheckpoints(fileSystem, data.checkpoints);

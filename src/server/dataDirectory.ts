@@ -1,10 +1,7 @@
-/** Where everything lies in a node's data directory. Its own format has a number: older ones are read, newer ones refused. */
+/** Where everything lies in a node's data directory, and what is wrong with one that cannot be used. */
 import path from "node:path";
-import { MillraceError, toMillraceError } from "../base/errors.ts";
+import { type MillraceError, toMillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
-import { replaceFile } from "../base/wholeFile.ts";
-
-const layoutVersion = 1;
 
 export interface DataDirectory {
   readonly root: string;
@@ -39,39 +36,6 @@ export async function makeDataDirectory(fileSystem: FileSystem, root: string): P
     throw unusable(error, root);
   }
   return layoutOf(root);
-}
-
-/** Reads the directory's version, or writes it into a new one. Only under the directory's lock. */
-export async function checkVersion(fileSystem: FileSystem, data: DataDirectory): Promise<void> {
-  try {
-    if (await hasKnownVersion(fileSystem, data)) return;
-    await replaceFile(fileSystem, versionFile(data), Buffer.from(`millrace-data ${layoutVersion}\n`));
-  } catch (error) {
-    throw unusable(error, data.root);
-  }
-}
-
-const versionFile = ({ root }: DataDirectory): string => path.join(root, "version");
-
-/** False: it has none. Throws if it is of a newer release. */
-export async function hasKnownVersion(fileSystem: FileSystem, data: DataDirectory): Promise<boolean> {
-  const file = versionFile(data);
-  if ((await fileSystem.stat(file)) === undefined) return false;
-  const text = (await fileSystem.readFile(file)).toString("utf8");
-  const found = /^millrace-data ([0-9]+)\n$/.exec(text)?.[1];
-  if (found === undefined) {
-    throw new MillraceError("DATA_VERSION_UNREADABLE", "the version of the data directory cannot be read", {
-      domain: "external",
-      where: file,
-      hint: `A directory of this release says 'millrace-data ${layoutVersion}' there.`,
-    });
-  }
-  if (Number(found) <= layoutVersion) return true;
-  throw new MillraceError("DATA_TOO_NEW", `the data directory has the format ${found}; this release reads up to ${layoutVersion}`, {
-    domain: "user",
-    where: file,
-    hint: "Start the release that wrote it, or a later one.",
-  });
 }
 
 export const unusable = (error: unknown, root: string): MillraceError =>

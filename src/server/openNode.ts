@@ -19,7 +19,8 @@ import { type KeyedStoreOptions, openKeyedStore } from "../log/keyedStore.ts";
 import { serveLog } from "../log/remote/serveLog.ts";
 import { Closers } from "./closers.ts";
 import { serveControl } from "./control.ts";
-import { checkVersion, type DataDirectory, makeDataDirectory, unreadable, unusable } from "./dataDirectory.ts";
+import { type DataDirectory, makeDataDirectory, unreadable, unusable } from "./dataDirectory.ts";
+import { bringToVersion } from "./dataVersion.ts";
 import { Node } from "./node.ts";
 import { openListener } from "./openListener.ts";
 import { Pipelines } from "./pipelines.ts";
@@ -50,7 +51,9 @@ export async function openNode(config: NodeConfig, surroundings: NodeSurrounding
       throw unusable(error, data.root);
     });
     frame.add("the directory's lock", () => lock.release());
-    await checkVersion(nodeFileSystem, data);
+    await bringToVersion(nodeFileSystem, data.root, logger).catch((error: unknown) => {
+      throw unusable(error, data.root);
+    });
     const { log, broker } = await openStores(config, data, logger, layers).catch((error: unknown) => {
       throw unreadable(error, data.root);
     });
