@@ -7,6 +7,8 @@ import type { Settled, World } from "./world.ts";
 /** Many times the longest pause between two tries. */
 const soonMs = 60_000;
 const answerTurnsMax = 1000;
+/** What the last try of that time may take, of a partition with many segments. */
+const tryTurns = 300;
 
 export class GoingOn {
   constructor(
@@ -18,6 +20,7 @@ export class GoingOn {
   async check(): Promise<void> {
     const { world, appending } = this;
     await world.pass(soonMs);
+    await world.turns(tryTurns);
     for (const topic of appending.appendable) {
       for (const partition of topic.partitions.keys()) {
         if (topic.existence !== "there") continue;

@@ -130,8 +130,9 @@ export class SimulatedFileSystem implements FileSystem {
     const node = this.disk.find(file);
     if (!(node instanceof FileNode)) return;
     const now = node.current.bytes.subarray(Math.max(0, position - AROUND_BYTES), position + AROUND_BYTES);
-    // what is behind it may have been cut off
-    const isThere = position < node.current.size && now.equals(around.subarray(0, now.length));
+    // what is behind it may have been cut off, or have come since
+    const common = Math.min(now.length, around.length);
+    const isThere = position < node.current.size && now.subarray(0, common).equals(around.subarray(0, common));
     if (isThere) node.flip(position, mask);
   }
 
