@@ -124,7 +124,7 @@ describe("after a clean stop", () => {
     console.log(`seed ${seed}`);
     const life = new Life(new Random(seed), await firstNode(path.join(folder, "0")));
     let [taken, moved] = [0, 0];
-    for (let round = 0; round < 8; round++) {
+    for (let round = 0; round < 6; round++) {
       await life.go(life.random.pick([3, 60, 300]));
       await life.node.stop();
       const directory = path.join(folder, `${round}`);

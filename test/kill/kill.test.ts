@@ -12,7 +12,7 @@ import { type BundledChild, bundleChild } from "../support/bundleChild.ts";
 import { Ledger } from "./ledger.ts";
 import { Listener } from "./listener.ts";
 
-const KILLS = 55;
+const KILLS = 52;
 const SEED = Number(process.env.MILLRACE_TEST_SEED ?? Math.floor(Math.random() * 1_000_000));
 
 let child: BundledChild;
@@ -41,7 +41,7 @@ test(`killed ${KILLS} times: what was confirmed is there, once, in order, and no
     running = new Listener(child.start(args));
     if (random.below(6) === 0 && round !== KILLS)
       await sleep(random.below(150)); // in the middle of its start, or not much later
-    else await running.heardAfterStart(round === KILLS ? 0 : random.below(40));
+    else await running.heardAfterStart(round === KILLS ? 0 : random.below(20));
     if (round > KILLS) await sleep(random.below(50 * (round - KILLS))); // a longer life: more has time to happen
     if (round % 20 === 10) {
       await running.heardAfterStart(0);

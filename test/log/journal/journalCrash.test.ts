@@ -19,7 +19,7 @@ describe("the journal beside a model, through losses of power, kills and restart
 
   test("the same on a disk that refuses writes, syncs and changes of names, a few times in a row", { timeout }, async () => {
     const met: Record<FaultBranch, number> = { ...noFaultBranches };
-    for (let seed = 0; seed < 250; seed++) {
+    for (let seed = 0; seed < 170; seed++) {
       const life = new JournalLife(seed, { faulty: true });
       expect(await life.run(processes)).toBeUndefined();
       for (const branch of Object.keys(met) as FaultBranch[]) met[branch] += life.branches.metFaults[branch];
