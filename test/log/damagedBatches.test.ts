@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import type { MillraceError } from "../../src/base/errors.ts";
@@ -117,4 +117,16 @@ describe("a search by time", () => {
     expect(refused).toBeGreaterThan(100);
     await log.close();
   });
+});
+
+test("a segment file that is not there any more is damage, not retention; what lies behind it is read", async () => {
+  const { log, folder } = await timed();
+  const bases = (await readdir(folder)).filter((name) => name.endsWith(".log")).toSorted();
+  const [first, second] = bases.map((name) => Number.parseInt(name, 10)) as [number, number];
+  await rm(path.join(folder, bases[0] as string));
+  const reader = await log.openReader(log.topic("t")?.description.partitions[0] as never);
+  await expect(reader.read(first, 1000)).rejects.toMatchObject({ code: "LOG_CORRUPT", where: expect.stringContaining(folder) as string });
+  expect((await readFrom(reader, second))[0]?.offset).toBe(second);
+  await reader.close();
+  await log.close();
 });

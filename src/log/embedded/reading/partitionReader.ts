@@ -193,13 +193,13 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return this.nextPiece.lend(read.piece, onlyCommitted(read.piece.buffer, read.bytes, new AbortedRanges(aborted)));
   }
 
-  /** An error as the caller gets it: a file that is gone was removed by retention. */
+  /** An error as the caller gets it. */
   private told(error: unknown, offset: number): unknown {
     this.positionOffset = -1;
     this.baseOffsets = [];
     if (this.watermark.deleted) return deletedError(this.where());
     if (error instanceof MillraceError) return error;
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return this.outOfRange(offset, this.watermark.read(), error);
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return this.gone(offset, error);
     return readFailed(this.file(), error);
   }
 
@@ -216,7 +216,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     await this.nextPiece.letGo();
     await this.refreshSegments(mark);
     const base = this.baseOffsets.findLast((base) => base <= offset);
-    if (base === undefined) throw this.outOfRange(offset, mark);
+    if (base === undefined) throw this.gone(offset);
     const segment = await this.enterSegment(base);
     const limit = await this.limitOf(segment, mark);
     const end = this.baseOffsets.find((next) => next > base) ?? mark.highWatermark;
@@ -367,6 +367,14 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
 
   private corrupt(position: number, cause: unknown, readableFrom?: number): MillraceError {
     return segmentCorrupt(this.file(), position, cause, readableFrom);
+  }
+
+  /** Of an offset whose file is not there: retention says where it begins before it takes a file away, nobody else may. */
+  private gone(offset: number, cause?: unknown): MillraceError {
+    const mark = this.watermark.read();
+    const isKept = offset >= mark.startOffset && offset < mark.highWatermark;
+    if (!isKept) return this.outOfRange(offset, mark, cause);
+    return segmentCorrupt(this.folder, 0, cause ?? `no file holds offset ${offset}`);
   }
 
   private outOfRange(offset: number, mark: Watermark, cause?: unknown): MillraceError {
