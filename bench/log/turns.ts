@@ -19,7 +19,7 @@ const SEGMENT_BYTES = 8 * MiB;
 const RETAINED_BYTES = 256 * MiB;
 const PARKED_BYTES = 1024 * MiB;
 
-/** @returns the longest turn of the loop until the work is over, and of the same time before it; milliseconds */
+/** @returns the longest turn of the loop until the work is over, and of an idle loop for as long, behind it; milliseconds */
 async function longestTurns(work: () => Promise<unknown>): Promise<{ busy: number; idle: number; workMs: number }> {
   const began = performance.now();
   const busy = await watched(work);
