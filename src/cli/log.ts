@@ -86,7 +86,7 @@ export const logVerify = (directory: string): Promise<number> =>
     if (damage === 0) return ExitCode.done;
     say(
       live
-        ? "A node is running on it, and goes on. Stop it before you repair or bring back files."
+        ? "A node is running on it. Stop it before you repair or bring back files."
         : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; the queues' journal, the catalog and the topology it leaves alone. docs/durability.md says what each means.",
     );
     return ExitCode.failed;
