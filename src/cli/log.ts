@@ -9,7 +9,7 @@ import { catalogVersion } from "../log/embedded/catalog.ts";
 import { allInUse } from "../log/embedded/partition/partitionState.ts";
 import { openKeyedStore } from "../log/keyedStore.ts";
 import { dumpLog } from "../log/tools/dumpLog.ts";
-import { isHarmless, type LogProblem } from "../log/tools/logProblem.ts";
+import { type LogProblem, weightOf } from "../log/tools/logProblem.ts";
 import { repairLog } from "../log/tools/repairLog.ts";
 import { verifyData } from "../log/tools/verifyData.ts";
 import { type VerifiedJournal, verifyJournal } from "../log/tools/verifyJournal.ts";
@@ -75,16 +75,18 @@ export const logVerify = (directory: string): Promise<number> =>
   reading(directory, async () => {
     const bar = progressBar();
     const { problems, summary, live } = await verify(directory, bar.show).finally(bar.end);
-    const harmless = problems.filter(isHarmless);
-    const damage = problems.length - harmless.length;
+    const count = (weight: ReturnType<typeof weightOf>): number => problems.filter((one) => weightOf(one) === weight).length;
+    const [damage, torn, harmless] = [count("damage"), count("torn"), count("harmless")];
     for (const problem of problems) printData(lineOf(problem));
     for (const line of summary) printData(line);
-    const others = harmless.length === 0 ? "" : `; ${harmless.length} that a start deals with by itself, without loss`;
-    printData(`${damage === 0 ? "no damage" : `${damage} damaged`}${others}`);
+    const none = torn === 0 ? "no damage" : "no damage that is certain";
+    const ends = torn === 0 ? "" : `; ${torn} torn, or damaged if it was confirmed: a start cuts it`;
+    const others = harmless === 0 ? "" : `; ${harmless} that a start deals with by itself, without loss`;
+    printData(`${damage === 0 ? none : `${damage} damaged`}${ends}${others}`);
     if (damage === 0) return ExitCode.done;
     say(
       live
-        ? "A node is running on it: its status says what it serves. Stop it before you repair or bring back files."
+        ? "A node is running on it. Stop it before you repair or bring back files."
         : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; the queues' journal, the catalog and the topology it leaves alone. docs/durability.md says what each means.",
     );
     return ExitCode.failed;

@@ -9,7 +9,7 @@ import { readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
 import { shownBytes, shownHeaders, storedHeaders } from "./shownHeaders.ts";
-import { hasReader, printData } from "./terminal.ts";
+import { hasReader, printData, sayError } from "./terminal.ts";
 
 export interface TailOptions {
   readonly topic: string;
@@ -28,7 +28,7 @@ export interface TailOptions {
 
 const followEveryMs = 200;
 
-/** A line of JSON for each record, partition after partition. */
+/** A line of JSON for each record, partition after partition. Of what is damaged it tells beside, and goes on; it then ends as failed. */
 export async function tail({ topic, file, flags, partition, start, count, follow, raw }: TailOptions): Promise<number> {
   const { topics } = layoutOf(readConfiguration({ file, flags }).data);
   if ((await nodeFileSystem.stat(topics)) === undefined)
@@ -36,17 +36,22 @@ export async function tail({ topic, file, flags, partition, start, count, follow
   const folders = await topicFolders(nodeFileSystem, topics, topic);
   const wanted = [...folders].filter(([number]) => partition === undefined || number === partition);
   if (wanted.length === 0) throw noPartition(topic, folders.size);
-  const tails = wanted.map(([number, folder]) => ({ number, tail: new PartitionTail(nodeFileSystem, folder, start) }));
+  let exitCode: number = ExitCode.done;
+  const damaged = (hole: MillraceError): void => {
+    sayError(hole);
+    exitCode = ExitCode.failed;
+  };
+  const tails = wanted.map(([number, folder]) => ({ number, tail: new PartitionTail(nodeFileSystem, folder, start, damaged) }));
   let left = count ?? Number.POSITIVE_INFINITY;
   for (;;) {
     for (const { number, tail } of tails) {
-      if (left <= 0) return ExitCode.done;
+      if (left <= 0) return exitCode;
       await tail.read((record) => {
         left = printData(lineOf(number, record, raw)) ? left - 1 : 0;
         return left > 0;
       });
     }
-    if (!follow || left <= 0 || !hasReader()) return ExitCode.done;
+    if (!follow || left <= 0 || !hasReader()) return exitCode;
     await sleep(followEveryMs);
   }
 }

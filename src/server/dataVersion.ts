@@ -8,6 +8,7 @@ import { MillraceError } from "../base/errors.ts";
 import type { FileSystem } from "../base/fileSystem.ts";
 import type { Logger } from "../base/logger.ts";
 import { replaceFile } from "../base/wholeFile.ts";
+import { layoutOf } from "./dataDirectory.ts";
 
 /**
  * Takes a data directory from one version to the next, durably. It is done before the new version is written down, so that a crash on the way
@@ -20,11 +21,18 @@ const knownUpgrades: readonly Upgrade[] = [];
 
 const versionFile = (root: string): string => path.join(root, "version");
 
-/** Brings a directory to this release's version; a new one has it at once. Only under the directory's lock. Throws DATA_TOO_NEW. */
+/**
+ * Brings a directory to this release's version; a new one has it at once, before it has anything else. Only under the directory's lock.
+ * Throws DATA_TOO_NEW, DATA_VERSION_UNREADABLE.
+ */
 export async function bringToVersion(fileSystem: FileSystem, root: string, logger: Logger, upgrades = knownUpgrades): Promise<void> {
   const newest = upgrades.length + 1;
   const found = await readVersion(fileSystem, root, newest);
-  if (found === undefined) return write(fileSystem, root, newest);
+  if (found === undefined) {
+    // to call it new would leave out its upgrades
+    if ((await fileSystem.stat(layoutOf(root).catalog)) !== undefined) throw lostVersion(root);
+    return write(fileSystem, root, newest);
+  }
   for (let version = found; version < newest; version++) {
     logger.info("upgrading the data directory", { from: version, to: version + 1 });
     await (upgrades[version - 1] as Upgrade)(fileSystem, root);
@@ -52,6 +60,13 @@ export async function readVersion(fileSystem: FileSystem, root: string, newest =
     hint: "Start the release that wrote it, or a later one.",
   });
 }
+
+const lostVersion = (root: string): MillraceError =>
+  new MillraceError("DATA_VERSION_UNREADABLE", "the data directory has data, and no file that says its version", {
+    domain: "external",
+    where: versionFile(root),
+    hint: "Bring the file back from the copy that the data came from; else start with another --data.",
+  });
 
 const write = (fileSystem: FileSystem, root: string, version: number): Promise<void> =>
   replaceFile(fileSystem, versionFile(root), Buffer.from(`millrace-data ${version}\n`));

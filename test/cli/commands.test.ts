@@ -5,6 +5,8 @@ import path from "node:path";
 import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { batchPositions } from "../../src/record/batch.ts";
+import { BatchField } from "../../src/record/batchHeader.ts";
 import { logOptions, record } from "../log/support.ts";
 import { channelTo } from "../server/amqp.ts";
 import { counting, writePipeline } from "../server/fixtures.ts";
@@ -185,13 +187,13 @@ describe("log", () => {
     const torn = await run(folder, ["log", "verify", "data"]);
     expect(torn).toMatchObject({ code: 0, err: "" });
     expect(torn.out).toMatch(
-      /^tail: .*000000000001\.journal at byte \d+: the last write was not finished.*\n[^]*\nno damage; 1 that a start/,
+      /^tail: .*000000000001\.journal at byte \d+: the last write was not finished.*; or it is damaged\n[^]*\nno damage that is certain; 1 torn, or damaged if it was confirmed: a start cuts it\n$/,
     );
     flipped("message 1");
     const damaged = await run(folder, ["log", "verify", "data"]);
     expect(damaged.code).toBe(1);
     expect(damaged.out).toMatch(/^entry: .*000000000001\.journal at byte \d+: an entry of the journal is damaged/);
-    expect(damaged.out).toMatch(/\n1 damaged; 1 that a start deals with by itself, without loss\n$/);
+    expect(damaged.out).toMatch(/\n1 damaged; 1 torn, or damaged if it was confirmed: a start cuts it\n$/);
     expect(damaged.err).toContain("docs/durability.md");
   });
 
@@ -203,6 +205,35 @@ describe("log", () => {
       err: expect.stringMatching(/^DATA_UNREADABLE/) as string,
     });
   });
+});
+
+test("what is damaged in a topic: tail says it beside and goes on; verify does not promise that a bad end was never confirmed", async () => {
+  const folder = temporaryFolder();
+  const log = await openEmbeddedLog(logOptions(path.join(folder, "running/topics")));
+  cleanUp(() => log.close());
+  await log.createTopic("t");
+  for (let n = 0; n < 20; n++) await log.append({ name: "p", epoch: 0 }, "t", 0, n, [record(`value ${n}`)]);
+  fs.cpSync(path.join(folder, "running"), path.join(folder, "data"), { recursive: true }); // as a kill leaves it
+  const file = path.join(folder, "data/topics/t-0/00000000000000000000.log");
+  const whole = fs.readFileSync(file);
+  const positions = [...batchPositions(whole)];
+  const damagedAt = (at: number): void => {
+    const bytes = Buffer.from(whole);
+    bytes[at] = (bytes[at] as number) ^ 64;
+    fs.writeFileSync(file, bytes);
+  };
+  damagedAt((positions[10] as number) + BatchField.length);
+  const tailed = await run(folder, ["tail", "t", "--data", "data", "--from-beginning"]);
+  const offsets = tailed.out
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { offset: number }).offset);
+  expect([tailed.code, offsets]).toEqual([1, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19]]);
+  expect(tailed.err).toMatch(/^LOG_CORRUPT: Offsets 10 to 10 are damaged\.\n {2}at .*\.log at byte \d+\n[^]*It goes on with offset 11\./);
+  damagedAt((positions[19] as number) + BatchField.crc);
+  const verified = await run(folder, ["log", "verify", "data/topics/t-0"]);
+  expect(verified).toMatchObject({ code: 0, err: "" });
+  expect(verified.out).toMatch(/^tail: [^]*\nno damage that is certain; 1 torn, or damaged if it was confirmed: a start cuts it\n$/);
 });
 
 test("tail --follow ends when nobody reads it any more", async () => {

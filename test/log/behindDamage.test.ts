@@ -5,7 +5,7 @@ import type { MillraceError } from "../../src/base/errors.ts";
 import { Random } from "../../src/base/random.ts";
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { repairLog } from "../../src/log/tools/repairLog.ts";
-import { PartitionTail } from "../../src/log/tools/tailLog.ts";
+import { PartitionTail, type TailStart } from "../../src/log/tools/tailLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeBatch, endOffsetOf, records } from "../../src/record/batch.ts";
 import { BATCH_HEADER_BYTES, BatchField, CRC_COVERS_FROM } from "../../src/record/batchHeader.ts";
@@ -307,15 +307,49 @@ describe("a client's bytes that are made to look like batches", () => {
   });
 });
 
-test("millrace tail begins behind the damage if it is asked to, and says where that is", async () => {
-  const node = await killed();
-  const { position, end } = node.batches[4] as Batch;
-  node.fileSystem.flip(file, position + BatchField.length + 3, 64);
-  const read = async (offset: number): Promise<string[]> => {
-    const found: string[] = [];
-    await new PartitionTail(node.fileSystem, "/data/t-0", { at: "offset", offset }).read(({ value }) => found.push(String(value)) > 0);
-    return found;
+describe("millrace tail", () => {
+  interface Tailed {
+    readonly found: string[];
+    readonly holes: MillraceError[];
+  }
+  const tailOf = async ({ fileSystem }: Killed, tailStart: TailStart): Promise<Tailed> => {
+    const tailed: Tailed = { found: [], holes: [] };
+    const tail = new PartitionTail(fileSystem, "/data/t-0", tailStart, (hole) => tailed.holes.push(hole));
+    await tail.read(({ value }) => tailed.found.push(String(value)) > 0);
+    return tailed;
   };
-  await expect(read(0)).rejects.toMatchObject({ code: "LOG_CORRUPT", hint: expect.stringContaining(`--offset ${end}`) });
-  expect(await read(end)).toEqual(node.values.slice(end));
+
+  // 64 makes the length one that reaches far behind the file, as that of a batch does that is not written yet
+  test.each([
+    ["length's highest byte", BatchField.length, 64],
+    ["length's lowest byte", BatchField.length + 3, 64],
+    ["checksum", BatchField.crc, 1],
+  ])("a bit flips in a %s: it says so, and goes on behind", async (_, field, bits) => {
+    const node = await killed();
+    const { position, base, end } = node.batches[4] as Batch;
+    node.fileSystem.flip(file, position + field, bits);
+    const said = { code: "LOG_CORRUPT", where: `${file} at byte ${position}`, readableFrom: end };
+    const all = await tailOf(node, { at: "beginning" });
+    expect(all).toMatchObject({ found: node.values.toSpliced(base, end - base), holes: [said] });
+    expect(await tailOf(node, { at: "offset", offset: end })).toEqual({ found: node.values.slice(end), holes: [] });
+    expect(await tailOf(node, { at: "last", records: 7 })).toEqual({ found: node.values.slice(-7), holes: [] });
+  });
+
+  test("a time behind the damage is found", async () => {
+    const node = await killed({}, (batch) => batch * 100);
+    const { position, end } = node.batches[4] as Batch;
+    node.fileSystem.flip(file, position + BatchField.crc, 1);
+    const { found, holes } = await tailOf(node, { at: "timestamp", timestamp: 901 });
+    expect(found).toEqual(node.values.slice(node.batches[10]?.base));
+    expect(holes).toMatchObject([{ code: "LOG_CORRUPT", readableFrom: end }]);
+  });
+
+  test("what is not whole at the end is not there yet: that is no damage", async () => {
+    const node = await killed();
+    const { position, base } = node.batches.at(-1) as Batch;
+    const handle = await node.fileSystem.open(file, "write");
+    await handle.truncate(position + BATCH_HEADER_BYTES + 5);
+    await handle.close();
+    expect(await tailOf(node, { at: "beginning" })).toEqual({ found: node.values.slice(0, base), holes: [] });
+  });
 });

@@ -36,7 +36,8 @@ export const plan = Array.from({ length: 16 }, (_, i) =>
   Array.from({ length: 1 + (i % 4) }, (_, j) => `${i}.${j} ${"x".repeat(i % 5 === 2 ? 2000 : sizes.below(120))}`),
 );
 
-export async function killed(config: Partial<TopicConfig> = {}): Promise<Killed> {
+/** @param timestampOf of a batch's records */
+export async function killed(config: Partial<TopicConfig> = {}, timestampOf?: (batch: number) => number): Promise<Killed> {
   const errors: string[] = [];
   const logger: Logger = { ...silentLogger, error: (_, fields) => void errors.push(String(fields?.error)) };
   const fileSystem = new SimulatedFileSystem({ seed: 1, turnsMax: 0 });
@@ -44,8 +45,8 @@ export async function killed(config: Partial<TopicConfig> = {}): Promise<Killed>
   const log = await openEmbeddedLog(options);
   await log.createTopic("t");
   let sequence = 0;
-  for (const values of plan) {
-    const batch = values.map((value) => record(value));
+  for (const [i, values] of plan.entries()) {
+    const batch = values.map((value) => record(value, timestampOf && { timestamp: timestampOf(i) }));
     await log.append(producer, "t", 0, sequence, batch);
     sequence += values.length;
   }

@@ -1,6 +1,7 @@
 import { readdir, readFile, rm, stat, truncate, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import type { MillraceError } from "../../src/base/errors.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import { type EmbeddedLogOptions, openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { dumpLog } from "../../src/log/tools/dumpLog.ts";
@@ -194,10 +195,11 @@ test("dump prints batches, records if asked, and where it becomes unreadable", a
 });
 
 describe("tail", () => {
-  const offsetsFrom = async (directory: string, start: TailStart): Promise<number[]> => {
+  const offsetsFrom = async (directory: string, start: TailStart, holes: MillraceError[] = []): Promise<number[]> => {
     const folders = await topicFolders(nodeFileSystem, directory, "t");
     const offsets: number[] = [];
-    await new PartitionTail(nodeFileSystem, folders.get(0) as string, start).read(({ offset }) => offsets.push(offset) > 0);
+    const tail = new PartitionTail(nodeFileSystem, folders.get(0) as string, start, (hole) => holes.push(hole));
+    await tail.read(({ offset }) => offsets.push(offset) > 0);
     return offsets;
   };
   const from = (first: number, end: number): number[] => Array.from({ length: end - first }, (_, n) => first + n);
@@ -221,7 +223,7 @@ describe("tail", () => {
     const { options, last } = await written();
     const whole = await readFile(last);
     await truncate(last, whole.length - 3);
-    const tail = new PartitionTail(nodeFileSystem, path.dirname(last), { at: "offset", offset: 90 });
+    const tail = new PartitionTail(nodeFileSystem, path.dirname(last), { at: "offset", offset: 90 }, nothing);
     const offsets: number[] = [];
     const read = () => tail.read(({ offset }) => offsets.push(offset) > 0);
     await read();
@@ -235,15 +237,24 @@ describe("tail", () => {
   });
 
   test("says which topics there are, and where one is damaged", async () => {
-    const { options, first } = await written();
+    const { options, first, last } = await written();
     await expect(topicFolders(nodeFileSystem, options.directory, "u")).rejects.toMatchObject({
       code: "TOPIC_NOT_FOUND",
       hint: "The topics here are: t.",
     });
+    const bytes = await readFile(first);
+    const positions = [...batchPositions(bytes)];
+    const lastOne = positions.length - 1;
     await flip(first, 80);
-    await expect(offsetsFrom(options.directory, { at: "beginning" })).rejects.toMatchObject({
-      code: "LOG_CORRUPT",
-      where: `${first} at byte 0`,
-    });
+    await flip(first, (positions[lastOne] as number) + 80);
+    const holes: MillraceError[] = [];
+    const offsets = await offsetsFrom(options.directory, { at: "beginning" }, holes);
+    expect(offsets).toEqual(from(0, 95).filter((offset) => offset !== 0 && offset !== lastOne));
+    expect(holes).toMatchObject([
+      { code: "LOG_CORRUPT", where: `${first} at byte 0`, readableFrom: 1 },
+      { code: "LOG_CORRUPT", where: `${first} at byte ${positions[lastOne]}`, readableFrom: lastOne + 1 },
+    ]);
+    await flip(last, ([...batchPositions(await readFile(last))].at(-1) as number) + 80);
+    await expect(offsetsFrom(options.directory, { at: "beginning" })).rejects.toMatchObject({ code: "LOG_CORRUPT" });
   });
 });

@@ -75,6 +75,13 @@ test("after a loss of power at any moment of an upgrade the next start ends it; 
 });
 
 describe("is refused", () => {
+  test("one with data that lost its version: nobody knows which upgrades it needs", async () => {
+    const fileSystem = await directory(undefined);
+    await replaceFile(fileSystem, `${root}/catalog`, Buffer.from("topics"));
+    await expect(bring(fileSystem)).rejects.toMatchObject({ code: "DATA_VERSION_UNREADABLE", where: `${root}/version` });
+    expect(await readVersion(fileSystem, root, 3)).toBeUndefined();
+  });
+
   test.each([
     ["of a newer release", "millrace-data 4\n", "DATA_TOO_NEW"],
     ["that says nothing", "", "DATA_VERSION_UNREADABLE"],

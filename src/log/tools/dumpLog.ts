@@ -16,6 +16,7 @@ import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBa
 import type { RecordHeader } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
+import { SearchBudget } from "../embedded/segment/lookalikes.ts";
 import { baseOffsetsOf, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 import { partitionFolders } from "./verifyLog.ts";
@@ -58,6 +59,7 @@ async function dumpSegment(
   const bytes = await file.bytes();
   let goesOn = true;
   let nextOffset = baseOffset;
+  const budget = new SearchBudget(bytes); // of all searches together: there may be many holes
   for (let from: number | undefined = 0; from !== undefined && goesOn; ) {
     const { end, problem } = await scanSegment(file, from, bytes, true, (buffer, at, position) => {
       nextOffset = lastOffsetAt(buffer, at) + 1;
@@ -65,7 +67,7 @@ async function dumpSegment(
       return goesOn ? undefined : "stop";
     });
     if (!goesOn || end === bytes) break;
-    const behind = await clearPlaceBehind(file, end, bytes, { from: nextOffset + 1, before: Number.POSITIVE_INFINITY });
+    const behind = await clearPlaceBehind(file, end, bytes, { from: nextOffset + 1, before: Number.POSITIVE_INFINITY }, budget);
     const upTo = behind === undefined ? "to the end of the file" : "to the next whole batch";
     goesOn = print(`  at ${end}: ${problem?.message ?? "not a batch"} (${(behind?.position ?? bytes) - end} bytes ${upTo})`);
     from = behind?.position;

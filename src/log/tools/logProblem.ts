@@ -1,26 +1,29 @@
 /**
- * What a look at the files finds. Harmless, as a start deals with it by itself and nothing that was acknowledged is lost: "tail", the last
- * write of a file was not finished; "surplus", batches that the next segment has too; "unfinished", a compaction's swap of files that the
- * next start ends; "state", a snapshot of producers, or what a stop wrote down of the queues: the batches or the journal say it too.
- * The others: "batch", bad bytes that nothing cuts; "lost", what was synced is not there at an end; "missing", offsets, files or folders
- * that are not there; "index", what can be made again; "stray", a folder with data that no topic has; "entry", an entry of the queues'
- * journal; "file", what says what a file is, or a whole file; "store", the catalog, the topology, a checkpoint.
+ * What a look at the files finds. Harmless, as a start deals with it by itself and nothing that was acknowledged is lost: "surplus",
+ * batches that the next segment has too; "unfinished", a compaction's swap of files that the next start ends; "state", a snapshot of
+ * producers, or what a stop wrote down of the queues: the batches or the journal say it too. Torn: "tail", the end of a file, which the next
+ * start cuts; mostly a write that was not finished, but if it was confirmed it is damaged, and nothing says which of both. Damage:
+ * "batch", bad bytes that nothing cuts; "lost", what was synced is not there at an end; "missing", offsets, files or folders that are not
+ * there; "index", what can be made again; "stray", a folder with data that no topic has; "entry", an entry of the queues' journal;
+ * "file", what says what a file is, or a whole file; "store", the catalog, the topology, a checkpoint.
  */
-type ProblemKind = keyof typeof harmless;
+type ProblemKind = keyof typeof weights;
 
-const harmless = {
-  tail: true,
-  surplus: true,
-  unfinished: true,
-  state: true,
-  batch: false,
-  lost: false,
-  missing: false,
-  index: false,
-  stray: false,
-  entry: false,
-  file: false,
-  store: false,
+type Weight = "harmless" | "torn" | "damage";
+
+const weights = {
+  tail: "torn",
+  surplus: "harmless",
+  unfinished: "harmless",
+  state: "harmless",
+  batch: "damage",
+  lost: "damage",
+  missing: "damage",
+  index: "damage",
+  stray: "damage",
+  entry: "damage",
+  file: "damage",
+  store: "damage",
 } as const;
 
 export interface LogProblem {
@@ -30,7 +33,7 @@ export interface LogProblem {
   readonly what: string;
 }
 
-export const isHarmless = ({ kind }: LogProblem): boolean => harmless[kind];
+export const weightOf = ({ kind }: LogProblem): Weight => weights[kind];
 
 const looksMax = 3;
 /** Of a look that fails, as a file is gone when it is opened. */

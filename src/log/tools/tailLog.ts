@@ -1,13 +1,15 @@
 /** Reads a topic's records from its files, as they lie there: no node is needed, and one that runs is not disturbed. Changes nothing. */
 import path from "node:path";
 import { MillraceError } from "../../base/errors.ts";
-import type { FileSystem } from "../../base/fileSystem.ts";
+import type { File, FileSystem } from "../../base/fileSystem.ts";
 import { attributesAt, BatchAttribute, batchBytesAt, lastOffsetAt } from "../../record/batchHeader.ts";
 import type { StoredRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
-import { type BatchPlace, clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
-import type { OffsetRange } from "../embedded/segment/lookalikes.ts";
+import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
+import { scanPastDamage } from "../embedded/segment/damagedScan.ts";
+import { SearchBudget } from "../embedded/segment/lookalikes.ts";
 import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/segment/names.ts";
+import { SEGMENT_OFFSETS_MAX } from "../embedded/segment/offsetIndex.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 
 /** Where to begin in each partition. `last`: that many records before the end, or fewer. */
@@ -36,28 +38,40 @@ export async function topicFolders(fileSystem: FileSystem, directory: string, to
   });
 }
 
+/** A segment, the byte in it to go on at, and the lowest offset that may be there. */
+interface Place {
+  readonly base: number;
+  readonly position: number;
+  readonly offset: number;
+}
+
 /** One partition, read forward; at its end it can be asked again later. */
 export class PartitionTail {
-  /** The segment and the byte in it to go on at; undefined: nothing was read yet. */
-  private place: { readonly base: number; readonly position: number } | undefined;
+  /** Undefined: nothing was read yet. */
+  private place: Place | undefined;
   private nextOffset = 0;
   private afterTimestamp = Number.NEGATIVE_INFINITY;
 
+  /** @param damaged is told of each hole among what is to be read; it goes on behind it. */
   constructor(
     private readonly fileSystem: FileSystem,
     private readonly folder: string,
     private readonly start: TailStart,
+    private readonly damaged: (hole: MillraceError) => void,
   ) {}
 
-  /** Gives `take` the records that are there now; it says false when it has enough. A batch that is not whole yet is left for later. */
+  /**
+   * Gives `take` the records that are there now; it says false when it has enough. A batch that is not whole yet is left for later. Throws
+   * LOG_CORRUPT at bad bytes with nothing behind them.
+   */
   async read(take: (record: StoredRecord) => boolean): Promise<void> {
     const bases = baseOffsetsOf(await this.fileSystem.list(this.folder));
     if (this.place === undefined) await this.begin(bases);
     const from = this.place?.base ?? 0;
     for (const base of bases.filter((base) => base >= from)) {
-      const position = base === this.place?.base ? this.place.position : 0;
+      const place = base === this.place?.base ? this.place : beginOf(base);
       const nextBase = bases.find((other) => other > base);
-      if (!(await this.readSegment(base, position, nextBase, take))) return;
+      if (!(await this.withSegment(base, (file, bytes) => this.readSegment(file, bytes, place, nextBase, take)))) return;
     }
   }
 
@@ -66,42 +80,58 @@ export class PartitionTail {
     if (this.start.at === "offset") this.nextOffset = this.start.offset;
     if (this.start.at === "last") this.nextOffset = Math.max(0, (await this.end(bases)) - this.start.records);
     const base = bases.findLast((one) => one <= this.nextOffset) ?? bases[0];
-    if (base !== undefined) this.place = { base, position: 0 };
+    if (base !== undefined) this.place = beginOf(base);
   }
 
   private async end(bases: readonly number[]): Promise<number> {
     const base = bases.at(-1);
     if (base === undefined) return 0;
     let end = base;
-    await this.scan(base, 0, false, (bytes, at) => {
-      end = lastOffsetAt(bytes, at) + 1;
-      return undefined;
-    });
+    await this.withSegment(base, (file, to) =>
+      scanPastDamage(
+        file,
+        { from: 0, to, fromOffset: base, beforeOffset: endOf(base, undefined) },
+        false,
+        (bytes, at) => {
+          end = lastOffsetAt(bytes, at) + 1;
+        },
+        () => undefined, // it is said when it is read
+      ),
+    );
     return end;
   }
 
   /** @param nextBase undefined: it is the last one. */
   private async readSegment(
-    base: number,
-    from: number,
+    file: File,
+    bytes: number,
+    from: Place,
     nextBase: number | undefined,
     take: (record: StoredRecord) => boolean,
   ): Promise<boolean> {
-    let goOn = true;
-    let offset = base;
-    const { end, bytes, problem } = await this.scan(base, from, true, (buffer, at) => {
-      offset = lastOffsetAt(buffer, at) + 1;
-      if (lastOffsetAt(buffer, at) >= this.nextOffset) goOn = this.readBatch(buffer, at, take);
-      return goOn ? undefined : "stop";
-    });
-    this.place = { base, position: end };
-    const isDamaged = end < bytes && problem !== undefined && !(nextBase === undefined && problem.code === "BATCH_TRUNCATED");
-    if (!goOn || !isDamaged) return goOn;
-    const behind = await this.behind(base, end, bytes, { from: offset + 1, before: nextBase ?? Number.POSITIVE_INFINITY });
-    if (behind === undefined || this.nextOffset < behind.offset) {
-      throw damaged(path.join(this.folder, logFileName(base)), end, problem, behind?.offset);
+    const { base } = from;
+    const budget = new SearchBudget(bytes);
+    for (let place = from; ; ) {
+      let goOn = true;
+      let { offset } = place;
+      const { end, problem } = await scanSegment(file, place.position, bytes, true, (buffer, at) => {
+        if (lastOffsetAt(buffer, at) >= this.nextOffset) goOn = this.readBatch(buffer, at, take);
+        if (!goOn) return "stop";
+        offset = lastOffsetAt(buffer, at) + 1;
+        return undefined;
+      });
+      this.place = { base, position: end, offset };
+      if (!goOn || problem === undefined) return goOn;
+      const behind = await clearPlaceBehind(file, end, bytes, { from: offset + 1, before: endOf(base, nextBase) }, budget);
+      // whoever writes it is not done yet
+      if (behind === undefined && nextBase === undefined && problem.code === "BATCH_TRUNCATED") return true;
+      const where = `${path.join(this.folder, logFileName(base))} at byte ${end}`;
+      const goesOnAt = behind?.offset ?? nextBase;
+      if (goesOnAt === undefined) throw damagedEnd(where, problem);
+      if (offset < goesOnAt && this.nextOffset < goesOnAt) this.damaged(hole(where, problem, offset, goesOnAt));
+      if (behind === undefined) return true;
+      place = { base, ...behind };
     }
-    return this.readSegment(base, behind.position, nextBase, take);
   }
 
   private readBatch(bytes: Buffer, at: number, take: (record: StoredRecord) => boolean): boolean {
@@ -119,32 +149,34 @@ export class PartitionTail {
     return true;
   }
 
-  private async behind(base: number, bad: number, bytes: number, offsets: OffsetRange): Promise<BatchPlace | undefined> {
+  private async withSegment<T>(base: number, use: (file: File, bytes: number) => Promise<T>): Promise<T> {
     const file = await this.fileSystem.open(path.join(this.folder, logFileName(base)), "read");
     try {
-      return await clearPlaceBehind(file, bad, bytes, offsets);
-    } finally {
-      await file.close();
-    }
-  }
-
-  private async scan(base: number, from: number, checksums: boolean, visit: Parameters<typeof scanSegment>[4]) {
-    const file = await this.fileSystem.open(path.join(this.folder, logFileName(base)), "read");
-    try {
-      const bytes = await file.bytes();
-      return { bytes, ...(await scanSegment(file, from, bytes, checksums, visit)) };
+      return await use(file, await file.bytes());
     } finally {
       await file.close();
     }
   }
 }
 
-const damaged = (file: string, position: number, cause: MillraceError, readableFrom: number | undefined): MillraceError =>
-  new MillraceError("LOG_CORRUPT", "A batch is damaged.", {
+const beginOf = (base: number): Place => ({ base, position: 0, offset: base });
+
+const endOf = (base: number, nextBase: number | undefined): number => nextBase ?? base + SEGMENT_OFFSETS_MAX + 1;
+
+const hole = (where: string, cause: MillraceError, from: number, readableFrom: number): MillraceError =>
+  new MillraceError("LOG_CORRUPT", `Offsets ${from} to ${readableFrom - 1} are damaged.`, {
     domain: "external",
-    where: `${file} at byte ${position}`,
-    hint: `millrace log verify says what is damaged.${readableFrom === undefined ? "" : ` Begin behind it with --offset ${readableFrom}.`}`,
+    where,
+    hint: `millrace log verify says what is damaged. It goes on with offset ${readableFrom}.`,
     readableFrom,
+    cause,
+  });
+
+const damagedEnd = (where: string, cause: MillraceError): MillraceError =>
+  new MillraceError("LOG_CORRUPT", "A batch is damaged, and none is behind it.", {
+    domain: "external",
+    where,
+    hint: "millrace log verify says what is damaged.",
     cause,
   });
 

@@ -74,7 +74,7 @@ async function verifyFiles(
     const scan = new JournalScan(files, { message: nothing, acknowledged: nothing, dropped: nothing, settle }, logger);
     const end = await scan.run();
     if (end !== undefined && (await isTorn(files, end))) {
-      const what = "the last write was not finished; nothing of it was confirmed";
+      const what = "the last write was not finished, and nothing of it was confirmed; or it is damaged";
       found.problems.push({ kind: "tail", file: end.file.path, position: end.end.at, what });
     }
     found.entries += scan.entries;

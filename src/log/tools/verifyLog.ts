@@ -6,7 +6,7 @@ import type { PartitionState } from "../embedded/partition/partitionState.ts";
 import { ProducerState } from "../embedded/producers/producerState.ts";
 import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
-import { unlessUnclear } from "../embedded/segment/lookalikes.ts";
+import { SearchBudget, unlessUnclear } from "../embedded/segment/lookalikes.ts";
 import {
   baseOffsetsOf,
   isCleanedFile,
@@ -157,6 +157,9 @@ async function verifySegment(
     let nextOffset = base;
     let batches = 0;
     let shown = 0;
+    const budget = new SearchBudget(bytes); // of all searches together: there may be many holes
+    // where a batch begins that says that all before it was synced; it is looked for again only behind it
+    let proof: number | undefined = 0;
     transactions.enterSegment(await loadAbortedIndex(fileSystem, folder, base));
     for (let from: number | undefined = 0; from !== undefined; ) {
       let what = "";
@@ -177,9 +180,11 @@ async function verifySegment(
       });
       if (end === bytes) break;
       const offsets = { from: nextOffset + 1, before: nextBase ?? Number.POSITIVE_INFINITY };
-      const isTail = nextBase === undefined && (await unlessUnclear(findSyncedBehind(file, end, bytes, offsets), 0)) === undefined;
+      if (nextBase === undefined && proof !== undefined && proof <= end)
+        proof = await unlessUnclear(findSyncedBehind(file, end, bytes, offsets, budget), end);
+      const isTail = nextBase === undefined && proof === undefined;
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
-      const behind = kind === "batch" ? await clearPlaceBehind(file, end, bytes, offsets) : undefined;
+      const behind = kind === "batch" ? await clearPlaceBehind(file, end, bytes, offsets, budget) : undefined;
       const goesOn = behind && ` (offset ${behind.offset} is whole again, at byte ${behind.position})`;
       problems.push({ kind, file: name, position: end, what: (problem?.message ?? what) + (goesOn ?? "") });
       nextOffset = behind?.offset ?? nextBase ?? nextOffset; // with the damage it is said what is missing

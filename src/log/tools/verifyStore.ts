@@ -28,7 +28,8 @@ export async function verifyStore(fileSystem: FileSystem, identity: StoreIdentit
       if (value === undefined) entries.delete(key);
       else entries.set(key, value);
     });
-    const torn: LogProblem = { kind: "tail", file, position: end, what: `its last write was not finished: ${bytes.length - end} bytes` };
+    const what = `its last write was not finished, or is damaged: ${bytes.length - end} bytes`;
+    const torn: LogProblem = { kind: "tail", file, position: end, what };
     return { entries, bytes: bytes.length, problems: end < bytes.length ? [torn] : [] };
   } catch (error) {
     if (!(error instanceof KeyedStoreDamage)) throw error;

@@ -44,7 +44,7 @@ export const segmentCorrupt = (file: string, position: number, cause: unknown, r
     domain: "external",
     where: `${file} at byte ${position}`,
     cause,
-    hint: `Bring the file back from a backup; the offsets before it can be read${readableFrom === undefined ? "" : `, and those from ${readableFrom} on`}.`,
+    hint: `Bring the partition's folder back from a backup; the offsets before it can be read${readableFrom === undefined ? "" : `, and those from ${readableFrom} on`}.`,
     readableFrom,
   });
 

@@ -110,7 +110,7 @@ export class SegmentBatches {
       domain: "external",
       where: `${this.name} at byte ${this.position + at}`,
       cause,
-      hint: "Bring the file back from a backup; until then the partition is not compacted.",
+      hint: "Bring the partition's folder back from a backup; until then the partition is not compacted.",
     });
   }
 }
