@@ -9,10 +9,11 @@ import { RecoveryWalk } from "../../src/log/embedded/partition/recoveryWalk.ts";
 import { dumpLog } from "../../src/log/tools/dumpLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
+import { BATCH_HEADER_BYTES } from "../../src/record/batchHeader.ts";
 import { markBatch } from "../../src/record/batchMark.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { type Batch, batchesOf, file, killed, start } from "./killedPartition.ts";
-import { logOptions, readFrom, record, smallDefaults, valuesOf } from "./support.ts";
+import { type Batch, batchesOf, file, killed, overwrite, start } from "./killedPartition.ts";
+import { logOptions, producer, readFrom, record, smallDefaults, valuesOf } from "./support.ts";
 import { batchesFrom, end, producerBatch } from "./transactionSupport.ts";
 
 test("deleted records stay deleted when the last one of them is damaged, and its offset is not given again", async () => {
@@ -28,6 +29,54 @@ test("deleted records stay deleted when the last one of them is damaged, and its
   expect([topic.startOffset(0), topic.endOffset(0)]).toEqual([endOffset, endOffset]);
   await log.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("new")]);
   expect(topic.endOffset(0)).toBe(endOffset + 1);
+  await log.close();
+});
+
+/** Killed when all of this was synced at once and some of it deleted, which is all that the catalog knows of it. */
+async function syncedAtOnce(values: readonly (string | Buffer)[], flushes: "one flush" | "several flushes", deletedTo: number) {
+  const fileSystem = new SimulatedFileSystem({ seed: 1, turnsMax: 0 });
+  const defaults = { ...smallDefaults, sync: { kind: "interval", ms: 60_000 } as const };
+  const options = logOptions("/data", { fileSystem, logger: silentLogger, diskReserveBytes: 0, defaults });
+  const log = await openEmbeddedLog(options);
+  await log.createTopic("t");
+  const appended: Promise<unknown>[] = [];
+  for (const [i, value] of values.entries()) {
+    appended.push(log.append(producer, "t", 0, i, [record("", { value: Buffer.from(value) })]));
+    if (flushes === "several flushes") await appended.at(-1);
+  }
+  await Promise.all(appended);
+  await log.sync("t");
+  await log.deleteRecords("t", 0, deletedTo);
+  const killed = fileSystem.kill();
+  return { options: { ...options, fileSystem: killed }, killed, batches: batchesOf(killed.peek(file) as Buffer) };
+}
+
+test.each(["one flush", "several flushes"] as const)(
+  "what was synced is served behind a deleted record that is damaged, also if nothing says that it was: %s",
+  async (flushes) => {
+    const values = Array.from({ length: 12 }, (_, i) => `value ${i}`);
+    const { options, killed, batches } = await syncedAtOnce(values, flushes, 6);
+    killed.flip(file, (batches.find((batch) => batch.end > 5) as Batch).position + 70, 4);
+    const log = await openEmbeddedLog(options);
+    expect([log.topic("t")?.startOffset(0), log.topic("t")?.endOffset(0)]).toEqual([6, 12]);
+    await log.append(producer, "t", 0, 12, [record("new")]);
+    const reader = await log.openReader((log.topic("t") as EmbeddedTopic).description.partitions[0] as never);
+    expect(valuesOf(await readFrom(reader, 6))).toEqual([...values.slice(6), "new"]);
+    await reader.close();
+    await log.close();
+  },
+);
+
+test("a client's bytes behind damage do not have cut what only the catalog knows as synced", async () => {
+  const invented = encodeBatch([record("invented")], { baseOffset: 1000 });
+  markBatch(invented, 0, false);
+  const values = Array.from({ length: 12 }, (_, i) => (i === 5 ? invented : `value ${i}`));
+  const { options, killed, batches } = await syncedAtOnce(values, "several flushes", 9);
+  await overwrite(killed, (batches[5] as Batch).position, Buffer.alloc(BATCH_HEADER_BYTES));
+  const before = Buffer.from(killed.peek(file) as Buffer);
+  const log = await openEmbeddedLog(options);
+  expect(killed.peek(file)?.equals(before)).toBe(true);
+  await expect(log.append(producer, "t", 0, 12, [record("x")])).rejects.toMatchObject({ code: "LOG_CORRUPT" });
   await log.close();
 });
 

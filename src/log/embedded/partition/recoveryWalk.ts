@@ -71,13 +71,13 @@ export class RecoveryWalk {
 
   /** Where it goes on behind damage. Undefined: it is the end, torn or not. */
   private async behind({ position, offset }: BatchPlace, startOffset: number): Promise<BatchPlace | undefined> {
-    const { file, fileBytes, nextBase, syncedOffset, budget } = this;
+    const { file, fileBytes, nextBase, before, budget } = this;
     if (position === fileBytes || offset === nextBase) return undefined;
     const from = offset + 1;
-    const wasSynced = nextBase !== undefined || (await this.hasProofBehind(position, from));
-    const before = wasSynced ? this.before : syncedOffset;
-    const place = from < before ? await placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
-    if (place === undefined && !wasSynced && this.holes > 0) await this.checkNothingSkipped(position, startOffset);
+    const isDamage = nextBase !== undefined || offset < this.syncedOffset || (await this.hasProofBehind(position, from));
+    // behind damage everything that is whole is served, also what nobody knows as synced: it may have been confirmed
+    const place = isDamage && from < before ? await placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
+    if (place === undefined && nextBase === undefined && this.holes > 0) await this.checkNothingSkipped(position, startOffset);
     return place;
   }
 
@@ -86,8 +86,9 @@ export class RecoveryWalk {
    * before it: that is synced, and no torn end.
    */
   private async checkNothingSkipped(position: number, startOffset: number): Promise<void> {
-    const { file, fileBytes, before, budget } = this;
-    const found = await findSyncedBehind(file, position, fileBytes, { from: startOffset, before }, budget);
+    const { file, fileBytes, before, syncedOffset, budget } = this;
+    const marked = await findSyncedBehind(file, position, fileBytes, { from: startOffset, before }, budget);
+    const found = marked ?? (await placeBehind(file, position, fileBytes, { from: startOffset, before: syncedOffset }, budget))?.position;
     if (found === undefined) return;
     throw new MillraceError("LOG_CORRUPT", "A batch lies behind others with higher offsets.", {
       domain: "external",
