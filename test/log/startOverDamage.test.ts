@@ -12,7 +12,7 @@ import { encodeBatch } from "../../src/record/batch.ts";
 import { BATCH_HEADER_BYTES } from "../../src/record/batchHeader.ts";
 import { markBatch } from "../../src/record/batchMark.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { type Batch, batchesOf, file, killed, overwrite, start } from "./killedPartition.ts";
+import { type Batch, batchesOf, expected, file, killed, overwrite, served, start } from "./killedPartition.ts";
 import { logOptions, producer, readFrom, record, smallDefaults, valuesOf } from "./support.ts";
 import { batchesFrom, end, producerBatch } from "./transactionSupport.ts";
 
@@ -27,8 +27,29 @@ test("deleted records stay deleted when the last one of them is damaged, and its
   const log = await start(node);
   const topic = log.topic("t") as EmbeddedTopic;
   expect([topic.startOffset(0), topic.endOffset(0)]).toEqual([endOffset, endOffset]);
+  expect(node.errors.join()).toContain(`to ${endOffset - 1} are damaged; nothing lies behind them.`);
   await log.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("new")]);
   expect(topic.endOffset(0)).toBe(endOffset + 1);
+  await log.close();
+});
+
+test("what is bad at the end of an older segment is logged also when a client's bytes in it make unclear where it goes on", async () => {
+  const node = await killed();
+  let log = await start(node);
+  const base = node.values.length;
+  const invented = encodeBatch([record("invented")], { baseOffset: base + 1 });
+  markBatch(invented, 0, false);
+  await log.append({ name: "hostile", epoch: 0 }, "t", 0, 0, [record("", { value: invented }), record("too")]);
+  node.fileSystem = node.fileSystem.kill();
+  const { position, end: nextBase } = batchesOf(node.fileSystem.peek(file) as Buffer).at(-1) as Batch;
+  node.fileSystem.flip(file, (node.fileSystem.peek(file) as Buffer).length - 1, 1);
+  const next = file.replace(/\d+\.log$/, String(nextBase).padStart(20, "0"));
+  for (const ending of [".log", ".index", ".timeindex"]) await (await node.fileSystem.open(next + ending, "create")).close();
+  log = await start(node);
+  const told = node.errors.find((error) => error.includes(`${file} at byte ${position}`));
+  expect(told).toContain(`Offsets ${base} to ${nextBase - 1} are damaged; what lies behind them is served.`);
+  await log.append({ name: "m", epoch: 0 }, "t", 0, 0, [record("new")]);
+  expect(await served(log)).toEqual(expected([...node.values, "", "too", "new"], [base, nextBase, position]));
   await log.close();
 });
 

@@ -50,7 +50,7 @@ export class RecoveryWalk {
       if (behind instanceof MillraceError) return { ...end, unclear: behind };
       if (behind === undefined) return end;
       this.holes++;
-      logHole(this.logger, this.name, end, behind, end.problem);
+      logHole(this.logger, this.name, end, behind, end.problem, true);
       from = behind;
     }
   }
@@ -105,16 +105,26 @@ export class RecoveryWalk {
   }
 }
 
-/** At each start that meets it: nobody else may read there for long. */
-export function logHole(logger: Logger, file: string, from: BatchPlace, to: BatchPlace, cause: MillraceError | undefined): void {
+/**
+ * At each start that meets it: nobody else may read there for long.
+ * @param goesOn there is something behind it.
+ */
+export function logHole(
+  logger: Logger,
+  file: string,
+  from: BatchPlace,
+  to: BatchPlace,
+  cause: MillraceError | undefined,
+  goesOn: boolean,
+): void {
   const error = new MillraceError(
     "LOG_CORRUPT",
-    `Offsets ${from.offset} to ${to.offset - 1} are damaged; what lies behind them is served.`,
+    `Offsets ${from.offset} to ${to.offset - 1} are damaged; ${goesOn ? "what lies behind them is served" : "nothing lies behind them"}.`,
     {
       domain: "external",
       where: `${file} at byte ${from.position}`,
       cause,
-      hint: "Bring the partition's folder back from a backup; or read on behind them.",
+      hint: `Bring the partition's folder back from a backup; or ${goesOn ? "read on behind them" : "go on with new records"}.`,
       readableFrom: to.offset,
     },
   );
