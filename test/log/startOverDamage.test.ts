@@ -130,6 +130,24 @@ test("an aborted transaction stays aborted when its marker is damaged, and a sna
   await again.close();
 });
 
+test("a client's bytes with the offset of the very batch that they came in are taken for none by anybody: a start and a load agree", async () => {
+  const node = await killed();
+  let log = await start(node);
+  const base = node.values.length;
+  const opening = producerBatch(["invented"], { id: 99, epoch: 0, sequence: 0 }, true);
+  opening.writeBigInt64BE(BigInt(base), 0);
+  markBatch(opening, 0, false);
+  await log.append({ name: "hostile", epoch: 0 }, "t", 0, 0, [record("", { value: opening })]);
+  await log.append({ name: "n", epoch: 0 }, "t", 0, 0, [record("behind")]);
+  node.fileSystem = node.fileSystem.kill();
+  const { position, end: next } = batchesOf(node.fileSystem.peek(file) as Buffer).at(-2) as Batch;
+  await overwrite(node.fileSystem, position, Buffer.alloc(BATCH_HEADER_BYTES));
+  log = await start(node);
+  expect(await served(log)).toEqual(expected([...node.values, "", "behind"], [base, next, position]));
+  expect(await (log.topic("t") as EmbeddedTopic).openTransactions(0)).toEqual([]);
+  await log.close();
+});
+
 test("what a start reads grows with the segment and with the holes in it, and not with the one for each of the other", async () => {
   // sectors are gone with the headers in them, and only a snapshot says that all of this was synced
   const batches = Array.from({ length: 3000 }, (_, i) => {

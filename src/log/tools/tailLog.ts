@@ -6,7 +6,7 @@ import { attributesAt, BatchAttribute, batchBytesAt, lastOffsetAt } from "../../
 import type { StoredRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { type BatchPlace, clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
-import type { OffsetRange } from "../embedded/segment/lookalikes.ts";
+import { type OffsetRange, offsetsBehind } from "../embedded/segment/lookalikes.ts";
 import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 
@@ -97,7 +97,7 @@ export class PartitionTail {
     this.place = { base, position: end };
     const isDamaged = end < bytes && problem !== undefined && !(nextBase === undefined && problem.code === "BATCH_TRUNCATED");
     if (!goOn || !isDamaged) return goOn;
-    const behind = await this.behind(base, end, bytes, { from: offset + 1, before: nextBase ?? Number.POSITIVE_INFINITY });
+    const behind = await this.behind(base, end, bytes, offsetsBehind(offset, base, nextBase));
     if (behind === undefined || this.nextOffset < behind.offset) {
       throw damaged(path.join(this.folder, logFileName(base)), end, problem, behind?.offset);
     }

@@ -6,7 +6,7 @@ import type { PartitionState } from "../embedded/partition/partitionState.ts";
 import { ProducerState } from "../embedded/producers/producerState.ts";
 import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
-import { unlessUnclear } from "../embedded/segment/lookalikes.ts";
+import { offsetsBehind, unlessUnclear } from "../embedded/segment/lookalikes.ts";
 import {
   baseOffsetsOf,
   isCleanedFile,
@@ -176,7 +176,7 @@ async function verifySegment(
         return undefined;
       });
       if (end === bytes) break;
-      const offsets = { from: nextOffset + 1, before: nextBase ?? Number.POSITIVE_INFINITY };
+      const offsets = offsetsBehind(nextOffset, base, nextBase);
       const isTail = nextBase === undefined && (await unlessUnclear(findSyncedBehind(file, end, bytes, offsets), 0)) === undefined;
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
       const behind = kind === "batch" ? await clearPlaceBehind(file, end, bytes, offsets) : undefined;

@@ -3,8 +3,7 @@ import type { File } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
-import { SearchBudget } from "../segment/lookalikes.ts";
-import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
+import { type OffsetRange, offsetsBehind, SearchBudget } from "../segment/lookalikes.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { findSyncedBehind } from "../segment/syncedBehind.ts";
 
@@ -20,7 +19,6 @@ interface WalkEnd extends BatchPlace {
 /** Goes over the batches of a segment in recovery, all of them checked: over damage, which it logs, up to what may be a torn end. */
 export class RecoveryWalk {
   holes = 0;
-  private readonly before: number;
   /** Where a batch begins that says that everything before it was synced; undefined: there is no further one. */
   private proof: number | undefined = 0;
   /** Of all searches together: there may be many holes. */
@@ -34,12 +32,11 @@ export class RecoveryWalk {
     private readonly file: File,
     private readonly name: string,
     private readonly fileBytes: number,
-    baseOffset: number,
+    private readonly baseOffset: number,
     private readonly nextBase: number | undefined,
     private readonly syncedOffset: number,
     private readonly logger: Logger,
   ) {
-    this.before = nextBase ?? baseOffset + SEGMENT_OFFSETS_MAX + 1;
     this.budget = new SearchBudget(fileBytes);
   }
 
@@ -71,13 +68,14 @@ export class RecoveryWalk {
 
   /** Where it goes on behind damage. Undefined: it is the end, torn or not. */
   private async behind({ position, offset }: BatchPlace, startOffset: number): Promise<BatchPlace | undefined> {
-    const { file, fileBytes, nextBase, before, budget } = this;
+    const { file, fileBytes, baseOffset, nextBase, budget } = this;
     if (position === fileBytes || offset === nextBase) return undefined;
-    const from = offset + 1;
-    const isDamage = nextBase !== undefined || offset < this.syncedOffset || (await this.hasProofBehind(position, from));
+    const offsets = offsetsBehind(offset, baseOffset, nextBase);
+    const isDamage = nextBase !== undefined || offset < this.syncedOffset || (await this.hasProofBehind(position, offsets));
     // behind damage everything that is whole is served, also what nobody knows as synced: it may have been confirmed
-    const place = isDamage && from < before ? await placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
-    if (place === undefined && nextBase === undefined && this.holes > 0) await this.checkNothingSkipped(position, startOffset);
+    const place = isDamage ? await placeBehind(file, position, fileBytes, offsets, budget) : undefined;
+    if (place === undefined && nextBase === undefined && this.holes > 0)
+      await this.checkNothingSkipped(position, { ...offsets, from: startOffset });
     return place;
   }
 
@@ -85,10 +83,10 @@ export class RecoveryWalk {
    * What is taken for a batch behind damage may be a client's bytes, and its offset too high, so that what really comes next seems to come
    * before it: that is synced, and no torn end.
    */
-  private async checkNothingSkipped(position: number, startOffset: number): Promise<void> {
-    const { file, fileBytes, before, syncedOffset, budget } = this;
-    const marked = await findSyncedBehind(file, position, fileBytes, { from: startOffset, before }, budget);
-    const found = marked ?? (await placeBehind(file, position, fileBytes, { from: startOffset, before: syncedOffset }, budget))?.position;
+  private async checkNothingSkipped(position: number, offsets: OffsetRange): Promise<void> {
+    const { file, fileBytes, syncedOffset, budget } = this;
+    const marked = await findSyncedBehind(file, position, fileBytes, offsets, budget);
+    const found = marked ?? (await placeBehind(file, position, fileBytes, { ...offsets, before: syncedOffset }, budget))?.position;
     if (found === undefined) return;
     throw new MillraceError("LOG_CORRUPT", "A batch lies behind others with higher offsets.", {
       domain: "external",
@@ -97,10 +95,9 @@ export class RecoveryWalk {
   }
 
   /** Looks on behind the last one found: with many holes as well it goes once over the file. */
-  private async hasProofBehind(position: number, fromOffset: number): Promise<boolean> {
-    const { file, fileBytes, before, budget } = this;
-    if (this.proof !== undefined && this.proof <= position)
-      this.proof = await findSyncedBehind(file, position, fileBytes, { from: fromOffset, before }, budget);
+  private async hasProofBehind(position: number, offsets: OffsetRange): Promise<boolean> {
+    const { file, fileBytes, budget } = this;
+    if (this.proof !== undefined && this.proof <= position) this.proof = await findSyncedBehind(file, position, fileBytes, offsets, budget);
     return this.proof !== undefined;
   }
 }

@@ -12,6 +12,7 @@ import {
 } from "../../../record/batchHeader.ts";
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
+import { SEGMENT_OFFSETS_MAX } from "./offsetIndex.ts";
 
 /** At a time: what is looked for is near mostly, and far sometimes. */
 const FIRST_READ_BYTES = 64 * 1024;
@@ -55,6 +56,17 @@ export interface OffsetRange {
   readonly before: number;
 }
 
+/**
+ * Of batches behind a bad one, which has an offset itself. The same for all who look: else a reader takes bytes for a batch that a start
+ * did not take for one.
+ * @param nextOffset behind what is good before the bad one.
+ * @param endOffset of the segment, where it is known.
+ */
+export const offsetsBehind = (nextOffset: number, baseOffset: number, endOffset = Number.POSITIVE_INFINITY): OffsetRange => ({
+  from: nextOffset + 1,
+  before: Math.min(endOffset, baseOffset + SEGMENT_OFFSETS_MAX + 1),
+});
+
 /** The header of what may be a batch. */
 export interface Lookalike {
   readonly position: number;
@@ -75,7 +87,8 @@ export class Lookalikes {
    * @param isOver is asked now and then whether it is far enough.
    */
   async *from(position: number, isOver: (position: number) => boolean = () => false): AsyncGenerator<Lookalike> {
-    const { file, to } = this;
+    const { file, to, offsets } = this;
+    if (offsets.from >= offsets.before) return;
     let buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_READ_BYTES);
     for (let start = position; to - start >= BATCH_HEADER_BYTES && !isOver(start); ) {
       const length = await file.read(buffer, 0, Math.min(buffer.length, to - start), start);
