@@ -6,6 +6,7 @@ import { silentLogger } from "../../src/base/logger.ts";
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { RecoveryWalk } from "../../src/log/embedded/partition/recoveryWalk.ts";
+import { SearchBudget } from "../../src/log/embedded/segment/lookalikes.ts";
 import { dumpLog } from "../../src/log/tools/dumpLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
@@ -157,18 +158,55 @@ test("what a start reads grows with the segment and with the holes in it, and no
     return batch;
   });
   const bytes = Buffer.concat(batches);
-  let readBytes = 0;
-  const counted = {
-    read: async (buffer: Buffer, at: number, length: number, position: number) => {
-      const read = bytes.copy(buffer, at, position, Math.min(bytes.length, position + length));
-      readBytes += read;
-      return read;
-    },
-  };
-  const walk = new RecoveryWalk(counted as unknown as File, file, bytes.length, 0, undefined, batches.length, silentLogger);
+  const counted = countedFile(bytes);
+  const walk = new RecoveryWalk(counted.file, file, bytes.length, 0, undefined, batches.length, silentLogger);
   expect((await walk.from({ position: 0, offset: 0 })).offset).toBe(batches.length);
   expect(walk.holes).toBe(300);
-  expect(readBytes).toBeLessThan(10 * bytes.length + 300 * (1 << 20)); // half of the segment for each hole would be 900 MiB
+  expect(counted.readBytes).toBeLessThan(10 * bytes.length + 300 * (1 << 20)); // half of the segment for each hole would be 900 MiB
+});
+
+function countedFile(bytes: Buffer) {
+  const counted = {
+    reads: 0,
+    readBytes: 0,
+    file: {
+      read: async (buffer: Buffer, at: number, length: number, position: number) => {
+        const read = bytes.copy(buffer, at, position, Math.min(bytes.length, position + length));
+        counted.reads++;
+        counted.readBytes += read;
+        return read;
+      },
+    } as unknown as File,
+  };
+  return counted;
+}
+
+test("a search over many small batches reads the file in large pieces, not each of them, and its budget is enough for them", async () => {
+  // as a segment that nobody syncs is full of them, and none says that those before it were synced
+  const batches = Array.from({ length: 20_000 }, (_, i) => {
+    const batch = encodeBatch([record("")], { baseOffset: i });
+    markBatch(batch, 0, false);
+    return batch;
+  });
+  const bytes = Buffer.concat(batches);
+  bytes.writeUInt8(bytes.readUInt8(65) ^ 1, 65);
+  const counted = countedFile(bytes);
+  const walk = new RecoveryWalk(counted.file, file, bytes.length, 0, undefined, 0, silentLogger);
+  const { offset, unclear } = await walk.from({ position: 0, offset: 0 });
+  expect([offset, unclear]).toEqual([0, undefined]);
+  expect(counted.reads).toBeLessThan(50);
+});
+
+test("a search is bounded by how many it checks as well, however small they are; a segment full of small batches is within that", () => {
+  const segmentBytes = 256 << 20;
+  const budget = new SearchBudget(segmentBytes);
+  let checks = 0;
+  const check = (): void => {
+    for (; checks < segmentBytes; checks++) budget.check(1, 0, false);
+  };
+  expect(check).toThrow("Too much behind bad bytes");
+  const smallest = encodeBatch([record("")], { baseOffset: 0 }).length;
+  expect(checks).toBeGreaterThan(segmentBytes / smallest);
 });
 
 test("a dump names the damage, and goes on behind it", async () => {
