@@ -16,7 +16,7 @@ import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBa
 import type { RecordHeader } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
-import { SearchBudget } from "../embedded/segment/lookalikes.ts";
+import { offsetsBehind, SearchBudget } from "../embedded/segment/lookalikes.ts";
 import { baseOffsetsOf, logFileName } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 import { partitionFolders } from "./verifyLog.ts";
@@ -67,7 +67,7 @@ async function dumpSegment(
       return goesOn ? undefined : "stop";
     });
     if (!goesOn || end === bytes) break;
-    const behind = await clearPlaceBehind(file, end, bytes, { from: nextOffset + 1, before: Number.POSITIVE_INFINITY }, budget);
+    const behind = await clearPlaceBehind(file, end, bytes, offsetsBehind(nextOffset, baseOffset), budget);
     const upTo = behind === undefined ? "to the end of the file" : "to the next whole batch";
     goesOn = print(`  at ${end}: ${problem?.message ?? "not a batch"} (${(behind?.position ?? bytes) - end} bytes ${upTo})`);
     from = behind?.position;

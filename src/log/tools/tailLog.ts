@@ -7,9 +7,8 @@ import type { StoredRecord } from "../../record/record.ts";
 import { RecordCursor } from "../../record/recordCursor.ts";
 import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { scanPastDamage } from "../embedded/segment/damagedScan.ts";
-import { SearchBudget } from "../embedded/segment/lookalikes.ts";
+import { offsetsBehind, SearchBudget } from "../embedded/segment/lookalikes.ts";
 import { baseOffsetsOf, folderFor, logFileName, partitionFolder } from "../embedded/segment/names.ts";
-import { SEGMENT_OFFSETS_MAX } from "../embedded/segment/offsetIndex.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
 
 /** Where to begin in each partition. `last`: that many records before the end, or fewer. */
@@ -90,7 +89,7 @@ export class PartitionTail {
     await this.withSegment(base, (file, to) =>
       scanPastDamage(
         file,
-        { from: 0, to, fromOffset: base, beforeOffset: endOf(base, undefined) },
+        { from: 0, to, baseOffset: base, fromOffset: base, beforeOffset: Number.POSITIVE_INFINITY },
         false,
         (bytes, at) => {
           end = lastOffsetAt(bytes, at) + 1;
@@ -122,7 +121,7 @@ export class PartitionTail {
       });
       this.place = { base, position: end, offset };
       if (!goOn || problem === undefined) return goOn;
-      const behind = await clearPlaceBehind(file, end, bytes, { from: offset + 1, before: endOf(base, nextBase) }, budget);
+      const behind = await clearPlaceBehind(file, end, bytes, offsetsBehind(offset, base, nextBase), budget);
       // whoever writes it is not done yet
       if (behind === undefined && nextBase === undefined && problem.code === "BATCH_TRUNCATED") return true;
       const where = `${path.join(this.folder, logFileName(base))} at byte ${end}`;
@@ -160,8 +159,6 @@ export class PartitionTail {
 }
 
 const beginOf = (base: number): Place => ({ base, position: 0, offset: base });
-
-const endOf = (base: number, nextBase: number | undefined): number => nextBase ?? base + SEGMENT_OFFSETS_MAX + 1;
 
 const hole = (where: string, cause: MillraceError, from: number, readableFrom: number): MillraceError =>
   new MillraceError("LOG_CORRUPT", `Offsets ${from} to ${readableFrom - 1} are damaged.`, {

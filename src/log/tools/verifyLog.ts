@@ -6,7 +6,7 @@ import type { PartitionState } from "../embedded/partition/partitionState.ts";
 import { ProducerState } from "../embedded/producers/producerState.ts";
 import { clearPlaceBehind } from "../embedded/segment/behindDamage.ts";
 import { indexesFit } from "../embedded/segment/indexCheck.ts";
-import { SearchBudget, unlessUnclear } from "../embedded/segment/lookalikes.ts";
+import { offsetsBehind, SearchBudget, unlessUnclear } from "../embedded/segment/lookalikes.ts";
 import {
   baseOffsetsOf,
   isCleanedFile,
@@ -179,7 +179,7 @@ async function verifySegment(
         return undefined;
       });
       if (end === bytes) break;
-      const offsets = { from: nextOffset + 1, before: nextBase ?? Number.POSITIVE_INFINITY };
+      const offsets = offsetsBehind(nextOffset, base, nextBase);
       if (nextBase === undefined && proof !== undefined && proof <= end)
         proof = await unlessUnclear(findSyncedBehind(file, end, bytes, offsets, budget), end);
       const isTail = nextBase === undefined && proof === undefined;

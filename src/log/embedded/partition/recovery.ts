@@ -35,7 +35,7 @@ interface RecoveredSegment {
   readonly end: LogPosition;
   /** It has bad bytes that were synced once, or may have been. */
   readonly isDamaged: boolean;
-  /** No batch behind them says where they end. */
+  /** No batch behind them in the segment says where they end. */
   readonly endsInHole: boolean;
   /** There are bad bytes of which nobody can say whether they were synced, or where it goes on behind them. */
   readonly unclear: MillraceError | undefined;
@@ -105,8 +105,10 @@ async function recoverSegment(
     const walk = new RecoveryWalk(file, name, fileBytes, from.baseOffset, nextBase, syncedOffset, logger);
     const { position: end, offset, problem, foreign, unclear } = await walk.from(start);
     const wholeUpTo = nextBase ?? syncedOffset;
-    const endsInHole = unclear === undefined && end < fileBytes && offset < wholeUpTo;
-    if (endsInHole) logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: wholeUpTo }, problem);
+    // in an older segment it is clear where it ends at the latest
+    const endsInHole = !(isLast && unclear !== undefined) && end < fileBytes && offset < wholeUpTo;
+    if (endsInHole)
+      logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: wholeUpTo }, unclear ?? problem, !isLast);
     const isTorn = isLast && offset >= syncedOffset && unclear === undefined;
     if (end < fileBytes && (isTorn || (foreign && offset === nextBase))) {
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });

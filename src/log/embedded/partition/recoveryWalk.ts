@@ -3,8 +3,7 @@ import type { File } from "../../../base/fileSystem.ts";
 import type { Logger } from "../../../base/logger.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
-import { SearchBudget } from "../segment/lookalikes.ts";
-import { SEGMENT_OFFSETS_MAX } from "../segment/offsetIndex.ts";
+import { type OffsetRange, offsetsBehind, SearchBudget } from "../segment/lookalikes.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
 import { findSyncedBehind } from "../segment/syncedBehind.ts";
 
@@ -20,7 +19,6 @@ interface WalkEnd extends BatchPlace {
 /** Goes over the batches of a segment in recovery, all of them checked: over damage, which it logs, up to what may be a torn end. */
 export class RecoveryWalk {
   holes = 0;
-  private readonly before: number;
   /** Where a batch begins that says that everything before it was synced; undefined: there is no further one. */
   private proof: number | undefined = 0;
   /** Of all searches together: there may be many holes. */
@@ -34,12 +32,11 @@ export class RecoveryWalk {
     private readonly file: File,
     private readonly name: string,
     private readonly fileBytes: number,
-    baseOffset: number,
+    private readonly baseOffset: number,
     private readonly nextBase: number | undefined,
     private readonly syncedOffset: number,
     private readonly logger: Logger,
   ) {
-    this.before = nextBase ?? baseOffset + SEGMENT_OFFSETS_MAX + 1;
     this.budget = new SearchBudget(fileBytes);
   }
 
@@ -50,7 +47,7 @@ export class RecoveryWalk {
       if (behind instanceof MillraceError) return { ...end, unclear: behind };
       if (behind === undefined) return end;
       this.holes++;
-      logHole(this.logger, this.name, end, behind, end.problem);
+      logHole(this.logger, this.name, end, behind, end.problem, true);
       from = behind;
     }
   }
@@ -71,13 +68,14 @@ export class RecoveryWalk {
 
   /** Where it goes on behind damage. Undefined: it is the end, torn or not. */
   private async behind({ position, offset }: BatchPlace, startOffset: number): Promise<BatchPlace | undefined> {
-    const { file, fileBytes, nextBase, syncedOffset, budget } = this;
+    const { file, fileBytes, baseOffset, nextBase, budget } = this;
     if (position === fileBytes || offset === nextBase) return undefined;
-    const from = offset + 1;
-    const wasSynced = nextBase !== undefined || (await this.hasProofBehind(position, from));
-    const before = wasSynced ? this.before : syncedOffset;
-    const place = from < before ? await placeBehind(file, position, fileBytes, { from, before }, budget) : undefined;
-    if (place === undefined && !wasSynced && this.holes > 0) await this.checkNothingSkipped(position, startOffset);
+    const offsets = offsetsBehind(offset, baseOffset, nextBase);
+    const isDamage = nextBase !== undefined || offset < this.syncedOffset || (await this.hasProofBehind(position, offsets));
+    // behind damage everything that is whole is served, also what nobody knows as synced: it may have been confirmed
+    const place = isDamage ? await placeBehind(file, position, fileBytes, offsets, budget) : undefined;
+    if (place === undefined && nextBase === undefined && this.holes > 0)
+      await this.checkNothingSkipped(position, { ...offsets, from: startOffset });
     return place;
   }
 
@@ -85,9 +83,10 @@ export class RecoveryWalk {
    * What is taken for a batch behind damage may be a client's bytes, and its offset too high, so that what really comes next seems to come
    * before it: that is synced, and no torn end.
    */
-  private async checkNothingSkipped(position: number, startOffset: number): Promise<void> {
-    const { file, fileBytes, before, budget } = this;
-    const found = await findSyncedBehind(file, position, fileBytes, { from: startOffset, before }, budget);
+  private async checkNothingSkipped(position: number, offsets: OffsetRange): Promise<void> {
+    const { file, fileBytes, syncedOffset, budget } = this;
+    const marked = await findSyncedBehind(file, position, fileBytes, offsets, budget);
+    const found = marked ?? (await placeBehind(file, position, fileBytes, { ...offsets, before: syncedOffset }, budget))?.position;
     if (found === undefined) return;
     throw new MillraceError("LOG_CORRUPT", "A batch lies behind others with higher offsets.", {
       domain: "external",
@@ -96,24 +95,33 @@ export class RecoveryWalk {
   }
 
   /** Looks on behind the last one found: with many holes as well it goes once over the file. */
-  private async hasProofBehind(position: number, fromOffset: number): Promise<boolean> {
-    const { file, fileBytes, before, budget } = this;
-    if (this.proof !== undefined && this.proof <= position)
-      this.proof = await findSyncedBehind(file, position, fileBytes, { from: fromOffset, before }, budget);
+  private async hasProofBehind(position: number, offsets: OffsetRange): Promise<boolean> {
+    const { file, fileBytes, budget } = this;
+    if (this.proof !== undefined && this.proof <= position) this.proof = await findSyncedBehind(file, position, fileBytes, offsets, budget);
     return this.proof !== undefined;
   }
 }
 
-/** At each start that meets it: nobody else may read there for long. */
-export function logHole(logger: Logger, file: string, from: BatchPlace, to: BatchPlace, cause: MillraceError | undefined): void {
+/**
+ * At each start that meets it: nobody else may read there for long.
+ * @param goesOn there is something behind it.
+ */
+export function logHole(
+  logger: Logger,
+  file: string,
+  from: BatchPlace,
+  to: BatchPlace,
+  cause: MillraceError | undefined,
+  goesOn: boolean,
+): void {
   const error = new MillraceError(
     "LOG_CORRUPT",
-    `Offsets ${from.offset} to ${to.offset - 1} are damaged; what lies behind them is served.`,
+    `Offsets ${from.offset} to ${to.offset - 1} are damaged; ${goesOn ? "what lies behind them is served" : "nothing lies behind them"}.`,
     {
       domain: "external",
       where: `${file} at byte ${from.position}`,
       cause,
-      hint: "Bring the partition's folder back from a backup; or read on behind them.",
+      hint: `Bring the partition's folder back from a backup; or ${goesOn ? "read on behind them" : "go on with new records"}.`,
       readableFrom: to.offset,
     },
   );

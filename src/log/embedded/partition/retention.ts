@@ -87,8 +87,8 @@ async function readLatestTimestamp(fileSystem: FileSystem, folder: string, baseO
   const file = await fileSystem.open(path.join(folder, logFileName(baseOffset)), "read");
   try {
     const span = isWritten
-      ? { from: 0, to: end.bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY }
-      : { from: 0, to: await file.bytes(), fromOffset: baseOffset, beforeOffset: end.nextBase };
+      ? { from: 0, to: end.bytes, baseOffset, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY }
+      : { from: 0, to: await file.bytes(), baseOffset, fromOffset: baseOffset, beforeOffset: end.nextBase };
     const visit = (bytes: Buffer, at: number): void => {
       latest = Math.max(latest, maxTimestampAt(bytes, at));
     };

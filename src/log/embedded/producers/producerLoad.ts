@@ -94,7 +94,7 @@ async function readProducers(fileSystem: FileSystem, folder: string, end: LogPos
       const beforeOffset = Math.min(nextBase, end.offset);
       const segment = { baseOffset: base, file };
       const from = known <= base ? 0 : (await seekOffset(fileSystem, folder, segment, known, to, beforeOffset)).position;
-      const span = { from, to, fromOffset: base, beforeOffset };
+      const span = { from, to, baseOffset: base, fromOffset: base, beforeOffset };
       await scanPastDamage(
         file,
         span,

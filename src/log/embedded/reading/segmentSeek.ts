@@ -3,7 +3,7 @@ import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, clearPlaceBehind } from "../segment/behindDamage.ts";
-import { SearchBudget } from "../segment/lookalikes.ts";
+import { offsetsBehind, SearchBudget } from "../segment/lookalikes.ts";
 import { logFileName } from "../segment/names.ts";
 import { findOffsetEntry, type OffsetEntry } from "../segment/offsetIndex.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
@@ -92,7 +92,7 @@ export async function seekOverDamage(
     });
     const bad = problem ?? misplaced;
     if (bad === undefined) return { position: end, problem: undefined, readableFrom: undefined };
-    const behind = await clearPlaceBehind(file, end, limit, { from: expected + 1, before: endOffset }, budget);
+    const behind = await clearPlaceBehind(file, end, limit, offsetsBehind(expected, baseOffset, endOffset), budget);
     if (behind === undefined || behind.offset > offset) return { position: end, problem: bad, readableFrom: behind?.offset };
     ({ position, offset: expected } = behind);
   }

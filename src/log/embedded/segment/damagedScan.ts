@@ -2,13 +2,14 @@ import type { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { clearPlaceBehind } from "./behindDamage.ts";
-import { SearchBudget } from "./lookalikes.ts";
+import { offsetsBehind, SearchBudget } from "./lookalikes.ts";
 import { scanSegment } from "./segmentScan.ts";
 
 /** What of a segment's file belongs to it. */
 export interface SegmentSpan {
   readonly from: number;
   readonly to: number;
+  readonly baseOffset: number;
   /** No batch in it is below the one or at or above the other. */
   readonly fromOffset: number;
   readonly beforeOffset: number;
@@ -30,7 +31,7 @@ export interface DamagedPlace {
  */
 export async function scanPastDamage(
   file: File,
-  { from, to, fromOffset, beforeOffset }: SegmentSpan,
+  { from, to, baseOffset, fromOffset, beforeOffset }: SegmentSpan,
   checksums: boolean,
   visit: (bytes: Buffer, at: number, position: number) => void,
   damaged: (place: DamagedPlace) => void,
@@ -46,7 +47,7 @@ export async function scanPastDamage(
     });
     if (nextOffset >= beforeOffset) return;
     if (problem === undefined && end < to) return; // it met what belongs to the next segment
-    const place = await clearPlaceBehind(file, end, to, { from: nextOffset, before: beforeOffset }, budget);
+    const place = await clearPlaceBehind(file, end, to, offsetsBehind(nextOffset, baseOffset, beforeOffset), budget);
     damaged({
       position: end,
       cause: problem ?? "the segment ends here",

@@ -1,4 +1,4 @@
-import { crc32cFollowedBy } from "../../../base/crc32c.ts";
+import { crc32cFollowedBy, crc32cRange } from "../../../base/crc32c.ts";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File } from "../../../base/fileSystem.ts";
 import {
@@ -12,6 +12,7 @@ import {
 } from "../../../record/batchHeader.ts";
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
+import { SEGMENT_OFFSETS_MAX } from "./offsetIndex.ts";
 
 /** At a time: what is looked for is near mostly, and far sometimes. */
 const FIRST_READ_BYTES = 64 * 1024;
@@ -19,6 +20,13 @@ const READ_BYTES_MAX = 1024 * 1024;
 /** So much may be read to check what looks like batches and is none, and so much more for each byte that is searched. */
 const CHECKED_BYTES = 256 * 1024 * 1024;
 const CHECKED_BYTES_A_BYTE = 4;
+/** A check counts as so much at least; what is full of the smallest ones of all, of 68 bytes, is within the budget. */
+const CHECK_BYTES_MIN = 256;
+/** A check by a read of its own takes some 50 µs, in which so much can be checked. */
+const READ_CHECK_BYTES_MIN = 16 * 1024;
+/** Larger batches are read again to be checked: so a search does not keep others waiting for long. */
+const CHECKED_AT_ONCE_BYTES = 32 * 1024;
+const CRC_READ_BYTES = 64 * 1024;
 /** And so much searched behind a batch that was found, beside once all that is searched. */
 const SEARCHED_ON_BYTES = 64 * 1024 * 1024;
 
@@ -37,8 +45,8 @@ export class SearchBudget {
   }
 
   /** Throws LOG_CORRUPT if too much was checked: nobody knows what is there. */
-  check(bytes: number, position: number): void {
-    this.toCheck -= bytes;
+  check(bytes: number, position: number, isRead: boolean): void {
+    this.toCheck -= Math.max(bytes, isRead ? READ_CHECK_BYTES_MIN : CHECK_BYTES_MIN);
     if (this.toCheck < 0) throw tooMany(position);
   }
 
@@ -55,6 +63,17 @@ export interface OffsetRange {
   readonly before: number;
 }
 
+/**
+ * Of batches behind a bad one, which has an offset itself. The same for all who look: else a reader takes bytes for a batch that a start
+ * did not take for one.
+ * @param nextOffset behind what is good before the bad one.
+ * @param endOffset of the segment, where it is known.
+ */
+export const offsetsBehind = (nextOffset: number, baseOffset: number, endOffset = Number.POSITIVE_INFINITY): OffsetRange => ({
+  from: nextOffset + 1,
+  before: Math.min(endOffset, baseOffset + SEGMENT_OFFSETS_MAX + 1),
+});
+
 /** The header of what may be a batch. */
 export interface Lookalike {
   readonly position: number;
@@ -63,6 +82,10 @@ export interface Lookalike {
 
 /** Looks for whole batches of the log among bytes of which nothing is known, up to a position of a segment's file. */
 export class Lookalikes {
+  /** What was read last of the file, and where that begins. */
+  private held: { readonly bytes: Buffer; readonly start: number } | undefined;
+  private crcBuffer: Buffer | undefined;
+
   constructor(
     private readonly file: File,
     private readonly to: number,
@@ -75,12 +98,14 @@ export class Lookalikes {
    * @param isOver is asked now and then whether it is far enough.
    */
   async *from(position: number, isOver: (position: number) => boolean = () => false): AsyncGenerator<Lookalike> {
-    const { file, to } = this;
+    const { file, to, offsets } = this;
+    if (offsets.from >= offsets.before) return;
     let buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_READ_BYTES);
     for (let start = position; to - start >= BATCH_HEADER_BYTES && !isOver(start); ) {
       const length = await file.read(buffer, 0, Math.min(buffer.length, to - start), start);
       const positions = length - BATCH_HEADER_BYTES + 1;
       if (positions <= 0) return;
+      this.held = { bytes: buffer.subarray(0, length), start };
       for (let at = 0; at < positions; at++) {
         if (buffer[at + BatchField.magic] !== BATCH_MAGIC || !hasOwnOffset(buffer, at)) continue;
         const header = Buffer.from(buffer.subarray(at, at + BATCH_HEADER_BYTES));
@@ -102,9 +127,18 @@ export class Lookalikes {
   /** Is it what it looks like? Throws LOG_CORRUPT if the budget is used up. */
   async isWhole({ position, header }: Lookalike): Promise<boolean> {
     const bytes = batchBytesAt(header, 0);
-    this.budget.check(bytes, position);
-    const crc = new RunningCrc(this.file, position + CRC_COVERS_FROM);
-    return (await crc.upTo(position + bytes)) === header.readUInt32BE(BatchField.crc);
+    const expected = header.readUInt32BE(BatchField.crc);
+    const { held } = this;
+    const at = position - (held?.start ?? 0);
+    // with a read for each one 4 MiB of small batches took 6 s instead of 0.3
+    if (held !== undefined && bytes <= CHECKED_AT_ONCE_BYTES && at >= 0 && at + bytes <= held.bytes.length) {
+      this.budget.check(bytes, position, false);
+      return crc32cRange(held.bytes, at + CRC_COVERS_FROM, at + bytes) === expected;
+    }
+    this.budget.check(bytes, position, true);
+    this.crcBuffer ??= Buffer.allocUnsafeSlow(CRC_READ_BYTES);
+    const crc = new RunningCrc(this.file, position + CRC_COVERS_FROM, this.crcBuffer);
+    return (await crc.upTo(position + bytes)) === expected;
   }
 
   private isShaped(header: Buffer, position: number): boolean {
@@ -123,11 +157,11 @@ export async function readHeader(file: File, position: number, to: number): Prom
 /** The checksum of a file's bytes from one position to others, one after the other. */
 export class RunningCrc {
   private crc = 0;
-  private readonly buffer: Buffer = Buffer.allocUnsafe(64 * 1024);
 
   constructor(
     private readonly file: File,
     private position: number,
+    private readonly buffer: Buffer = Buffer.allocUnsafe(CRC_READ_BYTES),
   ) {}
 
   async upTo(position: number): Promise<number> {

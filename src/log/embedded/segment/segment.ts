@@ -198,7 +198,7 @@ export class Segment {
   /** What the batches behind the last entry of the indexes say. */
   private async readOn(bytes: number, isDamaged: boolean): Promise<void> {
     const { baseOffset, lastIndexedPosition: from } = this;
-    const span = { from, to: bytes, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY };
+    const span = { from, to: bytes, baseOffset, fromOffset: baseOffset, beforeOffset: Number.POSITIVE_INFINITY };
     const note = (buffer: Buffer, at: number, position: number): void =>
       this.noteBatch(lastOffsetAt(buffer, at), position, maxTimestampAt(buffer, at));
     await scanPastDamage(this.file, span, isDamaged, note, () => undefined);

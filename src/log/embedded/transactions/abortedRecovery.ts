@@ -81,7 +81,8 @@ async function abortedFrom(
   const holes: OffsetRange[] = [];
   const file = await fileSystem.open(path.join(folder, logFileName(from.baseOffset)), "read");
   try {
-    const span = { from: from.bytes, to: bytes ?? (await file.bytes()), fromOffset: from.offset, beforeOffset: nextBase };
+    const to = bytes ?? (await file.bytes());
+    const span = { from: from.bytes, to, baseOffset: from.baseOffset, fromOffset: from.offset, beforeOffset: nextBase };
     const visit = (buffer: Buffer, at: number): void => {
       const aborted = producers.applyBatch(buffer, at, now);
       if (aborted !== undefined) found.push(aborted);
