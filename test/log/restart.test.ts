@@ -58,7 +58,7 @@ describe("after a restart", () => {
     const dead = new Map((options.catalog as MemoryCatalog).entries); // what the process that is killed here has said
     await log.close();
     const last = batches.at(-1) as number;
-    for (let at = 0; at < bytes.length; at += 5) {
+    for (let at = 0; at < bytes.length; at += 11) {
       for (const name of await readdir(path.dirname(file))) await rm(path.join(path.dirname(file), name));
       await writeFile(
         file,
