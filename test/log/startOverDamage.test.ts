@@ -166,19 +166,22 @@ test("what a start reads grows with the segment and with the holes in it, and no
 });
 
 function countedFile(bytes: Buffer) {
-  const counted = {
-    reads: 0,
-    readBytes: 0,
-    file: {
-      read: async (buffer: Buffer, at: number, length: number, position: number) => {
-        const read = bytes.copy(buffer, at, position, Math.min(bytes.length, position + length));
-        counted.reads++;
-        counted.readBytes += read;
-        return read;
-      },
-    } as unknown as File,
+  const refused = (): Promise<never> => Promise.reject(new Error("it was only to read"));
+  const counted = { reads: 0, readBytes: 0 };
+  const file: File = {
+    read: async (buffer, at, length, position) => {
+      const read = bytes.copy(buffer, at, position, Math.min(bytes.length, position + length));
+      counted.reads++;
+      counted.readBytes += read;
+      return read;
+    },
+    write: refused,
+    sync: refused,
+    truncate: refused,
+    bytes: async () => bytes.length,
+    close: async () => undefined,
   };
-  return counted;
+  return Object.assign(counted, { file });
 }
 
 test("a search over many small batches reads the file in large pieces, not each of them, and its budget is enough for them", async () => {

@@ -41,14 +41,15 @@ export interface CrossedError {
   readonly retryable: boolean;
   readonly where: string | undefined;
   readonly hint: string | undefined;
-  readonly readableFrom?: number | undefined;
+  readonly readableFrom: number | undefined;
   readonly cause: string | undefined;
 }
 
 export function crossError(error: unknown): CrossedError {
   if (!(error instanceof MillraceError)) {
     const message = error instanceof Error ? error.message : String(error);
-    return { code: "LOG_CALL_FAILED", message, domain: "internal", retryable: false, where: undefined, hint: undefined, cause: undefined };
+    const unknown = { where: undefined, hint: undefined, readableFrom: undefined, cause: undefined };
+    return { code: "LOG_CALL_FAILED", message, domain: "internal", retryable: false, ...unknown };
   }
   const { code, message, domain, retryable, where, hint, readableFrom, cause } = error;
   const causeText = cause instanceof Error ? cause.message : cause === undefined ? undefined : String(cause);

@@ -16,7 +16,7 @@ import {
   snapshotOffsetsOf,
 } from "../embedded/segment/names.ts";
 import { scanSegment } from "../embedded/segment/segmentScan.ts";
-import { findSyncedBehind } from "../embedded/segment/syncedBehind.ts";
+import { SyncedProofs } from "../embedded/segment/syncedBehind.ts";
 import { loadAbortedIndex } from "../embedded/transactions/abortedIndex.ts";
 import { type LogProblem, steadyProblems } from "./logProblem.ts";
 import { TransactionCheck } from "./transactionCheck.ts";
@@ -158,8 +158,7 @@ async function verifySegment(
     let batches = 0;
     let shown = 0;
     const budget = new SearchBudget(bytes); // of all searches together: there may be many holes
-    // where a batch begins that says that all before it was synced; it is looked for again only behind it
-    let proof: number | undefined = 0;
+    const proofs = new SyncedProofs(file, bytes, budget);
     transactions.enterSegment(await loadAbortedIndex(fileSystem, folder, base));
     for (let from: number | undefined = 0; from !== undefined; ) {
       let what = "";
@@ -180,9 +179,7 @@ async function verifySegment(
       });
       if (end === bytes) break;
       const offsets = offsetsBehind(nextOffset, base, nextBase);
-      if (nextBase === undefined && proof !== undefined && proof <= end)
-        proof = await unlessUnclear(findSyncedBehind(file, end, bytes, offsets, budget), end);
-      const isTail = nextBase === undefined && proof === undefined;
+      const isTail = nextBase === undefined && !(await unlessUnclear(proofs.isBehind(end, offsets), true));
       const kind = isTail ? "tail" : isSurplus ? "surplus" : "batch";
       const behind = kind === "batch" ? await clearPlaceBehind(file, end, bytes, offsets, budget) : undefined;
       const goesOn = behind && ` (offset ${behind.offset} is whole again, at byte ${behind.position})`;

@@ -5,7 +5,7 @@ import { baseOffsetAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { type BatchPlace, placeBehind } from "../segment/behindDamage.ts";
 import { type OffsetRange, offsetsBehind, SearchBudget } from "../segment/lookalikes.ts";
 import { scanSegment } from "../segment/segmentScan.ts";
-import { findSyncedBehind } from "../segment/syncedBehind.ts";
+import { findSyncedBehind, SyncedProofs } from "../segment/syncedBehind.ts";
 
 interface WalkEnd extends BatchPlace {
   /** Why it ends before the file does. */
@@ -19,10 +19,9 @@ interface WalkEnd extends BatchPlace {
 /** Goes over the batches of a segment in recovery, all of them checked: over damage, which it logs, up to what may be a torn end. */
 export class RecoveryWalk {
   holes = 0;
-  /** Where a batch begins that says that everything before it was synced; undefined: there is no further one. */
-  private proof: number | undefined = 0;
   /** Of all searches together: there may be many holes. */
   private readonly budget: SearchBudget;
+  private readonly proofs: SyncedProofs;
 
   /**
    * @param nextBase where the segment ends that is not the last one: all of it was synced.
@@ -38,6 +37,7 @@ export class RecoveryWalk {
     private readonly logger: Logger,
   ) {
     this.budget = new SearchBudget(fileBytes);
+    this.proofs = new SyncedProofs(file, fileBytes, this.budget);
   }
 
   async from(start: BatchPlace): Promise<WalkEnd> {
@@ -71,7 +71,7 @@ export class RecoveryWalk {
     const { file, fileBytes, baseOffset, nextBase, budget } = this;
     if (position === fileBytes || offset === nextBase) return undefined;
     const offsets = offsetsBehind(offset, baseOffset, nextBase);
-    const isDamage = nextBase !== undefined || offset < this.syncedOffset || (await this.hasProofBehind(position, offsets));
+    const isDamage = nextBase !== undefined || offset < this.syncedOffset || (await this.proofs.isBehind(position, offsets));
     // behind damage everything that is whole is served, also what nobody knows as synced: it may have been confirmed
     const place = isDamage ? await placeBehind(file, position, fileBytes, offsets, budget) : undefined;
     if (place === undefined && nextBase === undefined && this.holes > 0)
@@ -92,13 +92,6 @@ export class RecoveryWalk {
       domain: "external",
       where: `byte ${found}`,
     });
-  }
-
-  /** Looks on behind the last one found: with many holes as well it goes once over the file. */
-  private async hasProofBehind(position: number, offsets: OffsetRange): Promise<boolean> {
-    const { file, fileBytes, budget } = this;
-    if (this.proof !== undefined && this.proof <= position) this.proof = await findSyncedBehind(file, position, fileBytes, offsets, budget);
-    return this.proof !== undefined;
   }
 }
 

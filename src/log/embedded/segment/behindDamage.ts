@@ -16,7 +16,7 @@ import type { File } from "../../../base/fileSystem.ts";
 import { BATCH_HEADER_BYTES, BATCH_MAGIC, BatchField, baseOffsetAt, batchBytesAt, CRC_COVERS_FROM } from "../../../record/batchHeader.ts";
 import { hasOwnOffset } from "../../../record/batchMark.ts";
 import { validateBatchShape } from "../../../record/validateBatch.ts";
-import { type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, SearchBudget, unlessUnclear } from "./lookalikes.ts";
+import { type Lookalike, Lookalikes, type OffsetRange, RunningCrc, readHeader, type SearchBudget, unlessUnclear } from "./lookalikes.ts";
 
 /** A bad batch is followed by its checksum up to here: a larger one whose length is damaged is left to (3). */
 const CHECKSUM_BYTES_MAX = 32 * 1024 * 1024;
@@ -37,7 +37,7 @@ export async function placeBehind(
   bad: number,
   to: number,
   offsets: OffsetRange,
-  budget = new SearchBudget(to - bad),
+  budget: SearchBudget,
 ): Promise<BatchPlace | undefined> {
   const search = new Lookalikes(file, to, offsets, budget);
   const misplaced = await search.at(bad); // a good one, but for what is missing before it
@@ -110,5 +110,5 @@ export const clearPlaceBehind = (
   bad: number,
   to: number,
   offsets: OffsetRange,
-  budget?: SearchBudget,
+  budget: SearchBudget,
 ): Promise<BatchPlace | undefined> => unlessUnclear(placeBehind(file, bad, to, offsets, budget), undefined);

@@ -1,7 +1,7 @@
 import type { File } from "../../../base/fileSystem.ts";
 import { batchBytesAt } from "../../../record/batchHeader.ts";
 import { saysSyncedBefore } from "../../../record/batchMark.ts";
-import { Lookalikes, type OffsetRange, SearchBudget } from "./lookalikes.ts";
+import { Lookalikes, type OffsetRange, type SearchBudget } from "./lookalikes.ts";
 
 /**
  * Were the bad bytes at `from` synced once? Then they are damage; else they may be the torn end of what was never synced. A whole batch
@@ -19,7 +19,7 @@ export async function findSyncedBehind(
   from: number,
   to: number,
   offsets: OffsetRange,
-  budget = new SearchBudget(to - from),
+  budget: SearchBudget,
 ): Promise<number | undefined> {
   const search = new Lookalikes(file, to, offsets, budget);
   let end = from;
@@ -30,4 +30,22 @@ export async function findSyncedBehind(
     end = found.position + batchBytesAt(found.header, 0);
   }
   return undefined;
+}
+
+/** The same of one bad place after the other, each behind the one before: with many of them as well it goes once over the file. */
+export class SyncedProofs {
+  /** Where the batch begins that was found last; undefined: there is no further one. */
+  private proof: number | undefined = 0;
+
+  constructor(
+    private readonly file: File,
+    private readonly to: number,
+    private readonly budget: SearchBudget,
+  ) {}
+
+  async isBehind(position: number, offsets: OffsetRange): Promise<boolean> {
+    const { file, to, budget } = this;
+    if (this.proof !== undefined && this.proof <= position) this.proof = await findSyncedBehind(file, position, to, offsets, budget);
+    return this.proof !== undefined;
+  }
 }
