@@ -66,6 +66,7 @@ function guardFile(file: File, where: string): File {
   return {
     read: (into, offset, length, position) => guard(where, () => file.read(into, offset, length, position)),
     write: (from, offset, length, position) => guard(where, () => file.write(from, offset, length, position)),
+    writeSynced: (from, offset, length, position) => guard(where, () => file.writeSynced(from, offset, length, position)),
     sync: () => guard(where, () => file.sync()),
     truncate: (bytes) => guard(where, () => file.truncate(bytes)),
     bytes: () => guard(where, () => file.bytes()),

@@ -27,6 +27,11 @@ export interface File {
   read(into: Uint8Array, offset: number, length: number, position: number): Promise<number>;
   /** Writes all of it, or fails. */
   write(from: Uint8Array, offset: number, length: number, position: number): Promise<void>;
+  /**
+   * Writes all of it, and resolves when that is on the disk, with the file's size: `write` and `sync` in one trip, where the system can.
+   * Of what was written or cut before and not synced it says nothing. Fails as either of them does.
+   */
+  writeSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void>;
   /** Data and size on the disk (fdatasync). A failed sync must never be retried as if it had worked. */
   sync(): Promise<void>;
   truncate(bytes: number): Promise<void>;

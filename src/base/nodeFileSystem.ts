@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, statfs, unlink } from "node:fs/promises";
 import path from "node:path";
+import { allOver } from "./allOver.ts";
 import type { File, FileSystem } from "./fileSystem.ts";
 import { undefinedIfMissing } from "./systemError.ts";
 
@@ -64,8 +65,15 @@ async function makeOne(folder: string): Promise<void> {
   await nodeFileSystem.syncDirectory(path.dirname(folder));
 }
 
+/** Elsewhere it may mean less than fdatasync: macOS does not ask the disk to empty its cache. */
+const writesSynced = process.platform === "linux";
+
 /** The callback API on a bare descriptor: a FileHandle of fs/promises costs about twice as much a call. */
 class NodeFile implements File {
+  /** The same file once more: what is written there is synced. Opened with the first that is. */
+  private syncedFd: number | undefined;
+  private opening: Promise<number | undefined> | undefined;
+
   constructor(private readonly fd: number) {}
 
   async read(into: Uint8Array, offset: number, length: number, position: number): Promise<number> {
@@ -80,13 +88,26 @@ class NodeFile implements File {
     return total;
   }
 
-  async write(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    let total = 0;
-    while (total < length) {
-      total += await new Promise<number>((resolve, reject) => {
-        fs.write(this.fd, from, offset + total, length - total, position + total, (error, n) => (error ? reject(error) : resolve(n)));
-      });
-    }
+  write(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    return writeAll(this.fd, from, offset, length, position);
+  }
+
+  /**
+   * One trip to the thread pool, and one wake-up, instead of two: 1.03 to 1.11 times as fast as write and fdatasync. Begins before it returns,
+   * but for the first time.
+   */
+  writeSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    const { syncedFd } = this;
+    if (syncedFd !== undefined) return writeAll(syncedFd, from, offset, length, position);
+    return this.writeFirstSynced(from, offset, length, position);
+  }
+
+  private async writeFirstSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    this.opening ??= writesSynced ? openSynced(this.fd) : Promise.resolve(undefined);
+    this.syncedFd = await this.opening;
+    if (this.syncedFd !== undefined) return writeAll(this.syncedFd, from, offset, length, position);
+    await this.write(from, offset, length, position);
+    await this.sync();
   }
 
   sync(): Promise<void> {
@@ -107,9 +128,30 @@ class NodeFile implements File {
     });
   }
 
-  close(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.close(this.fd, (error) => (error ? reject(error) : resolve()));
+  async close(): Promise<void> {
+    const syncedFd = await this.opening;
+    await allOver([closeDescriptor(this.fd), ...(syncedFd === undefined ? [] : [closeDescriptor(syncedFd)])]);
+  }
+}
+
+async function writeAll(fd: number, from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+  let total = 0;
+  while (total < length) {
+    total += await new Promise<number>((resolve, reject) => {
+      fs.write(fd, from, offset + total, length - total, position + total, (error, n) => (error ? reject(error) : resolve(n)));
     });
   }
+}
+
+/** The same file once more, whatever its name is by now. Undefined: there is no /proc, or no descriptor left. */
+function openSynced(fd: number): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    fs.open(`/proc/self/fd/${fd}`, fs.constants.O_RDWR | fs.constants.O_DSYNC, (error, synced) => resolve(error ? undefined : synced));
+  });
+}
+
+function closeDescriptor(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    fs.close(fd, (error) => (error ? reject(error) : resolve()));
+  });
 }

@@ -256,6 +256,7 @@ function observed(fileSystem: FileSystem, isLeftOut: (site: string) => boolean):
   const file = (inner: File): File => ({
     read: (into, offset, length, position) => inner.read(into, offset, length, position),
     write: (from, offset, length, position) => inner.write(from, offset, length, position),
+    writeSynced: (from, offset, length, position) => inner[isLeftOut(callSite()) ? "write" : "writeSynced"](from, offset, length, position),
     sync: () => unless(() => inner.sync()),
     truncate: (bytes) => inner.truncate(bytes),
     bytes: () => inner.bytes(),

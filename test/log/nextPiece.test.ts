@@ -28,6 +28,7 @@ function slowFile(random: Random, content: Buffer): SlowFile {
     bytes: async () => content.length,
     close: async () => undefined,
     write: never,
+    writeSynced: never,
     sync: never,
     truncate: never,
   };

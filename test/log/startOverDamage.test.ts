@@ -176,6 +176,7 @@ function countedFile(bytes: Buffer) {
       return read;
     },
     write: refused,
+    writeSynced: refused,
     sync: refused,
     truncate: refused,
     bytes: async () => bytes.length,

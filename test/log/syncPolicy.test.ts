@@ -18,6 +18,10 @@ test("a reader gets nothing that is written and not yet durable", async () => {
         await gate;
         await sync();
       };
+      file.writeSynced = async (from, offset, length, position) => {
+        await file.write(from, offset, length, position);
+        await file.sync();
+      };
       return file;
     },
   });

@@ -17,8 +17,20 @@ export const mutants: readonly Mutant[] = [
   {
     name: "an append with `always` is acknowledged without its sync",
     file: "src/log/embedded/partition/partitionFiles.ts",
-    from: "if (sync) await writer.sync();",
-    to: "if (sync) void 0;",
+    from: "await writer.write(piece, now, sync && n === pieces.length - 1);\n      if (sync) await writer.sync();",
+    to: "await writer.write(piece, now, false);",
+  },
+  {
+    name: "what was written in pieces is taken for synced with the last of them",
+    file: "src/log/embedded/segment/segmentWriter.ts",
+    from: "let unsynced = this.syncedEnd.offset !== this.nextOffset;",
+    to: "let unsynced = false;",
+  },
+  {
+    name: "a synced write of the journal is taken for a sync of what was written before it",
+    file: "src/log/journal/queueJournal.ts",
+    from: "chunk.needsSync && chunk.used > 0 && this.unsynced.length === 0;",
+    to: "chunk.needsSync && chunk.used > 0;",
   },
   {
     name: "recovery does not cut the torn tail",

@@ -9,7 +9,7 @@ import type { Random } from "../../src/base/random.ts";
 /** What a disk writes as one. Smaller than a page: a torn write is then torn in more places. */
 const sectorBytes = 512;
 
-type Change =
+export type Change =
   | { readonly kind: "write"; readonly position: number; readonly bytes: Buffer }
   | { readonly kind: "truncate"; readonly bytes: number };
 
@@ -54,6 +54,12 @@ export class FileNode {
   sync(): void {
     for (const change of this.unsynced) this.durable.apply(change);
     this.unsynced = [];
+  }
+
+  /** Of this one change, and of no other: one that was made before it may still come to the disk later, or never. */
+  syncOnly(change: Change): void {
+    this.durable.apply(change);
+    this.unsynced = this.unsynced.filter((one) => one !== change);
   }
 
   /**

@@ -1,6 +1,6 @@
 import type { File } from "../../src/base/fileSystem.ts";
 import type { Random } from "../../src/base/random.ts";
-import type { FileNode } from "./simulatedDisk.ts";
+import type { Change, FileNode } from "./simulatedDisk.ts";
 import { type Operation, systemError } from "./simulatedFaults.ts";
 
 /** What an open file needs of its file system. */
@@ -40,6 +40,10 @@ export class SimulatedFile implements File {
   }
 
   async write(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    await this.put(from, offset, length, position);
+  }
+
+  private async put(from: Uint8Array, offset: number, length: number, position: number): Promise<Change> {
     this.assertOpen("write");
     if (!this.writable) throw systemError("EBADF", "write", this.where);
     // not copied before it is done: a caller that reuses its buffer too early spoils the file, as in the real one
@@ -59,17 +63,30 @@ export class SimulatedFile implements File {
       this.node.change({ kind: "write", position, bytes: Buffer.from(written) });
       throw error;
     }
-    this.node.change({ kind: "write", position, bytes: Buffer.from(underWay.bytes) });
+    const change: Change = { kind: "write", position, bytes: Buffer.from(underWay.bytes) };
+    this.node.change(change);
+    return change;
   }
 
-  async sync(): Promise<void> {
-    this.assertOpen("fdatasync");
+  private async beginSync(): Promise<void> {
     try {
       await this.host.begin("sync", this.where);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).syscall === "sync") this.node.failSync(this.host.random);
       throw error;
     }
+  }
+
+  /** Only what it writes itself is durable by it, and the size. */
+  async writeSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    const change = await this.put(from, offset, length, position);
+    await this.beginSync();
+    if (this.host.syncing(this.where)) this.node.syncOnly(change);
+  }
+
+  async sync(): Promise<void> {
+    this.assertOpen("fdatasync");
+    await this.beginSync();
     if (this.host.syncing(this.where)) this.node.sync();
   }
 

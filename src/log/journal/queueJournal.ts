@@ -277,13 +277,14 @@ export class FileQueueJournal implements QueueJournal {
     try {
       const handle = await chunk.file.ready;
       this.files.reachedBy(chunk.file.sequence);
-      if (chunk.used > 0) await handle.write(chunk.buffer.bytes, 0, chunk.used, chunk.fileOffset);
+      const synced = chunk.needsSync && chunk.used > 0 && this.unsynced.length === 0;
+      if (chunk.used > 0) await handle[synced ? "writeSynced" : "write"](chunk.buffer.bytes, 0, chunk.used, chunk.fileOffset);
       this.written = this.position(chunk) + chunk.used;
       this.bytesWritten += chunk.used;
       // looked at only now: who joined during the write is served too
       if (chunk.needsSync || this.unsynced.length + chunk.used > unsyncedBytesMax) {
         this.syncs++;
-        await handle.sync();
+        if (!synced) await handle.sync();
         this.syncedBelow = this.written;
         this.unsynced.takeAll();
       } else this.unsynced.add(chunk);

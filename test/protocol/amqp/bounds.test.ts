@@ -25,7 +25,9 @@ const fileSystem = changed(nodeFileSystem, {
   open: async (name, mode) => {
     const file = await nodeFileSystem.open(name, mode);
     const sync = file.sync.bind(file);
+    const writeSynced = file.writeSynced.bind(file);
     file.sync = () => slowDisk.then(sync);
+    file.writeSynced = (...what) => slowDisk.then(() => writeSynced(...what));
     return file;
   },
 });

@@ -56,7 +56,7 @@ export class CleanedSegment {
   async write(roomBytes: number): Promise<void> {
     const { filled } = this;
     await this.space.take(filled);
-    await this.segment.write(this.chunk.subarray(0, filled));
+    await this.segment.write(this.chunk.subarray(0, filled), false);
     this.filled = 0;
     this.unsynced += filled;
     if (this.unsynced >= SYNC_EVERY_BYTES) {

@@ -162,7 +162,7 @@ export class PartitionFiles {
   write(pieces: readonly Buffer[], sync: boolean): Promise<ReadableEnd> {
     const now = this.surroundings.clock.now();
     return this.touch(async (writer) => {
-      for (const piece of pieces) await writer.write(piece, now);
+      for (const [n, piece] of pieces.entries()) await writer.write(piece, now, sync && n === pieces.length - 1);
       if (sync) await writer.sync();
     });
   }

@@ -1,8 +1,8 @@
 import type { File } from "../../../base/fileSystem.ts";
 
 /**
- * A batch that is being written behind the end of a file while it is still looked at. If it is taken, the file ends behind it; else the file
- * is cut before anything else is written: until then what lies there is nothing but a torn end.
+ * A batch that is being written and synced behind the end of a file, of which all is synced, while it is still looked at. If it is taken, the
+ * file ends behind it; else the file is cut before anything else is written: until then what lies there is nothing but a torn end.
  */
 export class AheadWrite {
   /** It is not taken. */
@@ -19,7 +19,7 @@ export class AheadWrite {
   }
 
   static begin(file: File, bytes: Buffer, position: number): AheadWrite {
-    return new AheadWrite(file, bytes, position, file.write(bytes, 0, bytes.length, position));
+    return new AheadWrite(file, bytes, position, file.writeSynced(bytes, 0, bytes.length, position));
   }
 
   isOf(bytes: Buffer): boolean {

@@ -148,12 +148,13 @@ export class Segment {
     this.aheadWrite = undefined;
   }
 
-  async write(batches: Buffer): Promise<void> {
+  /** `synced`: also on the disk when it resolves, if what was written before is. */
+  async write(batches: Buffer, synced: boolean): Promise<void> {
     const { aheadWrite } = this;
     assert(aheadWrite === undefined || (aheadWrite.isOf(batches) && !aheadWrite.left), "what was written ahead comes first, or is cut");
     this.aheadWrite = undefined;
     const end = this.fileBytes + batches.length;
-    const written = aheadWrite?.written ?? this.file.write(batches, 0, batches.length, this.fileBytes);
+    const written = aheadWrite?.written ?? this.file[synced ? "writeSynced" : "write"](batches, 0, batches.length, this.fileBytes);
     if (this.offsets.isDue(end) || this.times.isDue(end)) {
       // beside the batches: with a sync behind each append of 1 MiB one after the other cost 0.1 of 1.6 ms
       await allOver([written, this.offsets.writeIfDue(end), this.times.writeIfDue(end)]);

@@ -89,8 +89,12 @@ export class SegmentWriter {
     return this.active.cutAhead();
   }
 
-  /** Batches that lie back to back in `bytes`, and came at `now`; their marks are put in where they lie. */
-  async write(bytes: Buffer, now: number): Promise<void> {
+  /**
+   * Batches that lie back to back in `bytes`, and came at `now`; their marks are put in where they lie. `synced`: in one trip with the write
+   * where all before it is synced, so that a `sync` behind it has nothing left to do.
+   */
+  async write(bytes: Buffer, now: number, synced: boolean): Promise<void> {
+    let unsynced = this.syncedEnd.offset !== this.nextOffset;
     let from = 0;
     for (let at = 0; at < bytes.length; ) {
       markBatch(bytes, at, this.syncedEnd.offset === this.nextOffset);
@@ -102,9 +106,10 @@ export class SegmentWriter {
       // a marker is of now, and the records may be of long ago: its time is no reason for another segment
       const age = isControlAt(bytes, at) ? Number.NEGATIVE_INFINITY : timestamp;
       if (position > 0 && this.isFull(position + batchBytes, lastOffset, age)) {
-        await this.writeToActive(bytes.subarray(from, at));
+        await this.writeToActive(bytes.subarray(from, at), false);
         from = at;
         await this.roll(baseOffset);
+        unsynced = false;
       }
       this.active.noteBatch(lastOffset, this.active.bytes + at - from, timestamp);
       const aborted = this.producers.applyBatch(bytes, at, now);
@@ -112,7 +117,8 @@ export class SegmentWriter {
       this.nextOffset = lastOffset + 1;
       at += batchBytes;
     }
-    await this.writeToActive(bytes.subarray(from));
+    await this.writeToActive(bytes.subarray(from), synced && !unsynced);
+    if (synced && !unsynced) this.syncedEnd = this.end;
   }
 
   async sync(): Promise<void> {
@@ -155,8 +161,8 @@ export class SegmentWriter {
     return firstTimestamp !== undefined && timestamp - firstTimestamp > config.segmentMs;
   }
 
-  private async writeToActive(bytes: Buffer): Promise<void> {
-    if (bytes.length > 0) await this.active.write(bytes);
+  private async writeToActive(bytes: Buffer, synced: boolean): Promise<void> {
+    if (bytes.length > 0) await this.active.write(bytes, synced);
   }
 
   /** The order is what recovery relies on: a segment that is not the last one is whole on the disk, and so are its indexes. */
