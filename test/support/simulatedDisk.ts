@@ -9,9 +9,13 @@ import type { Random } from "../../src/base/random.ts";
 /** What a disk writes as one. Smaller than a page: a torn write is then torn in more places. */
 const sectorBytes = 512;
 
-export type Change =
-  | { readonly kind: "write"; readonly position: number; readonly bytes: Buffer }
-  | { readonly kind: "truncate"; readonly bytes: number };
+export interface Write {
+  readonly kind: "write";
+  readonly position: number;
+  readonly bytes: Buffer;
+}
+
+type Change = Write | { readonly kind: "truncate"; readonly bytes: number };
 
 class Content {
   private room = Buffer.alloc(0);
@@ -56,10 +60,18 @@ export class FileNode {
     this.unsynced = [];
   }
 
-  /** Of this one change, and of no other: one that was made before it may still come to the disk later, or never. */
-  syncOnly(change: Change): void {
-    this.durable.apply(change);
-    this.unsynced = this.unsynced.filter((one) => one !== change);
+  /**
+   * Of this one write, and of no other: what was changed before may still come to the disk later, or never. But not over it: the page cache
+   * has only one content for a place.
+   */
+  syncOnly(write: Write): void {
+    const at = this.unsynced.indexOf(write);
+    if (at === -1) return; // another sync has it already, or failed with it
+    this.durable.apply(write);
+    const before = this.unsynced
+      .slice(0, at)
+      .flatMap((change): readonly Change[] => (change.kind === "write" ? outside(change, write) : [change]));
+    this.unsynced = [...before, ...this.unsynced.slice(at + 1)];
   }
 
   /**
@@ -118,6 +130,15 @@ export class FileNode {
     survivor.sync();
     return survivor;
   }
+}
+
+/** What of one write lies before and behind another. */
+function outside(write: Write, other: Write): Write[] {
+  const { kind, position, bytes } = write;
+  const before = bytes.subarray(0, Math.max(0, other.position - position));
+  const from = Math.max(0, other.position + other.bytes.length - position);
+  const behind = { kind, position: position + from, bytes: bytes.subarray(from) };
+  return [{ kind, position, bytes: before }, behind].filter((part) => part.bytes.length > 0);
 }
 
 /** Cut at a random byte, or each sector kept or lost on its own. */

@@ -1,6 +1,6 @@
 import type { File } from "../../src/base/fileSystem.ts";
 import type { Random } from "../../src/base/random.ts";
-import type { Change, FileNode } from "./simulatedDisk.ts";
+import type { FileNode, Write } from "./simulatedDisk.ts";
 import { type Operation, systemError } from "./simulatedFaults.ts";
 
 /** What an open file needs of its file system. */
@@ -43,7 +43,7 @@ export class SimulatedFile implements File {
     await this.put(from, offset, length, position);
   }
 
-  private async put(from: Uint8Array, offset: number, length: number, position: number): Promise<Change> {
+  private async put(from: Uint8Array, offset: number, length: number, position: number): Promise<Write> {
     this.assertOpen("write");
     if (!this.writable) throw systemError("EBADF", "write", this.where);
     // not copied before it is done: a caller that reuses its buffer too early spoils the file, as in the real one
@@ -63,9 +63,9 @@ export class SimulatedFile implements File {
       this.node.change({ kind: "write", position, bytes: Buffer.from(written) });
       throw error;
     }
-    const change: Change = { kind: "write", position, bytes: Buffer.from(underWay.bytes) };
-    this.node.change(change);
-    return change;
+    const write: Write = { kind: "write", position, bytes: Buffer.from(underWay.bytes) };
+    this.node.change(write);
+    return write;
   }
 
   private async beginSync(): Promise<void> {
@@ -79,9 +79,9 @@ export class SimulatedFile implements File {
 
   /** Only what it writes itself is durable by it, and the size. */
   async writeSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    const change = await this.put(from, offset, length, position);
+    const write = await this.put(from, offset, length, position);
     await this.beginSync();
-    if (this.host.syncing(this.where)) this.node.syncOnly(change);
+    if (this.host.syncing(this.where)) this.node.syncOnly(write);
   }
 
   async sync(): Promise<void> {
