@@ -9,6 +9,7 @@ import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
 import { allInUse } from "../../src/log/embedded/partition/partitionState.ts";
 import { openKeyedStore } from "../../src/log/keyedStore.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
+import { SimulatedClock } from "../support/simulatedClock.ts";
 import type { Fault, Operation } from "../support/simulatedFaults.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { code, logOptions, producer, readFrom, record, smallDefaults, valuesOf } from "./support.ts";
@@ -269,6 +270,27 @@ test("a topic of which the deletion failed is gone, and who deletes it again, or
     expect(fileSystem.files("/data/topics").every((file) => file.startsWith("/data/topics/t-0/"))).toBe(true);
     await log.close();
   }
+});
+
+test("a topic of which the deletion failed, and that the next start has again, has what was confirmed longer ago than its interval", async () => {
+  let timesThere = 0;
+  for (let seed = 0; seed < 10; seed++) {
+    const clock = new SimulatedClock(1_000_000);
+    let fileSystem = new SimulatedFileSystem({ seed, turnsMax: 0 });
+    const { log } = await start(fileSystem, clock);
+    await log.createTopic("t", { sync: { kind: "interval", ms: 20 } });
+    await log.append(producer, "t", 0, 0, [record("confirmed")]);
+    fileSystem.failNext({ op: "write", code: "EIO", path: "/data/catalog", times: Number.POSITIVE_INFINITY });
+    await expect(log.deleteTopic("t")).rejects.toEqual(code("KEYED_STORE_FAILED"));
+    clock.advance(1000);
+    for (let turns = 0; turns < 100; turns++) await turn();
+    fileSystem = fileSystem.crash();
+    const next = await start(fileSystem, clock.next());
+    if (next.log.topic("t") === undefined) continue; // its deletion came to the disk
+    timesThere++;
+    expect(await contentOf(next.log, "t"), `seed ${seed}`).toEqual(["confirmed"]);
+  }
+  expect(timesThere).toBeGreaterThan(0);
 });
 
 test("a flipped bit in the catalog's last entry, which said that a partition is written to, costs none of its records", async () => {

@@ -193,11 +193,19 @@ class LogDirectory implements EmbeddedLog {
       const entry = this.catalog.get(name);
       if (entry === undefined) throw unknownTopic(name);
       await this.catalog.takesChanges();
-      const partitions = this.topics.get(name)?.partitions ?? []; // none: it failed before
+      const topic = this.topics.get(name); // none: it failed before
       this.topics.delete(name);
-      // also those that nobody used: whoever has the topic still is told that they are gone
-      await Promise.all(partitions.map((partition) => partition.abandon()));
-      await this.deleteNow(name, entry);
+      try {
+        await this.markDeleting(name, entry);
+      } catch (error) {
+        // the next start may have it again, with what was confirmed: nobody syncs that any more
+        await Promise.allSettled((topic?.used ?? []).map((partition) => partition.sync()));
+        throw error;
+      } finally {
+        // also those that nobody used: whoever has the topic still is told that they are gone
+        await Promise.all((topic?.partitions ?? []).map((partition) => partition.abandon()));
+      }
+      await this.removeFolders(name, entry);
     });
   }
 
@@ -349,8 +357,12 @@ class LogDirectory implements EmbeddedLog {
 
   /** A topic that nobody uses any more; also one whose deletion failed on its way. */
   private async deleteNow(name: string, entry: CatalogEntry): Promise<void> {
-    if (!entry.deleting) await this.catalog.put(name, { ...entry, deleting: true });
+    await this.markDeleting(name, entry);
     await this.removeFolders(name, entry);
+  }
+
+  private async markDeleting(name: string, entry: CatalogEntry): Promise<void> {
+    if (!entry.deleting) await this.catalog.put(name, { ...entry, deleting: true });
   }
 
   private async removeFolders(name: string, entry: CatalogEntry): Promise<void> {
