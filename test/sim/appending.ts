@@ -81,12 +81,13 @@ export class Appending {
     return [...this.topics.values()].filter(({ existence, isStream }) => existence === "there" && !isStream);
   }
 
-  settled(model: PartitionModel, append: Appended, failure: unknown, alone = true): void {
-    if (failure === undefined) return model.kept(append, this.world.now());
+  /** @param timesCut as it was when the try was sent; nothing was cut of what is new. */
+  settled(model: PartitionModel, append: Appended, failure: unknown, timesCut = 0): void {
+    if (failure === undefined) return model.kept(append, this.world.now(), timesCut);
     const fate = failures[codeOf(failure)];
     if (fate === undefined || !this.explained(codeOf(failure))) throw unexpected(`append ${append.id} to ${model.where}`, failure);
     this.world.note(`an append fails with ${codeOf(failure)}`);
-    model.failed(append, alone ? fate : "unknown");
+    model.failed(append, fate);
   }
 
   private explained(code: string): boolean {
@@ -107,7 +108,19 @@ export class Appending {
   private make(id: number, values: readonly Buffer[], timestamps: (number | undefined)[], sequenced: Sequenced | undefined): Appended {
     const isStamped = timestamps.includes(undefined);
     const keptAt = this.world.now();
-    return { id, values, timestamps, isStamped, sequenced, base: undefined, fate: "open", unclear: false, durable: false, keptAt };
+    return {
+      id,
+      values,
+      timestamps,
+      isStamped,
+      sequenced,
+      base: undefined,
+      fate: "open",
+      unclear: false,
+      durable: false,
+      keptAt,
+      timesCut: 0,
+    };
   }
 
   private batch(topic: TopicModel, producer?: ProducerModel): Appended {
@@ -220,8 +233,8 @@ export class Appending {
     const place = this.place();
     const producer = place && this.producerOf(place);
     if (place === undefined || producer === undefined) return;
-    const sent = producer.history.filter(({ fate }) => fate === "kept" || fate === "open").slice(-5);
-    if (sent.length === 0 || sent.length < Math.min(5, producer.history.length)) return;
+    const sent = producer.history.slice(-5); // one of which nobody knows counts too: it may be there
+    if (sent.length === 0 || sent.some(({ fate }) => fate !== "kept" && fate !== "open")) return;
     this.world.note("a batch that is there is sent again");
     const append = this.world.random.pick(sent);
     place.model.sentAgain(append);
@@ -291,6 +304,7 @@ export class Appending {
     const { model } = place;
     const { life } = this.world;
     const before = producer.history.slice(0, producer.history.indexOf(append));
+    const { timesCut } = append;
     this.world.trace(
       () => `${producer.name} ${JSON.stringify(append.sequenced)} ${append.values.length} append ${append.id} to ${model.where}`,
     );
@@ -298,13 +312,12 @@ export class Appending {
       (base) =>
         this.later(life, () => {
           this.world.trace(() => `append ${append.id} is kept at ${base}`);
-          if (base !== undefined) model.place(append, base);
-          model.kept(append, this.world.now());
+          model.answered(append, base, this.world.now(), timesCut);
         }),
       (error: unknown) =>
         this.later(life, () => {
           this.world.trace(() => `append ${append.id} fails with ${codeOf(error)}`);
-          if (codeOf(error) !== "OUT_OF_ORDER_SEQUENCE") return this.settled(model, append, error);
+          if (codeOf(error) !== "OUT_OF_ORDER_SEQUENCE") return this.settled(model, append, error, timesCut);
           demand(
             before.some(({ fate }) => fate !== "kept"),
             () => `append ${append.id} to ${model.where} is out of order: ${String(error)}`,
@@ -319,8 +332,7 @@ export class Appending {
     return this.callRaw(place, append, producer).then(
       (base) =>
         this.later(life, () => {
-          place.model.place(append, base);
-          place.model.kept(append, this.world.now());
+          place.model.answered(append, base, this.world.now(), 0);
         }),
       (error: unknown) => this.later(life, () => this.settled(place.model, append, error)),
     );

@@ -17,6 +17,7 @@ function sent(model: PartitionModel, base?: number): Appended {
     unclear: false,
     durable: false,
     keptAt: moment,
+    timesCut: 0,
   };
   model.sent(append);
   return append;
@@ -73,4 +74,30 @@ test("what is under way may be there, if a try beside it is refused before it is
   model.sentAgain(append);
   model.failed(append, "refused");
   expect(startFinds(model)).not.toThrow();
+});
+
+test("what is sent again after a cut, and confirmed, may not be lost; what was sent before it and is confirmed only then may", () => {
+  const model = partition();
+  const append = sent(model, 0);
+  model.cut(0);
+  model.failed(append, "refused");
+  model.sentAgain(append);
+  model.answered(append, 0, moment, append.timesCut);
+  expect(() => model.started([], 0, 0, killed)).toThrow("is lost without a loss of power");
+
+  const other = partition();
+  const waiting = sent(other, 0);
+  const { timesCut } = waiting;
+  other.cut(0);
+  other.answered(waiting, undefined, moment, timesCut);
+  expect(() => other.started([], 0, 0, killed)).not.toThrow();
+});
+
+test("with `always` what was confirmed is there, whatever was cut", () => {
+  const model = new PartitionModel("always-0", { kind: "always" });
+  const append = sent(model);
+  const { timesCut } = append;
+  model.cut(1);
+  model.answered(append, 0, moment, timesCut);
+  expect(() => model.started([], 0, 0, { ...killed, powerLost: true })).toThrow("is lost, and was surely on the disk");
 });

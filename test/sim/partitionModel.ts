@@ -35,8 +35,8 @@ export interface Appended {
   /** It outlives a loss of power, whatever the policy. */
   durable: boolean;
   keptAt: Moment;
-  /** The log took something back while nobody had said anything of it: written it was, and its publisher still waits for another topic. */
-  openAtCut?: boolean;
+  /** How often the log took back what it may have had of it. */
+  timesCut: number;
 }
 
 export interface Moment {
@@ -98,11 +98,20 @@ export class PartitionModel {
     if (append.base !== undefined) this.place(append, append.base);
   }
 
-  kept(append: Appended, now: Moment): void {
+  /** What a try was answered that was sent after so many cuts: all of it, or nothing where it may have been taken back since. */
+  answered(append: Appended, base: number | undefined, now: Moment, timesCut: number): void {
+    const takenBack = this.takenBackSince(append, timesCut);
+    if (base !== undefined && !takenBack) this.place(append, base);
+    this.kept(append, now, timesCut);
+  }
+
+  kept(append: Appended, now: Moment, timesCut = append.timesCut): void {
     if (append.fate === "kept") return;
     demand(append.fate !== "gone", () => `${this.name(append)} was acknowledged after a start had shown that it is not there`);
-    append.fate = append.openAtCut ? "unknown" : "kept";
     append.keptAt = now;
+    const takenBack = this.takenBackSince(append, timesCut);
+    append.fate = takenBack ? "unknown" : "kept";
+    append.unclear ||= takenBack;
     if (this.sync.kind === "always") append.durable = true;
   }
 
@@ -142,14 +151,14 @@ export class PartitionModel {
       for (let i = 0; i < append.values.length; i++) this.at.delete(base + i);
       append.base = undefined;
       if (append.isStamped) append.timestamps.fill(undefined);
-      append.openAtCut = append.fate === "open";
+      append.timesCut++;
       if (append.fate === "kept" || append.fate === "open") append.fate = "unknown";
     }
     // nobody has read yet where they are: maybe below, and there, whatever a further try is told
     for (const append of this.appends.values()) {
       if (append.base !== undefined || append.durable) continue;
       if (append.fate === "kept") Object.assign(append, { fate: "unknown", unclear: true });
-      if (append.fate === "open" && this.sync.kind !== "always") append.openAtCut = true;
+      append.timesCut++;
     }
   }
 
@@ -159,7 +168,6 @@ export class PartitionModel {
       const append = this.recognised(record);
       demand(append.fate !== "refused" && append.fate !== "gone", () => `${this.name(append)}, which is ${append.fate}, was read`);
       this.place(append, record.offset - indexOf(record));
-      append.openAtCut = false;
       this.kept(append, now);
     }
     for (let i = 1; i < found.length; i++) {
@@ -281,6 +289,14 @@ export class PartitionModel {
   someTimestamp(random: Random): number {
     const offsets = [...this.at.keys()];
     return offsets.length === 0 ? 0 : (this.timestampAt(random.pick(offsets)) ?? 0);
+  }
+
+  /**
+   * Written, taken back, and confirmed only then, as its publisher waited for another topic, say: nobody knows whether it is there. What is
+   * sent afterwards is a try of its own.
+   */
+  private takenBackSince(append: Appended, timesCut: number): boolean {
+    return this.sync.kind !== "always" && timesCut !== append.timesCut;
   }
 
   private timestampAt(offset: number): number | undefined {

@@ -30,6 +30,8 @@ interface ToStream {
   readonly model: PartitionModel;
   readonly append: Appended;
   readonly isNew: boolean;
+  /** When it was published. */
+  readonly timesCut: number;
 }
 
 interface Destinations {
@@ -158,10 +160,10 @@ export class Publishing {
     const dedupes = stream === this.streams[0];
     const ids = this.streamIds.get(stream) ?? [];
     const original = dedupes ? ids.find((one) => one.id === id)?.append : undefined;
-    if (original !== undefined && original.fate !== "gone") return { model, append: original, isNew: false };
+    if (original !== undefined && original.fate !== "gone") return { model, append: original, isNew: false, timesCut: original.timesCut };
     const append = this.appending.ofMessage(stream, message, valueOf(message, 0, 60));
     if (dedupes && id !== undefined) this.streamIds.set(stream, [...ids.filter((one) => one.id !== id), { id, append }].slice(-100));
-    return { model, append, isNew: true };
+    return { model, append, isNew: true, timesCut: 0 };
   }
 
   private confirmed({ copies, appends }: Destinations, failure: unknown): void {
@@ -176,8 +178,8 @@ export class Publishing {
     for (const { copy } of copies) {
       if (copy.fate === "open" || copy.fate === "unknown") copy.fate = failure === undefined ? "kept" : "unknown";
     }
-    for (const { model, append } of appends) {
-      if (failure === undefined) model.kept(append, this.world.now());
+    for (const { model, append, timesCut } of appends) {
+      if (failure === undefined) model.kept(append, this.world.now(), timesCut);
       else if (append.fate === "open") append.fate = "unknown";
     }
   }
