@@ -51,7 +51,10 @@ export class Damage {
     const directory = path.dirname(file);
     const now = fileSystem.files(directory);
     const added = touched === undefined || !now.includes(file) ? [] : now.filter((one) => !touched.folder.has(one));
-    if (touched === undefined || !added.some((one) => one.endsWith(".log"))) return;
+    const begun = added.filter((one) => one.endsWith(".log"));
+    if (touched === undefined || begun.length === 0) return;
+    // one with something in it was begun by the process before its end, not by the start: nothing of it goes
+    if (begun.some((one) => (fileSystem.peek(one)?.length ?? 0) > 0)) return;
     const indexes = now.filter((one) => [".index", ".timeindex"].some((end) => one === file.replace(/\.log$/, end)));
     for (const one of [...added, ...indexes]) await fileSystem.removeFile(one);
     for (const [one, bytes] of touched.folder) {
