@@ -1,8 +1,11 @@
 import type { FileSystem } from "../../../base/fileSystem.ts";
 
 const OPEN_MAX = 1000;
-/** A partition writes three, or four with aborted transactions, and beside them one that it needs for a moment; a reader has three at most. */
-const FILES_EACH_MAX = 5;
+/**
+ * A partition writes three, or four with aborted transactions, has one of them open twice to write it synced, and beside them one that it
+ * needs for a moment; a reader has three at most.
+ */
+const FILES_EACH_MAX = 6;
 /** The other files that the process may have open are for sockets, queues and connectors. */
 const PART_OF_LIMIT = 1 / 2;
 
