@@ -4,8 +4,13 @@ import type { Queueing } from "./queueing.ts";
 import { demand } from "./violation.ts";
 import type { Settled, World } from "./world.ts";
 
-/** Many times the longest pause between two tries. */
+/** Twice the longest pause between two tries. */
 const soonMs = 60_000;
+/**
+ * A disk does much in a second: in longer steps the minute would be over with a few turns of the loop, in the middle of a repair that waits
+ * for its files behind others.
+ */
+const stepMs = 1000;
 const answerTurnsMax = 1000;
 /** What the last try of that time may take, of a partition with many segments. */
 const tryTurns = 300;
@@ -19,7 +24,7 @@ export class GoingOn {
 
   async check(): Promise<void> {
     const { world, appending } = this;
-    await world.pass(soonMs);
+    await world.pass(soonMs, soonMs / stepMs);
     await world.turns(tryTurns);
     for (const topic of appending.appendable) {
       for (const partition of topic.partitions.keys()) {

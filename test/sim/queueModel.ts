@@ -182,6 +182,7 @@ export class QueueModel {
   private forgetLostIds(there: ReadonlySet<Copy>): void {
     this.ids = this.ids.flatMap((id): RememberedId[] => {
       const copy = this.copyOf(id.id);
+      if (!id.certain) return [id]; // damage may have taken its message alone: no later start tells
       if (copy === undefined || copy.fate === "kept" || there.has(copy)) return [id];
       if (copy.taken !== "no") return [{ ...id, certain: false }];
       return [];

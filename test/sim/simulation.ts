@@ -174,9 +174,9 @@ class Simulation implements StartedWorld {
     for (let n = 0; n < count; n++) await this.oneTurn(1);
   }
 
-  async pass(ms: number): Promise<void> {
-    for (let step = 0; step < 6; step++) {
-      this.processes.clock.advance(ms / 6);
+  async pass(ms: number, steps = 6): Promise<void> {
+    for (let step = 0; step < steps; step++) {
+      this.processes.clock.advance(ms / steps);
       await this.turns(20);
     }
   }

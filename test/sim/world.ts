@@ -18,7 +18,7 @@ export interface World {
   now(): Moment;
   turns(count: number): Promise<void>;
   /** In steps: timers come one after the other, and what they begin has turns to run in. */
-  pass(ms: number): Promise<void>;
+  pass(ms: number, steps?: number): Promise<void>;
   /** Waits for a while, or for so many turns; undefined if it is still under way then. */
   until<T>(promise: Promise<T>, turnsMax?: number): Promise<Settled<T> | undefined>;
   note(what: string): void;
