@@ -14,7 +14,9 @@ const flags = {
 export const nodeFileSystem: FileSystem = {
   open: (file, mode) =>
     new Promise((resolve, reject) => {
-      fs.open(file, flags[mode], 0o640, (error, fd) => (error ? reject(error) : resolve(new NodeFile(fd))));
+      fs.open(file, flags[mode], 0o640, (error, fd) =>
+        error ? reject(error) : resolve(new NodeFile(fd, mode !== "read" && writesSynced)),
+      );
     }),
   readFile: (file) => readFile(file),
   list: (folder) => readdir(folder),
@@ -74,7 +76,10 @@ class NodeFile implements File {
   private syncedFd: number | undefined;
   private opening: Promise<number | undefined> | undefined;
 
-  constructor(private readonly fd: number) {}
+  constructor(
+    private readonly fd: number,
+    private readonly opensSynced: boolean,
+  ) {}
 
   async read(into: Uint8Array, offset: number, length: number, position: number): Promise<number> {
     let total = 0;
@@ -103,9 +108,11 @@ class NodeFile implements File {
   }
 
   private async writeFirstSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    this.opening ??= writesSynced ? openSynced(this.fd) : Promise.resolve(undefined);
-    this.syncedFd = await this.opening;
-    if (this.syncedFd !== undefined) return writeAll(this.syncedFd, from, offset, length, position);
+    if (this.opensSynced) {
+      this.opening ??= openSynced(this.fd);
+      this.syncedFd = await this.opening;
+      if (this.syncedFd !== undefined) return writeAll(this.syncedFd, from, offset, length, position);
+    }
     await this.write(from, offset, length, position);
     await this.sync();
   }

@@ -91,6 +91,15 @@ describe("a write that is synced", () => {
     await file.close();
   });
 
+  test("is refused by a file that is open for reading, as any write is", async () => {
+    const name = path.join(folder, "readable");
+    fs.writeFileSync(name, "as it was");
+    const file = await nodeFileSystem.open(name, "read");
+    await expect(file.writeSynced(Buffer.from("x"), 0, 1, 0)).rejects.toMatchObject({ code: "EBADF" });
+    await file.close();
+    expect(fs.readFileSync(name, "utf8")).toBe("as it was");
+  });
+
   linuxTest("is written and then synced where no other descriptor can be had", async () => {
     const name = path.join(folder, "without");
     const file = await nodeFileSystem.open(name, "create");

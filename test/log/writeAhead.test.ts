@@ -31,7 +31,7 @@ function watched(disk: SimulatedFileSystem, writeTurns = 0) {
     open: async (name, mode) => {
       const file = await disk.open(name, mode);
       if (!name.endsWith(".log") || mode === "read") return file;
-      const { writeSynced, truncate, sync, close } = file;
+      const { write, writeSynced, truncate, sync, close } = file;
       let writing = 0;
       file.writeSynced = async (from, offset, length, position) => {
         done.push(`write ${length} at ${position}, synced`);
@@ -40,6 +40,10 @@ function watched(disk: SimulatedFileSystem, writeTurns = 0) {
         await writeSynced.call(file, from, offset, length, position);
         await turns(writeTurns);
         writing--;
+      };
+      file.write = async (from, offset, length, position) => {
+        done.push(`write ${length} at ${position}`);
+        await write.call(file, from, offset, length, position);
       };
       file.truncate = async (bytes) => {
         done.push(`cut to ${bytes}`);

@@ -54,7 +54,10 @@ export class Damage {
     const begun = added.filter((one) => one.endsWith(".log"));
     if (touched === undefined || begun.length === 0) return;
     // one with something in it was begun by the process before its end, not by the start: nothing of it goes
-    if (begun.some((one) => (fileSystem.peek(one)?.length ?? 0) > 0)) return;
+    if (begun.some((one) => (fileSystem.peek(one)?.length ?? 0) > 0)) {
+      this.note("the file is put back of a partition that had begun another one before its end");
+      return;
+    }
     const indexes = now.filter((one) => [".index", ".timeindex"].some((end) => one === file.replace(/\.log$/, end)));
     for (const one of [...added, ...indexes]) await fileSystem.removeFile(one);
     for (const [one, bytes] of touched.folder) {

@@ -29,7 +29,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a synced write of the journal is taken for a sync of what was written before it",
     file: "src/log/journal/queueJournal.ts",
-    from: "chunk.needsSync && chunk.used > 0 && this.unsynced.length === 0;",
+    from: "chunk.needsSync && used > 0 && this.unsynced.length === 0;",
     to: "chunk.needsSync && chunk.used > 0;",
   },
   {

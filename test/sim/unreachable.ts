@@ -143,6 +143,7 @@ const byFile: Readonly<Record<string, { readonly never?: Places; readonly rare?:
         "damagedAt(here);",
         "if (next === undefined) return;",
         "if (at + entryHeadBytes > file.length) return 0;",
+        "if (previous === file.readUInt32LE(",
         "if (damaged + entryHeadBytes",
         "const commit =",
         "const searched =",

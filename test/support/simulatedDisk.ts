@@ -49,6 +49,7 @@ export class FileNode {
   private unsynced: Change[] = [];
   /** A sync failed: what is on the disk is another than what the page cache shows. */
   private forgot = false;
+  failedSyncs = 0;
 
   change(change: Change): void {
     this.current.apply(change);
@@ -80,6 +81,7 @@ export class FileNode {
    */
   failSync(random: Random): void {
     this.forgot = true;
+    this.failedSyncs++;
     for (const change of this.unsynced) if (change.kind === "truncate" || random.below(2) === 0) this.durable.apply(change);
     this.unsynced = [];
   }
@@ -133,8 +135,9 @@ export class FileNode {
 }
 
 /** What of one write lies before and behind another. */
-function outside(write: Write, other: Write): Write[] {
+function outside(write: Write, other: Write): readonly Write[] {
   const { kind, position, bytes } = write;
+  if (position >= other.position + other.bytes.length || other.position >= position + bytes.length) return [write];
   const before = bytes.subarray(0, Math.max(0, other.position - position));
   const from = Math.max(0, other.position + other.bytes.length - position);
   const behind = { kind, position: position + from, bytes: bytes.subarray(from) };

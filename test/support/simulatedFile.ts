@@ -19,12 +19,19 @@ export interface HandleHost {
 /** An open one. */
 export class SimulatedFile implements File {
   private closed = false;
+  /**
+   * Of its two descriptors (synced writes go to a second one, opened with the first of them), up to which failed sync of the file it has told:
+   * as on Linux each of them tells of each one once, whoever met it first.
+   */
+  private readonly told: { plain: number; synced: number | undefined };
 
   constructor(
     private readonly host: HandleHost,
     private readonly node: FileNode,
     readonly writable: boolean,
-  ) {}
+  ) {
+    this.told = { plain: node.failedSyncs, synced: undefined };
+  }
 
   /** Its name now. */
   get where(): string {
@@ -41,6 +48,37 @@ export class SimulatedFile implements File {
 
   async write(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
     await this.put(from, offset, length, position);
+  }
+
+  /** Only what it writes itself is durable by it, and the size. */
+  async writeSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
+    this.told.synced ??= this.node.failedSyncs;
+    const write = await this.put(from, offset, length, position);
+    await this.syncBy("synced", () => this.node.syncOnly(write));
+  }
+
+  async sync(): Promise<void> {
+    this.assertOpen("fdatasync");
+    await this.syncBy("plain", () => this.node.sync());
+  }
+
+  async truncate(bytes: number): Promise<void> {
+    this.assertOpen("ftruncate");
+    await this.host.begin("truncate", this.where);
+    this.node.change({ kind: "truncate", bytes });
+  }
+
+  async bytes(): Promise<number> {
+    this.assertOpen("fstat");
+    await this.host.begin("stat", this.where);
+    return this.node.current.size;
+  }
+
+  async close(): Promise<void> {
+    this.assertOpen("close");
+    this.closed = true; // also when it fails, as in the real one
+    this.host.closed(this);
+    await this.host.begin("close", this.where);
   }
 
   private async put(from: Uint8Array, offset: number, length: number, position: number): Promise<Write> {
@@ -68,45 +106,21 @@ export class SimulatedFile implements File {
     return write;
   }
 
-  private async beginSync(): Promise<void> {
+  private async syncBy(descriptor: "plain" | "synced", sync: () => void): Promise<void> {
+    const { host, node, told, where } = this;
     try {
-      await this.host.begin("sync", this.where);
+      await host.begin("sync", where);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).syscall === "sync") this.node.failSync(this.host.random);
+      if ((error as NodeJS.ErrnoException).syscall === "sync") {
+        node.failSync(host.random);
+        told[descriptor] = node.failedSyncs;
+      }
       throw error;
     }
-  }
-
-  /** Only what it writes itself is durable by it, and the size. */
-  async writeSynced(from: Uint8Array, offset: number, length: number, position: number): Promise<void> {
-    const write = await this.put(from, offset, length, position);
-    await this.beginSync();
-    if (this.host.syncing(this.where)) this.node.syncOnly(write);
-  }
-
-  async sync(): Promise<void> {
-    this.assertOpen("fdatasync");
-    await this.beginSync();
-    if (this.host.syncing(this.where)) this.node.sync();
-  }
-
-  async truncate(bytes: number): Promise<void> {
-    this.assertOpen("ftruncate");
-    await this.host.begin("truncate", this.where);
-    this.node.change({ kind: "truncate", bytes });
-  }
-
-  async bytes(): Promise<number> {
-    this.assertOpen("fstat");
-    await this.host.begin("stat", this.where);
-    return this.node.current.size;
-  }
-
-  async close(): Promise<void> {
-    this.assertOpen("close");
-    this.closed = true; // also when it fails, as in the real one
-    this.host.closed(this);
-    await this.host.begin("close", this.where);
+    if (host.syncing(where)) sync();
+    if (told[descriptor] === node.failedSyncs) return;
+    told[descriptor] = node.failedSyncs;
+    throw systemError("EIO", "sync", where);
   }
 
   private assertOpen(call: string): void {

@@ -277,14 +277,16 @@ export class FileQueueJournal implements QueueJournal {
     try {
       const handle = await chunk.file.ready;
       this.files.reachedBy(chunk.file.sequence);
-      const synced = chunk.needsSync && chunk.used > 0 && this.unsynced.length === 0;
-      if (chunk.used > 0) await handle[synced ? "writeSynced" : "write"](chunk.buffer.bytes, 0, chunk.used, chunk.fileOffset);
+      const { used, fileOffset } = chunk;
+      const inOneTrip = chunk.needsSync && used > 0 && this.unsynced.length === 0;
+      if (inOneTrip) await handle.writeSynced(chunk.buffer.bytes, 0, used, fileOffset);
+      else if (used > 0) await handle.write(chunk.buffer.bytes, 0, used, fileOffset);
       this.written = this.position(chunk) + chunk.used;
       this.bytesWritten += chunk.used;
       // looked at only now: who joined during the write is served too
       if (chunk.needsSync || this.unsynced.length + chunk.used > unsyncedBytesMax) {
         this.syncs++;
-        if (!synced) await handle.sync();
+        if (!inOneTrip) await handle.sync();
         this.syncedBelow = this.written;
         this.unsynced.takeAll();
       } else this.unsynced.add(chunk);
@@ -306,6 +308,7 @@ export class FileQueueJournal implements QueueJournal {
   private fail(cause: unknown, chunk: WriteChunk): void {
     const { file } = chunk;
     this.failures++;
+    file.failed = true;
     this.down = journalFailed(file.path, cause);
     this.settings.logger.error("a write of the journal failed; going on in another file", { file: file.path, error: this.down });
     const countsTo = Math.max(fileHeaderBytes, this.syncedBelow - file.sequence * this.fileBytes);

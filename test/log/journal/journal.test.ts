@@ -139,6 +139,28 @@ describe("queue journal", () => {
     },
   );
 
+  test("a file that failed is not written again once it is free: another of its descriptors may still have to tell of the failure", async () => {
+    const fs = new SimulatedFileSystem({ seed: 5 });
+    const { journal, moves, said } = await open(fs);
+    const synced = append(journal, 0, "synced");
+    await journal.sync();
+    const before = journal.stats.bytesWritten;
+    append(journal, 1, "transient", undefined, false);
+    while (journal.stats.bytesWritten === before) await new Promise((resolve) => setImmediate(resolve));
+    fs.failNext({ op: "sync", code: "EIO", path: ".journal" });
+    expect(await settled((receipt) => append(journal, 2, "in flight", receipt))).toMatchObject({ code: "JOURNAL_FAILED" });
+    while (journal.stats.refused !== undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    const moved = ["1/1", "1/2"].map((copy) => (moves.get(copy) as readonly [number, number])[1]);
+    [synced, ...moved].forEach((position, offset) => journal.acknowledge(1, offset, position));
+    for (let offset = 3; offset < 100; offset++) {
+      const position = append(journal, offset, "x".repeat(500));
+      await journal.sync();
+      journal.acknowledge(1, offset, position);
+    }
+    expect(journal.stats.failures).toBe(1);
+    expect(said.filter((line) => line.includes("could not") || line.includes("failed"))).toHaveLength(1);
+  });
+
   test("a journal that is closed while the disk refuses ends, with what was confirmed, and the next start goes on", async () => {
     const fs = new SimulatedFileSystem({ seed: 5 });
     const { journal } = await open(fs);

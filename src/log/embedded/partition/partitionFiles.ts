@@ -162,7 +162,8 @@ export class PartitionFiles {
   write(pieces: readonly Buffer[], sync: boolean): Promise<ReadableEnd> {
     const now = this.surroundings.clock.now();
     return this.touch(async (writer) => {
-      for (const [n, piece] of pieces.entries()) await writer.write(piece, now, sync && n === pieces.length - 1);
+      const last = pieces.at(-1);
+      for (const piece of pieces) await writer.write(piece, now, sync && piece === last);
       if (sync) await writer.sync();
     });
   }

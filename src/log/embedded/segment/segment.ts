@@ -154,7 +154,7 @@ export class Segment {
     assert(aheadWrite === undefined || (aheadWrite.isOf(batches) && !aheadWrite.left), "what was written ahead comes first, or is cut");
     this.aheadWrite = undefined;
     const end = this.fileBytes + batches.length;
-    const written = aheadWrite?.written ?? this.file[synced ? "writeSynced" : "write"](batches, 0, batches.length, this.fileBytes);
+    const written = aheadWrite?.written ?? this.begin(batches, synced);
     if (this.offsets.isDue(end) || this.times.isDue(end)) {
       // beside the batches: with a sync behind each append of 1 MiB one after the other cost 0.1 of 1.6 ms
       await allOver([written, this.offsets.writeIfDue(end), this.times.writeIfDue(end)]);
@@ -188,6 +188,11 @@ export class Segment {
     this.closed = true;
     await this.aheadWrite?.ended();
     await closeAll(this.offsets, this.times, this.aborted, this.file);
+  }
+
+  private begin(batches: Buffer, synced: boolean): Promise<void> {
+    const { file, fileBytes } = this;
+    return synced ? file.writeSynced(batches, 0, batches.length, fileBytes) : file.write(batches, 0, batches.length, fileBytes);
   }
 
   private noteTime(): void {

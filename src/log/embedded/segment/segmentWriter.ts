@@ -117,8 +117,9 @@ export class SegmentWriter {
       this.nextOffset = lastOffset + 1;
       at += batchBytes;
     }
-    await this.writeToActive(bytes.subarray(from), synced && !unsynced);
-    if (synced && !unsynced) this.syncedEnd = this.end;
+    const inOneTrip = synced && !unsynced;
+    await this.writeToActive(bytes.subarray(from), inOneTrip);
+    if (inOneTrip) this.syncedEnd = this.end;
   }
 
   async sync(): Promise<void> {

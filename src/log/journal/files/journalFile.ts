@@ -9,6 +9,8 @@ export class JournalFile implements ReadSource {
   moved = false;
   /** Damage was found in it: it is put aside, not used again. */
   damaged = false;
+  /** A write or sync in it failed: no write into it is trusted any more. */
+  failed = false;
   /** What lies from here on was cut off: it never counts. */
   countsTo = Number.POSITIVE_INFINITY;
   readonly ready: Promise<File>;

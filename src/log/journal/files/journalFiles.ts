@@ -319,8 +319,8 @@ export class JournalFiles {
     for (;;) {
       const reused = await this.takeFree(1, async (oldest) => {
         if (oldest.damaged) return this.putAside(oldest);
-        // a try that failed has taken its name already
-        if ((await this.fileSystem.stat(oldest.path)) === undefined) return this.remove(oldest);
+        // of a try that failed its name is taken already
+        if (oldest.failed || (await this.fileSystem.stat(oldest.path)) === undefined) return this.remove(oldest);
         await this.fileSystem.rename(oldest.path, making);
         await this.fileSystem.syncDirectory(this.directory);
         return oldest.ready;
