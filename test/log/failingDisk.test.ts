@@ -115,6 +115,36 @@ describe("a partition whose disk fails", () => {
     await log.close();
   });
 
+  test("serves nothing any more of what it said to be cut off, also while the disk does not let it go back", async () => {
+    const timers: (() => void)[] = [];
+    const clock = { ...systemClock, after: (_ms: number, then: () => void): Timer => (timers.push(then), { cancel: () => undefined }) };
+    const fileSystem = new SimulatedFileSystem({ seed: 3 });
+    const defaults = { ...smallDefaults, sync: { kind: "never" } } as const;
+    const { log, topic } = await openWithTopic({ fileSystem, directory: "/data", clock, defaults });
+    await log.append(producer, "t", 0, 0, [record("synced")]);
+    await log.sync("t");
+    await log.append(producer, "t", 0, 1, [record("not synced")]);
+    const reader = await log.openReader(topic.description.partitions[0] as never);
+    const read = async (): Promise<string[]> => valuesOf([...records(await reader.read(0, 1000))]);
+    expect(await read()).toEqual(["synced", "not synced"]);
+    const cuts: number[] = [];
+    topic.onCut((_, offset) => cuts.push(offset));
+    fileSystem.failNext({ op: "sync", code: "EIO", path: ".log" });
+    fileSystem.failNext({ op: "list", code: "EIO", path: "t-0", times: Number.POSITIVE_INFINITY });
+    await expect(log.sync("t")).rejects.toEqual(code("LOG_FAILED"));
+    expect(cuts).toEqual([1]);
+    expect(reader.highWatermark()).toBe(1);
+    expect(await read()).toEqual(["synced"]);
+    fileSystem.heal();
+    await fire(timers);
+    expect(topic.endOffset(0)).toBe(1);
+    await log.append(producer, "t", 0, 1, [record("after")]);
+    expect(await read()).toEqual(["synced"]);
+    expect(await readAll(log)).toEqual(["synced", "after"]);
+    await reader.close();
+    await log.close();
+  });
+
   test("takes nothing while the disk fails, reads on, and takes again when it works", async () => {
     const timers: (() => void)[] = [];
     const clock = { ...systemClock, after: (_ms: number, then: () => void): Timer => (timers.push(then), { cancel: () => undefined }) };

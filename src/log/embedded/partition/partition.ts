@@ -16,7 +16,7 @@ import { checkRecordsFit } from "./batchSize.ts";
 import type { OpenBatches } from "./openBatches.ts";
 import { checkDeletes, closedError, deletedError, outOfRange } from "./partitionErrors.ts";
 import { PartitionFiles } from "./partitionFiles.ts";
-import type { LogPosition, PartitionState, ReadableEnd } from "./partitionState.ts";
+import type { PartitionState, ReadableEnd } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
 import { PartitionTrouble, type TroubledPartition } from "./partitionTrouble.ts";
 import { type KeptPartition, PartitionUpkeep } from "./partitionUpkeep.ts";
@@ -106,7 +106,7 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     return Math.min(offset, Math.max(openFrom, this.startOffset));
   }
 
-  get published(): LogPosition {
+  get published(): ReadableEnd {
     return this.lastPublished;
   }
 

@@ -253,11 +253,14 @@ export class PartitionFiles {
 
   /**
    * Goes back to what is surely on the disk, and on from there in a new segment.
-   * @param goBack told before a file is cut: a reader that went on behind it would take the cut for damage.
+   * @param goBack told at once, whatever the disk does then: nobody reads any more what is given up, nor takes the cut for damage. Again as
+   * soon as it is known which transactions are open there; until then it is those of what is `published`.
    */
-  async repair(goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
-    this.known = { ...this.known, synced: this.writer?.synced ?? this.known.synced };
+  async repair(published: ReadableEnd, goBack: (to: ReadableEnd) => void): Promise<ReadableEnd> {
+    const synced = this.writer?.synced ?? this.known.synced;
+    this.known = { ...this.known, synced };
     await this.drop();
+    goBack({ ...synced, openFrom: published.openFrom });
     const { handles } = this.surroundings;
     return handles.briefly(() => this.repairNow(goBack));
   }

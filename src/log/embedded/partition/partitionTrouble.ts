@@ -3,7 +3,7 @@ import { MillraceError } from "../../../base/errors.ts";
 import { diskFull } from "../diskSpace.ts";
 import { failedError } from "./partitionErrors.ts";
 import type { PartitionFiles } from "./partitionFiles.ts";
-import type { LogPosition, ReadableEnd } from "./partitionState.ts";
+import type { ReadableEnd } from "./partitionState.ts";
 import type { PartitionSurroundings } from "./partitionSurroundings.ts";
 
 /** After a failure the disk is tried again after so long, then after twice as long. */
@@ -15,7 +15,7 @@ export interface TroubledPartition {
   readonly where: string;
   readonly files: PartitionFiles;
   /** Where readers may go. */
-  readonly published: LogPosition;
+  readonly published: ReadableEnd;
   /** A `damaged` one takes nothing any more, others nothing for now. */
   stop(failure: MillraceError, damaged: boolean): void;
   /** Everything from `end` on is gone, or goes now, and appends go on there. */
@@ -109,7 +109,7 @@ export class PartitionTrouble {
     if (!partition.files.broken) return;
     const { logger } = this.surroundings;
     try {
-      partition.goOnFrom(await partition.files.repair((synced) => this.goBack(synced)));
+      partition.goOnFrom(await partition.files.repair(partition.published, (synced) => this.goBack(synced)));
     } catch (error) {
       logger.warn("a partition's disk does not work yet", { partition: partition.where, error });
     }
