@@ -17,7 +17,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "an append with `always` is acknowledged without its sync",
     file: "src/log/embedded/partition/partitionFiles.ts",
-    from: "await writer.write(piece, now, sync && n === pieces.length - 1);\n      if (sync) await writer.sync();",
+    from: "await writer.write(piece, now, sync && piece === last);\n      if (sync) await writer.sync();",
     to: "await writer.write(piece, now, false);",
   },
   {
@@ -104,8 +104,8 @@ export const mutants: readonly Mutant[] = [
   {
     name: "what a failed sync left is taken for synced",
     file: "src/log/embedded/partition/partitionFiles.ts",
-    from: "synced: this.writer?.synced ?? this.known.synced",
-    to: "synced: this.writer?.end ?? this.known.synced",
+    from: "const synced = this.writer?.synced ?? this.known.synced",
+    to: "const synced = this.writer?.end ?? this.known.synced",
     isFoundSoon: true,
   },
   {
