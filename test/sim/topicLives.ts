@@ -15,7 +15,7 @@ export function firstTopics(): TopicModel[] {
   return [
     new TopicModel("always", { partitions: 2, sync: { kind: "always" }, segmentBytes: 3000 }, false),
     new TopicModel("indexed", { partitions: 1, sync: interval, segmentBytes: 20_000 }, false),
-    new TopicModel("large", { partitions: 1, sync: interval, segmentBytes: 250_000, maxMessageBytes: largeBytesMax }, false),
+    new TopicModel("large", { partitions: 1, sync: { kind: "always" }, segmentBytes: 250_000, maxMessageBytes: largeBytesMax }, false),
     new TopicModel("never", { partitions: 1, sync: { kind: "never" }, segmentBytes: 9000, timestampType: "LogAppendTime" }, false),
     new TopicModel("sized", { partitions: 1, sync: { kind: "always" }, segmentBytes: 2500, retentionBytes: 6000 }, false),
     new TopicModel("aged", { partitions: 1, sync: interval, segmentBytes: 4000, segmentMs: 3_600_000, retentionMs: dayMs }, false),
@@ -64,5 +64,6 @@ export class TopicLives {
 
 function newTopic(name: string, random: Random): TopicModel {
   const sync = random.pick<SyncPolicy>([{ kind: "always" }, interval, { kind: "never" }]);
-  return new TopicModel(name, { partitions: 1 + random.below(2), sync, segmentBytes: random.pick([1500, 6000]) }, false);
+  const sizes = random.pick([{ segmentBytes: 1500 }, { segmentBytes: 6000 }, { segmentBytes: 250_000, maxMessageBytes: largeBytesMax }]);
+  return new TopicModel(name, { partitions: 1 + random.below(2), sync, ...sizes }, false);
 }
