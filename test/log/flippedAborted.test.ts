@@ -148,7 +148,8 @@ describe("a flipped bit in an index of aborted transactions", () => {
       const killed = fileSystem.kill();
       const run = await open({ ...options, fileSystem: killed });
       const isSynced = at < syncedBytes;
-      isSynced ? said++ : unsaid++;
+      if (isSynced) said++;
+      else unsaid++;
       expect([at, warnings.take()]).toEqual([at, isSynced ? [[file, entryOf(at)]] : []]);
       expect([at, contentOf(killed, file)]).toEqual([at, good]);
       expect([at, await committedIn(run)]).toEqual([at, sorted(writing)]);
