@@ -79,7 +79,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the journal's replay passes over acknowledgements",
     file: "src/broker/queueRecovery.ts",
-    from: "queues.get(queue)?.replayAcknowledged(offset);",
+    from: "known(queue)?.replayAcknowledged(offset);",
     to: "",
     isFoundSoon: true,
   },
