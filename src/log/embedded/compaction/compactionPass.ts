@@ -35,9 +35,9 @@ import type { ProducerState } from "../producers/producerState.ts";
 import { isHidden } from "../reading/committedBatches.ts";
 import { abortedIndexFileName, CLEANED_SUFFIX } from "../segment/names.ts";
 import { SegmentBatches } from "../segment/segmentBatches.ts";
-import { type AbortedEntry, loadAbortedIndex, writeAbortedIndex } from "../transactions/abortedIndex.ts";
+import { type AbortedEntry, writeAbortedIndex } from "../transactions/abortedIndex.ts";
 import { AbortedRanges } from "../transactions/abortedRanges.ts";
-import { abortedBelow } from "../transactions/abortedRecovery.ts";
+import { trueAborted } from "../transactions/abortedRecovery.ts";
 import { CleanedSegment } from "./cleanedSegment.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
 import type { AbortedIn, DirtyKeys } from "./dirtyKeys.ts";
@@ -93,8 +93,7 @@ async function joinAborted(
 ): Promise<void> {
   const entries: AbortedEntry[] = [];
   for (const { baseOffset, bytes, nextBase: offset } of group) {
-    const indexed = await loadAbortedIndex(fileSystem, folder, baseOffset);
-    entries.push(...(indexed ?? (await abortedBelow(fileSystem, folder, { offset, baseOffset, bytes }, now))));
+    entries.push(...(await trueAborted(fileSystem, folder, { offset, baseOffset, bytes }, now)).entries);
   }
   if (entries.length === 0) return;
   const name = abortedIndexFileName((group[0] as RolledSegment).baseOffset);

@@ -68,7 +68,7 @@ export async function recoverPartition(
   await fileSystem.syncDirectory(folder);
   const isLost = end.offset < promisedOffset && last?.endsInHole === false;
   const damage = last?.unclear ?? (isLost ? lost(path.join(folder, logFileName(lastBase)), end, promisedOffset) : undefined);
-  const producers = await recoverAborted(fileSystem, folder, indexed, end, now, isDamaged);
+  const producers = await recoverAborted(fileSystem, folder, indexed, end, now, logger, isDamaged);
   if (last?.isDamaged && damage === undefined)
     end = await beginBehind(fileSystem, folder, end, Math.max(end.offset, syncedOffset), producers);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
