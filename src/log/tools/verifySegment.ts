@@ -25,7 +25,7 @@ export interface VerifiedSegment {
 }
 
 /** The segment that is written. */
-export interface LastSegment {
+interface LastSegment {
   /** What a start knows of the partition's end. */
   readonly known: KnownEnd;
   readonly state: PartitionState | undefined;
