@@ -1,5 +1,5 @@
 /**
- * The file of a keyed store. Little endian.
+ * A file of a keyed store, of which there are two alike (keyedStoreTwins.ts). Little endian.
  *
  *   header  magic "MRKS" | container version u16 | content version u16 | name length u8, name | CRC-32C u32 of all before
  *   entry   marker u32 | payload length u32 | CRC-32C u32 of the payload | payload: JSON [[key, value] | [key], ...]
