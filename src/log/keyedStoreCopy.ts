@@ -58,7 +58,7 @@ export async function removeCopy(fileSystem: FileSystem, identity: StoreIdentity
 }
 
 /** Of a file that nothing depends on any more. */
-export const closeQuietly = (handle: File): Promise<void> => handle.close().catch(() => undefined);
+const closeQuietly = (handle: File): Promise<void> => handle.close().catch(() => undefined);
 
 const copyPath = (identity: StoreIdentity): string => `${identity.path}.new`;
 

@@ -120,7 +120,7 @@ export class KeyedStoreDamage extends MillraceError {
     super("KEYED_STORE_CORRUPT", `The keyed store can't be read: ${why}.`, {
       domain: "external",
       where: `${path} at byte ${position}`,
-      hint: "Restore the file from a backup, or move it away to begin with an empty one.",
+      hint: "Bring the whole data directory back from one backup; docs/durability.md says what can be done without one.",
     });
   }
 }
