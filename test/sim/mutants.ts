@@ -121,6 +121,12 @@ export const mutants: readonly Mutant[] = [
     to: "if (isHidden(bytes, at, [])) {",
   },
   {
+    name: "an aborted transaction's entry is believed whatever its checksum says",
+    file: "src/log/embedded/transactions/abortedIndex.ts",
+    from: "if (bytes.readUInt16BE(at) !== versionOf(bytes, at)) return",
+    to: "if (bytes.length === 0) return",
+  },
+  {
     name: "the keyed store takes damage before valid entries for a torn end",
     file: "src/log/keyedStoreFormat.ts",
     from: "if (entryEnd(bytes, found) !== undefined)\n",
