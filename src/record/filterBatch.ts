@@ -2,7 +2,7 @@
  * Takes records out of a batch. What stays has its offset and its timestamp; the batch keeps its first and last offset and its
  * producer's fields, and so has fewer records than offsets. A batch of which nothing stays is gone, or stays as a header that counts none.
  */
-import { crc32cInPieces } from "../base/crc32c.ts";
+import { crc32cInPieces, crc32cRange } from "../base/crc32c.ts";
 import {
   attributesAt,
   BATCH_HEADER_BYTES,
@@ -78,14 +78,17 @@ export class FilteredBatch {
         runAt = cursor.end;
       }
     }
-    if (kept === 0) return yield* this.endEmpty(source, at, count, filter.emptyStays);
+    if (kept === 0) return this.endEmpty(source, at, count, filter.emptyStays);
     const hasHorizon = (attributesAt(source, at) & BatchAttribute.deleteHorizon) !== 0;
     const horizon = hasMortal && !hasHorizon ? filter.deleteHorizon : undefined;
     if (kept === count && horizon === undefined) return "same";
-    this.length = yield* copyInPieces(source, runAt, end, this.buffer, this.length);
+    // a small batch needs no generators but this one: two more cost 1.5 of 7 µs with 10 records
+    if (end - runAt <= TURN_BYTES) this.copy(source, runAt, end);
+    else this.length = yield* copyInPieces(source, runAt, end, this.buffer, this.length);
     this.end(kept, latest);
     if (horizon !== undefined) yield* this.setHorizon(horizon);
-    yield* this.sign();
+    if (this.length <= TURN_BYTES) this.sign(crc32cRange(this.buffer, CRC_COVERS_FROM, this.length));
+    else this.sign(yield* crc32cInPieces(this.buffer, CRC_COVERS_FROM, this.length));
     return "changed";
   }
 
@@ -107,7 +110,7 @@ export class FilteredBatch {
     if ((attributesAt(buffer, 0) & BatchAttribute.logAppendTime) === 0) writeInt64(buffer, BatchField.maxTimestamp, latest);
   }
 
-  private *endEmpty(source: Buffer, at: number, count: number, stays: boolean): Generator<undefined, BatchFate> {
+  private endEmpty(source: Buffer, at: number, count: number, stays: boolean): BatchFate {
     if (!stays) return "gone";
     if (count === 0) return "same";
     const { buffer } = this;
@@ -116,12 +119,12 @@ export class FilteredBatch {
     buffer.writeInt16BE(attributesAt(source, at) & keptBits, BatchField.attributes);
     writeInt64(buffer, BatchField.baseTimestamp, maxTimestampAt(source, at));
     buffer.writeInt32BE(0, BatchField.count);
-    yield* this.sign();
+    this.sign(crc32cRange(buffer, CRC_COVERS_FROM, this.length));
     return "empty";
   }
 
-  private *sign(): Generator<undefined, void> {
-    this.buffer.writeUInt32BE(yield* crc32cInPieces(this.buffer, CRC_COVERS_FROM, this.length), BatchField.crc);
+  private sign(crc: number): void {
+    this.buffer.writeUInt32BE(crc, BatchField.crc);
   }
 
   /** The horizon takes the place of the base timestamp, so every record's difference from it is another one. */
