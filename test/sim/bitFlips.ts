@@ -13,7 +13,19 @@ import { demand } from "./violation.ts";
 const extents = ["a bit", "a bit", "some bytes", "a hole"] as const;
 const sectorBytes = 512;
 /** By where the file's name ends. */
-const kinds = [".log", ".index", ".timeindex", ".snapshot", "/catalog", "/topology", ".journal", ".segment", ".dead"] as const;
+const kinds = [
+  ".log",
+  ".index",
+  ".timeindex",
+  ".txnindex",
+  ".snapshot",
+  "/catalog",
+  "/topology",
+  ".twin",
+  ".journal",
+  ".segment",
+  ".dead",
+] as const;
 type Kind = (typeof kinds)[number];
 
 export interface BitFlip {
@@ -38,7 +50,6 @@ export interface TouchedBatches {
 }
 
 const ledgers = /\/(ledger|journalled)-/;
-const compacted = /table-0\//;
 const keyedStoreMarker = Buffer.from([0xff, 0xfe, 0xc0, 0xf5]);
 const journalHeaderBytes = 32;
 const journalCommit = 4;
@@ -62,13 +73,12 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const somewhere = begin + random.below(end - begin);
   const position = extent === "a hole" ? Math.floor(somewhere / sectorBytes) * sectorBytes : somewhere;
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
-  const mayHide = kind === ".log" && compacted.test(file);
-  if (mayHide && (isOffset(bytes, position) || isOffset(bytes, until - 1))) return undefined;
   const touched = kind === ".log" ? touchedBatches(fileSystem, file, position, until) : undefined;
   const undos: (() => void)[] = [];
+  const spoiled = isStore(kind) && kind !== ".twin" && random.below(2) === 0 ? withItsTwin(fileSystem, file) : [file];
   for (let at = position; at < until; at++) {
     const mask = extent === "a hole" ? (bytes[at] as number) : extent === "a bit" ? 1 << random.below(8) : random.below(256);
-    if (mask !== 0) undos.unshift(fileSystem.flip(file, at, mask));
+    if (mask !== 0) for (const one of spoiled) undos.unshift(fileSystem.flip(one, at, mask));
   }
   if (undos.length === 0) return undefined;
   const undo = (): void => {
@@ -76,6 +86,12 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   };
   return { kind, file, position, extent, undo, ...(touched && { touched }) };
 }
+
+const isStore = (kind: Kind): boolean => kind === "/catalog" || kind === "/topology" || kind === ".twin";
+
+/** What is damaged in one of a keyed store's two files alone comes from the other one. */
+const withItsTwin = (fileSystem: SimulatedFileSystem, file: string): string[] =>
+  fileSystem.peek(`${file}.twin`)?.equals(fileSystem.peek(file) as Buffer) === true ? [file, `${file}.twin`] : [file];
 
 const newestOf = (files: readonly string[], one: string): string | undefined =>
   files.findLast((file) => path.dirname(file) === path.dirname(one));
@@ -99,7 +115,7 @@ function touchedBatches(fileSystem: SimulatedFileSystem, file: string, position:
 
 /** What the last write left looks the same, flipped or torn; and the one before it is the last if that gets lost. */
 function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
-  if (kind === "/catalog" || kind === "/topology") return bytes.lastIndexOf(keyedStoreMarker, bytes.lastIndexOf(keyedStoreMarker) - 1);
+  if (isStore(kind)) return bytes.lastIndexOf(keyedStoreMarker, bytes.lastIndexOf(keyedStoreMarker) - 1);
   if (kind !== ".journal") return bytes.length;
   const { commits, end } = commitsOf(bytes);
   if (!isNewest) return end;
@@ -108,13 +124,6 @@ function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
   const synced = last === undefined ? 0 : syncedBelow(bytes, last);
   const telling = commits.findLast((commit, i) => (commits[i + 1] ?? end) <= synced && commit > 0);
   return telling === undefined ? 0 : syncedBelow(bytes, telling);
-}
-
-/** No checksum covers a batch's offset, and where there may be holes its place does not tell it. */
-function isOffset(bytes: Buffer, position: number): boolean {
-  let at = 0;
-  while (at + 12 <= position) at += 12 + bytes.readInt32BE(at + 8);
-  return position < at + 8;
 }
 
 const syncedBelow = (bytes: Buffer, commit: number): number => bytes.readUInt32LE(commit + 24);

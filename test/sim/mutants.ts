@@ -66,9 +66,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the keyed store does not sync its entries",
-    file: "src/log/keyedStore.ts",
-    from: "      await this.handle.sync();\n      this.end += entry.length;",
-    to: "      this.end += entry.length;",
+    file: "src/log/keyedStoreTwins.ts",
+    from: "  await handle.sync();\n",
+    to: "",
   },
   {
     name: "the journal's replay does not check the chain",
@@ -79,7 +79,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the journal's replay passes over acknowledgements",
     file: "src/broker/queueRecovery.ts",
-    from: "queues.get(queue)?.replayAcknowledged(offset);",
+    from: "known(queue)?.replayAcknowledged(offset);",
     to: "",
     isFoundSoon: true,
   },
@@ -119,6 +119,12 @@ export const mutants: readonly Mutant[] = [
     file: "src/log/embedded/reading/committedBatches.ts",
     from: "if (isHidden(bytes, at, aborted)) {",
     to: "if (isHidden(bytes, at, [])) {",
+  },
+  {
+    name: "an aborted transaction's entry is believed whatever its checksum says",
+    file: "src/log/embedded/transactions/abortedIndex.ts",
+    from: "if (bytes.readUInt16BE(at) !== versionOf(bytes, at)) return",
+    to: "if (bytes.length === 0) return",
   },
   {
     name: "the keyed store takes damage before valid entries for a torn end",

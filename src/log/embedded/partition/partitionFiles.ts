@@ -1,6 +1,7 @@
 import path from "node:path";
 import { closeUnconcerned } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
+import { saysNoRoom } from "../../../base/systemError.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
@@ -113,7 +114,7 @@ export class PartitionFiles {
     } catch (error) {
       handles.released(this.owner);
       const isSaid = error instanceof MillraceError && error.code === "LOG_CORRUPT";
-      throw isSaid || (error as NodeJS.ErrnoException).code === "ENOSPC" ? error : notOpened(this.options.folder, error);
+      throw isSaid || saysNoRoom(error) ? error : notOpened(this.options.folder, error);
     }
     this.useOpen();
   }
@@ -124,7 +125,7 @@ export class PartitionFiles {
     const { clean, synced } = this.known;
     if (clean) await this.markUnclean();
     const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
-    await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+    await mendAbortedIndex(fileSystem, folder, synced, clock.now(), logger);
     producers.expire(clock.now(), producerIdExpirationMs);
     const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
     return SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
@@ -273,7 +274,7 @@ export class PartitionFiles {
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });
     const end = await cutToSynced(fileSystem, folder, synced, producers);
-    const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now());
+    const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now(), logger);
     this.indexed = end;
     await this.know({ ...this.known, synced: end, clean: false });
     this.changed(2);

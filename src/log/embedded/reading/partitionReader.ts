@@ -78,7 +78,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.watermark = new WatermarkReader(access.watermark, isolation);
     this.folder = access.folder;
     this.compacted = access.compacted;
-    this.aborted = new AbortedLookup(fileSystem, access.folder);
+    this.aborted = new AbortedLookup(fileSystem, access.folder, () => this.watermark.tellIndexDamage());
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
     this.nextPiece = new NextPiece(handles.readAhead);
   }
