@@ -1,7 +1,7 @@
 import path from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { toMillraceError } from "../base/errors.ts";
-import { silentLogger } from "../base/logger.ts";
+import { type Logger, silentLogger } from "../base/logger.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
 import { topologyVersion } from "../broker/topology.ts";
 import { lockDirectory, readLock } from "../log/directoryLock.ts";
@@ -25,6 +25,17 @@ import { verifyCheckpoints } from "./verifyCheckpoints.ts";
 
 const isFolder = async (name: string): Promise<boolean> => (await nodeFileSystem.stat(name))?.isDirectory === true;
 
+/** Of the data directory that it is, or lies in: what a newer release wrote is not ours to read. Throws DATA_TOO_NEW. */
+async function checkVersion(directory: string): Promise<void> {
+  const folder = path.resolve(directory);
+  const parent = path.dirname(folder);
+  const { topics, journal } = layoutOf(parent);
+  const roots = folder === topics || folder === journal ? [folder, parent] : [folder];
+  const above = path.dirname(parent);
+  if (layoutOf(above).topics === parent) roots.push(above);
+  for (const root of roots) await readVersion(nodeFileSystem, root);
+}
+
 /** A data directory's topics; any other directory must hold partitions, or be one. */
 async function topicsOf(directory: string): Promise<string> {
   const { root, topics } = layoutOf(path.resolve(directory));
@@ -45,6 +56,7 @@ const directoryHint = "Name a node's data directory, or the folder of one partit
 /** What the file system says gets a code, and the directory; what has one stays as it is. */
 async function reading(directory: string, task: () => Promise<number>): Promise<number> {
   try {
+    await checkVersion(directory);
     return await task();
   } catch (error) {
     throw toMillraceError(error, "DATA_UNREADABLE", "the directory cannot be read", {
@@ -87,7 +99,7 @@ export const logVerify = (directory: string): Promise<number> =>
     say(
       live
         ? "A node is running on it. Stop it before you repair or bring back files."
-        : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; the queues' journal, the catalog and the topology it leaves alone. docs/durability.md says what each means.",
+        : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; of the catalog and the topology it makes a damaged file anew from the other one; the queues' journal it leaves alone. docs/durability.md says what each means.",
     );
     return ExitCode.failed;
   });
@@ -104,7 +116,7 @@ async function verify(directory: string, progress: (bytes: number, total: number
   const fileSystem = nodeFileSystem;
   if (await isFolder(data.topics)) return verifyDataDirectory(data, progress);
   if (await isJournal(data.root)) {
-    const journal = await verifyJournal(fileSystem, data.root, (bytes) => progress(bytes, Math.max(1, bytes)));
+    const journal = await verifyJournal(fileSystem, data.root, progress);
     return { problems: journal.problems, summary: [journalLine(journal)], live: false };
   }
   const topics = await verifyLog(fileSystem, await topicsOf(directory), progress);
@@ -113,7 +125,6 @@ async function verify(directory: string, progress: (bytes: number, total: number
 
 async function verifyDataDirectory(data: DataDirectory, progress: (bytes: number, total: number) => void): Promise<Findings> {
   const fileSystem = nodeFileSystem;
-  await readVersion(fileSystem, data.root);
   const live = (await readLock({ fileSystem, directory: data.root })) !== undefined;
   const found = await verifyData({ ...data, fileSystem, topologyVersion, live, progress });
   const checkpoints = await verifyCheckpoints(fileSystem, data.checkpoints);
@@ -147,15 +158,16 @@ export const logRepair = (directory: string, cutDamage: boolean): Promise<number
   });
 
 async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> {
-  const catalog = await openKeyedStore({
-    fileSystem: nodeFileSystem,
-    clock: systemClock,
-    logger: { ...silentLogger, warn: (text) => printData(`catalog: ${text}; every partition is looked at`) },
-    path: data.catalog,
-    name: "catalog",
-    formatVersion: catalogVersion,
-    whenCut: allInUse,
-  });
+  let mended = 0;
+  const store = (file: string, name: string, formatVersion: number) => {
+    const print: Logger["warn"] = (text, fields) => {
+      mended++;
+      printData(`${String(fields?.file ?? file)}: ${text}`);
+    };
+    const logger = { ...silentLogger, warn: print, error: print };
+    return { fileSystem: nodeFileSystem, clock: systemClock, logger, path: file, name, formatVersion };
+  };
+  const catalog = await openKeyedStore({ ...store(data.catalog, "catalog", catalogVersion), whenCut: allInUse });
   const bar = progressBar();
   const { done, left } = await repairLog({
     fileSystem: nodeFileSystem,
@@ -167,11 +179,13 @@ async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> 
   bar.end();
   for (const line of done) printData(line);
   for (const problem of left) printData(`left alone: ${lineOf(problem)}`);
-  if (done.length + left.length === 0) printData("nothing to repair");
+  await (await openKeyedStore(store(data.topology, "topology", topologyVersion))).close();
+  if (done.length + left.length + mended === 0) printData("nothing to repair");
   if (left.length === 0) return ExitCode.done;
-  if (left.some(({ kind }) => kind === "batch")) {
+  const torn = left.some(({ kind }) => kind === "tail");
+  if (torn) say("The next start cuts a 'tail' with all that is behind it: copy its partition's folder first if that matters.");
+  if (torn || left.some(({ kind }) => kind === "batch"))
     say("Bring the partition's folder back from a backup, or repair with --cut-damage: the partition then ends before the bad batch.");
-  }
   return ExitCode.failed;
 }
 

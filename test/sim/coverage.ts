@@ -8,6 +8,7 @@ export const recoveryFiles = [
   "src/log/keyedStore.ts",
   "src/log/keyedStoreCopy.ts",
   "src/log/keyedStoreFormat.ts",
+  "src/log/keyedStoreTwins.ts",
   "src/log/embedded/partition/recovery.ts",
   "src/log/embedded/partition/partitionRepair.ts",
   "src/log/embedded/partition/partitionTrouble.ts",
