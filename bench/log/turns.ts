@@ -5,6 +5,7 @@
  */
 import type { EmbeddedTopic } from "../../src/log/contract/embeddedLog.ts";
 import { BatchBuilder } from "../../src/record/batchBuilder.ts";
+import type { NewRecord } from "../../src/record/record.ts";
 import { inFolder, withLog } from "../workspace.ts";
 import { appendBatches, batchOf, KiB, MiB, TOPIC } from "./batches.ts";
 import { declareQueues, openBenchBroker } from "./brokers.ts";
@@ -17,6 +18,12 @@ const ROUNDS = 3;
 const KEYS = 200_000;
 const KEYED_BATCHES = 600;
 const RECORDS_A_BATCH = 1000;
+const SMALL_VALUE = Buffer.alloc(100, "abcdefghijklmnop");
+const LARGE_BYTES = 16 * MiB;
+const LARGE_BATCHES = 12;
+const LARGE_SEGMENT_BYTES = 64 * MiB;
+const LARGE_VALUE = Buffer.alloc(15_000_000, "abcdefghijklmnop");
+const KIB_VALUE = Buffer.alloc(KiB, "abcdefghijklmnop");
 const PARTITIONS = 10_000;
 const SEGMENT_BYTES = 8 * MiB;
 const RETAINED_BYTES = 256 * MiB;
@@ -55,18 +62,15 @@ async function watched(work: () => Promise<unknown>): Promise<Turns> {
   return { longestMs, ms: performance.now() - began };
 }
 
-async function compaction(): Promise<Turns> {
+/** @param recordsOf those of each batch; their keys decide what goes. */
+async function compaction(batches: number, segmentBytes: number, recordsOf: (batch: number) => Iterable<NewRecord>): Promise<Turns> {
   return inFolder((folder) =>
     withLog(folder, async (log) => {
-      await log.createTopic(TOPIC, { cleanupPolicy: "compact", segmentBytes: SEGMENT_BYTES });
+      await log.createTopic(TOPIC, { cleanupPolicy: "compact", segmentBytes, maxMessageBytes: LARGE_BYTES + KiB });
       const topic = log.topic(TOPIC) as EmbeddedTopic;
-      const value = Buffer.alloc(100, "abcdefghijklmnop");
-      for (let batch = 0, n = 0; batch < KEYED_BATCHES; batch++) {
+      for (let batch = 0; batch < batches; batch++) {
         const builder = new BatchBuilder(256 * KiB);
-        for (let i = 0; i < RECORDS_A_BATCH; i++, n++) {
-          const key = Buffer.from(String((n * 7919) % KEYS));
-          builder.append({ key, value, headers: [], timestamp: n }, i);
-        }
+        for (const record of recordsOf(batch)) builder.append(record, builder.count);
         builder.endBatch();
         await topic.appendBatch(0, Buffer.from(builder.bytes()));
       }
@@ -74,6 +78,23 @@ async function compaction(): Promise<Turns> {
     }),
   );
 }
+
+const keyed = (key: number, value: Buffer): NewRecord => ({ key: Buffer.from(String(key)), value, headers: [], timestamp: key });
+
+const smallBatches = (): Promise<Turns> =>
+  compaction(KEYED_BATCHES, SEGMENT_BYTES, (batch) =>
+    Array.from({ length: RECORDS_A_BATCH }, (_, i) => keyed(((batch * RECORDS_A_BATCH + i) * 7919) % KEYS, SMALL_VALUE)),
+  );
+
+/** Half of their records stay. */
+const largeBatches = (): Promise<Turns> =>
+  compaction(LARGE_BATCHES, LARGE_SEGMENT_BYTES, function* (batch) {
+    for (let i = 0; i * (KiB + 32) < LARGE_BYTES; i++) yield keyed(i % 2 === 0 ? i : batch * LARGE_BYTES + i, KIB_VALUE);
+  });
+
+/** In a batch with one that goes. */
+const largeRecords = (): Promise<Turns> =>
+  compaction(LARGE_BATCHES, LARGE_SEGMENT_BYTES, (batch) => [keyed(0, KIB_VALUE), keyed(1 + batch, LARGE_VALUE)]);
 
 async function retention(): Promise<Turns> {
   return inFolder((folder) =>
@@ -98,7 +119,9 @@ async function queueGone(): Promise<Turns> {
 }
 
 const works: Readonly<Record<string, () => Promise<Turns>>> = {
-  "compaction, 600,000 records of 200,000 keys": compaction,
+  "compaction, 600,000 records of 200,000 keys": smallBatches,
+  "compaction, batches of 16 MiB": largeBatches,
+  "compaction, records of 15 MB": largeRecords,
   "retention of 256 segments, among 10,000 partitions": retention,
   "a queue with 1,000,000 messages is deleted": queueGone,
 };

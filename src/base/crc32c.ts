@@ -2,6 +2,8 @@ import { crc32c as native } from "@node-rs/crc32";
 
 /** Below this many bytes JavaScript is faster than the call into the native library: 200 B in 200 ns against 360 ns. */
 const nativeBytesMin = 400;
+/** 0.15 ms. */
+const PIECE_BYTES = 512 * 1024;
 const tables = makeTables();
 
 /** CRC-32C (Castagnoli) as an unsigned 32-bit number. Node's own zlib.crc32 is another polynomial. */
@@ -22,6 +24,16 @@ export function crc32cGoingOn(crc: number, bytes: Uint8Array, start: number, end
 /** The same with all of `bytes`, many or few: no view has to be made of them. */
 export function crc32cFollowedBy(crc: number, bytes: Uint8Array): number {
   return bytes.length < nativeBytesMin ? slicingBy8(crc, bytes, 0, bytes.length) : native(bytes as Buffer, crc);
+}
+
+/** `crc32cRange` that lets its caller do something else after every 512 KiB: 16 MiB take 5 ms. */
+export function* crc32cInPieces(bytes: Uint8Array, start: number, end: number): Generator<undefined, number> {
+  let crc = 0;
+  for (let at = start; ; at += PIECE_BYTES) {
+    crc = crc32cFollowedBy(crc, bytes.subarray(at, Math.min(at + PIECE_BYTES, end)));
+    if (at + PIECE_BYTES >= end) return crc;
+    yield;
+  }
 }
 
 /** Eight bytes a step through eight tables; `| 0` and signed numbers keep it in small integers. */

@@ -19,6 +19,7 @@ import { batchBytesMax } from "./readAhead.ts";
 import { type RunLimits, runLimits } from "./readyMessages.ts";
 import { Router } from "./routing.ts";
 import { Serial } from "./serial.ts";
+import { noCopies } from "./stoppedCopies.ts";
 import { recoverTopicDedupe } from "./topicDedupe.ts";
 import { finishTopicDeletions } from "./topicDeletion.ts";
 import { TopicQueue } from "./topicQueue.ts";
@@ -74,11 +75,16 @@ export async function openBroker(options: BrokerOptions): Promise<Broker> {
   restoreTopology(topology);
   const queues = [...topology.queues.values()];
   for (const queue of queues) if (queue.kind === "topic") await recoverTopicDedupe(log, queue, clock.now(), limits.dedupeIdsMax);
-  shared.journal = await options.openJournal(queueFiller(shared.queues));
+  const queueIds = new QueueIds(store);
+  const lastOfTopology = queueIds.last;
+  shared.journal = await options.openJournal(queueFiller(shared.queues, queueIds));
+  if (queueIds.last > lastOfTopology) {
+    logger.error("the journal is newer than the topology: what is in it for queues that the topology does not have is dropped");
+  }
   await afterReplay(shared.queues, store, shared.journal);
   const dispatcher = new Dispatcher(shared);
-  const parts = { topology, router, dispatcher, queueIds: new QueueIds(store), log, limits, serial: new Serial() };
-  return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal);
+  const parts = { topology, router, dispatcher, queueIds, log, limits, serial: new Serial() };
+  return new OpenBroker(options, new Host(defaultHost, parts), topology, shared, shared.journal, queueIds);
 }
 
 function createQueue(name: string, declared: DeclaredQueue, options: BrokerOptions, shared: QueueSurroundings): Queue | TopicQueue {
@@ -127,6 +133,7 @@ class OpenBroker implements Broker {
     private readonly topology: Topology,
     private readonly shared: QueueSurroundings,
     private readonly journal: QueueJournal,
+    private readonly queueIds: QueueIds,
   ) {
     this.publishBudget = options.publishBudget;
   }
@@ -185,10 +192,12 @@ class OpenBroker implements Broker {
   /** Undefined: entries of the journal are needed to know what is gone. */
   private stopped(): Iterable<StoppedQueue> | undefined {
     const queues = [...this.shared.queues.values()].filter(({ durable }) => durable);
-    return queues.every(({ canTell }) => canTell) ? toldBy(queues) : undefined;
+    return queues.every(({ canTell }) => canTell) ? toldBy(queues, this.queueIds.last) : undefined;
   }
 }
 
-function* toldBy(queues: readonly Queue[]): Generator<StoppedQueue> {
+/** The last number too, so that the journal knows it without being read: of a queue that is gone there may be entries in it. */
+function* toldBy(queues: readonly Queue[], last: QueueId): Generator<StoppedQueue> {
   for (const queue of queues) yield queue.stopped;
+  if (last > 0 && queues.every(({ id }) => id !== last)) yield { queue: last, nextOffset: 0, copies: noCopies, ids: [] };
 }

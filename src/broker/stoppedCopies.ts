@@ -6,6 +6,8 @@ import type { UnackedCopies } from "./unackedCopies.ts";
 /** They are in memory for a moment, 100 bytes each. */
 const toldCopiesMax = 1_000_000;
 
+export const noCopies: StoppedCopies = { offsets: new Float64Array(), positions: new Float64Array(), bytes: new Uint32Array() };
+
 /** What of a queue outlives a clean stop, but for what is in segments: that is found there. */
 export function copiesToTell(ready: ReadyMessages, unacked: UnackedCopies): StoppedCopies {
   const isTold = ({ durable, position }: Copy): boolean => durable && position >= 0;

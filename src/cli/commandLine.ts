@@ -157,8 +157,10 @@ function commands(flags: readonly Flag[], exitWith: (code: number) => void): Com
     });
   log
     .command("repair <dir>")
-    .description("cut the damaged end of a partition's last segment, make indexes again; leaves damage in the middle alone")
-    .option("--cut-damage", "also cut at damage in the middle: the partition loses all that lies behind it")
+    .description(
+      "cut the torn end of a partition, make indexes again; names and leaves alone what was synced, or has whole batches behind it",
+    )
+    .option("--cut-damage", "also cut there: the partition loses all that lies behind the damage")
     .exitOverride()
     .action(async (directory: string, { cutDamage }: { cutDamage?: boolean }) => {
       exitWith(await (await import("./log.ts")).logRepair(directory, cutDamage === true));

@@ -25,6 +25,17 @@ import { verifyCheckpoints } from "./verifyCheckpoints.ts";
 
 const isFolder = async (name: string): Promise<boolean> => (await nodeFileSystem.stat(name))?.isDirectory === true;
 
+/** Of the data directory that it is, or lies in: what a newer release wrote is not ours to read. Throws DATA_TOO_NEW. */
+async function checkVersion(directory: string): Promise<void> {
+  const folder = path.resolve(directory);
+  const parent = path.dirname(folder);
+  const { topics, journal } = layoutOf(parent);
+  const roots = folder === topics || folder === journal ? [folder, parent] : [folder];
+  const above = path.dirname(parent);
+  if (layoutOf(above).topics === parent) roots.push(above);
+  for (const root of roots) await readVersion(nodeFileSystem, root);
+}
+
 /** A data directory's topics; any other directory must hold partitions, or be one. */
 async function topicsOf(directory: string): Promise<string> {
   const { root, topics } = layoutOf(path.resolve(directory));
@@ -45,6 +56,7 @@ const directoryHint = "Name a node's data directory, or the folder of one partit
 /** What the file system says gets a code, and the directory; what has one stays as it is. */
 async function reading(directory: string, task: () => Promise<number>): Promise<number> {
   try {
+    await checkVersion(directory);
     return await task();
   } catch (error) {
     throw toMillraceError(error, "DATA_UNREADABLE", "the directory cannot be read", {
@@ -104,7 +116,7 @@ async function verify(directory: string, progress: (bytes: number, total: number
   const fileSystem = nodeFileSystem;
   if (await isFolder(data.topics)) return verifyDataDirectory(data, progress);
   if (await isJournal(data.root)) {
-    const journal = await verifyJournal(fileSystem, data.root, (bytes) => progress(bytes, Math.max(1, bytes)));
+    const journal = await verifyJournal(fileSystem, data.root, progress);
     return { problems: journal.problems, summary: [journalLine(journal)], live: false };
   }
   const topics = await verifyLog(fileSystem, await topicsOf(directory), progress);
@@ -113,7 +125,6 @@ async function verify(directory: string, progress: (bytes: number, total: number
 
 async function verifyDataDirectory(data: DataDirectory, progress: (bytes: number, total: number) => void): Promise<Findings> {
   const fileSystem = nodeFileSystem;
-  await readVersion(fileSystem, data.root);
   const live = (await readLock({ fileSystem, directory: data.root })) !== undefined;
   const found = await verifyData({ ...data, fileSystem, topologyVersion, live, progress });
   const checkpoints = await verifyCheckpoints(fileSystem, data.checkpoints);
@@ -169,9 +180,10 @@ async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> 
   for (const problem of left) printData(`left alone: ${lineOf(problem)}`);
   if (done.length + left.length === 0) printData("nothing to repair");
   if (left.length === 0) return ExitCode.done;
-  if (left.some(({ kind }) => kind === "batch")) {
+  const torn = left.some(({ kind }) => kind === "tail");
+  if (torn) say("The next start cuts a 'tail' with all that is behind it: copy its partition's folder first if that matters.");
+  if (torn || left.some(({ kind }) => kind === "batch"))
     say("Bring the partition's folder back from a backup, or repair with --cut-damage: the partition then ends before the bad batch.");
-  }
   return ExitCode.failed;
 }
 

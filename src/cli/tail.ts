@@ -5,6 +5,7 @@ import type { Flag } from "../config/settings.ts";
 import { PartitionTail, type TailStart, topicFolders } from "../log/tools/tailLog.ts";
 import type { StoredRecord } from "../record/record.ts";
 import { layoutOf } from "../server/dataDirectory.ts";
+import { readVersion } from "../server/dataVersion.ts";
 import { readConfiguration } from "./configuration.ts";
 import { ExitCode } from "./exitCodes.ts";
 import { noTopics } from "./noTopics.ts";
@@ -30,7 +31,8 @@ const followEveryMs = 200;
 
 /** A line of JSON for each record, partition after partition. Of what is damaged it tells beside, and goes on; it then ends as failed. */
 export async function tail({ topic, file, flags, partition, start, count, follow, raw }: TailOptions): Promise<number> {
-  const { topics } = layoutOf(readConfiguration({ file, flags }).data);
+  const { root, topics } = layoutOf(readConfiguration({ file, flags }).data);
+  await readVersion(nodeFileSystem, root);
   if ((await nodeFileSystem.stat(topics)) === undefined)
     throw noTopics(topics, "Name the node's data directory with --data, or its file with --config.");
   const folders = await topicFolders(nodeFileSystem, topics, topic);

@@ -35,6 +35,7 @@ export const logConfig = z.strictObject({
   syncIntervalMs: whole(1, 3_600_000, 50, "with sync: interval, what a loss of power may take"),
   partitions: whole(1, 1024, 1, "of a topic that does not say how many"),
   segmentBytes: ofTopics(topicProperties.segmentBytes, { min: 4 * KiB, default: 256 * MiB }),
+  segmentMs: ofTopics(topicProperties.segmentMs),
   retentionMs: ofTopics(topicProperties.retentionMs),
   retentionBytes: ofTopics(topicProperties.retentionBytes),
   cleanupPolicy: oneOf(cleanupPolicies, topicProperties.cleanupPolicy),
@@ -64,11 +65,12 @@ export type LogConfig = z.output<typeof logConfig>;
 
 /** For topics that don't say it themselves. */
 export function topicDefaults(config: LogConfig) {
-  const { partitions, sync, syncIntervalMs, segmentBytes, maxMessageBytes, retentionMs, retentionBytes } = config;
+  const { partitions, sync, syncIntervalMs, segmentBytes, segmentMs, maxMessageBytes, retentionMs, retentionBytes } = config;
   const { cleanupPolicy, deleteRetentionMs, minCompactionLagMs, minCleanableDirtyRatio, messageTimestampType } = config;
   return {
     partitions,
     segmentBytes,
+    segmentMs,
     maxMessageBytes,
     retentionMs,
     retentionBytes,

@@ -30,10 +30,13 @@ export function validateBatch(bytes: Buffer, at: number, limit: number): Millrac
   if (shape !== undefined) return shape;
   const end = at + batchBytesAt(bytes, at);
   if (end > limit) return truncated(at, end - limit);
+  return checksumProblem(bytes, at, crc32cRange(bytes, at + CRC_COVERS_FROM, end));
+}
+
+/** Is `found` another checksum than the batch has in its header? */
+export function checksumProblem(bytes: Buffer, at: number, found: number): MillraceError | undefined {
   const expected = bytes.readUInt32BE(at + BatchField.crc);
-  const found = crc32cRange(bytes, at + CRC_COVERS_FROM, end);
-  if (expected !== found) return corrupt(at, `its checksum is ${hex(found)} instead of ${hex(expected)}`);
-  return undefined;
+  return expected === found ? undefined : corrupt(at, `its checksum is ${hex(found)} instead of ${hex(expected)}`);
 }
 
 /**

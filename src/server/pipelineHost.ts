@@ -102,7 +102,13 @@ export class PipelineHost {
     this.closed = true;
     await this.end("drain");
     if (this.state !== "drained")
-      throw this.error ?? new MillraceError("PIPELINE_NOT_DRAINED", `the pipeline '${this.name}' was not running`, { domain: "user" });
+      throw (
+        this.error ??
+        new MillraceError("PIPELINE_NOT_DRAINED", `the pipeline '${this.name}' was not running`, {
+          domain: "user",
+          hint: "Nothing of it was lost: it goes on from its last checkpoint when the node starts again.",
+        })
+      );
   }
 
   /** Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. */

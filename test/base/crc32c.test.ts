@@ -1,6 +1,6 @@
 import { crc32c as native } from "@node-rs/crc32";
 import { expect, test } from "vitest";
-import { crc32c, crc32cFollowedBy, crc32cGoingOn, crc32cRange } from "../../src/base/crc32c.ts";
+import { crc32c, crc32cFollowedBy, crc32cGoingOn, crc32cInPieces, crc32cRange } from "../../src/base/crc32c.ts";
 import { crc32cJoined } from "../../src/base/crc32cJoin.ts";
 import { Random } from "../../src/base/random.ts";
 
@@ -30,5 +30,21 @@ test("two parts together have the checksum that is joined of theirs, or goes on 
     expect(crc32cJoined(first, native(bytes.subarray(middle, end)), end - middle), `${middle} and ${end - middle}`).toBe(whole);
     expect(crc32cGoingOn(first, bytes, middle, end), `${middle} and ${end - middle}`).toBe(whole);
     expect(crc32cFollowedBy(first, bytes.subarray(middle, end)), `${middle} and ${end - middle}`).toBe(whole);
+  }
+});
+
+test("in pieces it is the same, and after each 512 KiB its caller has a turn", () => {
+  const bytes = Buffer.alloc(3_000_000, "abcdefg");
+  const piece = 512 * 1024;
+  for (const length of [0, 1, 500, piece - 1, piece, piece + 1, 2 * piece, 2_900_000]) {
+    const sum = crc32cInPieces(bytes, 7, 7 + length);
+    let turns = 0;
+    let turn = sum.next();
+    for (; turn.done !== true; turn = sum.next()) turns++;
+    expect([length, turn.value, turns]).toEqual([
+      length,
+      native(bytes.subarray(7, 7 + length)),
+      Math.max(Math.ceil(length / piece) - 1, 0),
+    ]);
   }
 });

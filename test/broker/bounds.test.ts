@@ -1,9 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { memoryInUse } from "../support/memoryInUse.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
 import { BrokerNode, turns } from "./node.ts";
@@ -13,22 +12,6 @@ beforeEach(async () => {
   directory = await mkdtemp(path.join(os.tmpdir(), "millrace-broker-"));
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
-
-v8.setFlagsFromString("--expose-gc");
-const collectGarbage = vm.runInNewContext("gc") as () => void;
-
-/** The collector frees buffers in the background, and some garbage only at its second look: it is asked until nothing more goes. */
-async function memoryInUse(): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
-  for (let looksInVain = 0; looksInVain < 3; looksInVain++) {
-    await turns();
-    collectGarbage();
-    const { heapUsed, arrayBuffers } = process.memoryUsage();
-    if (heapUsed + arrayBuffers < least - 1000) looksInVain = 0;
-    least = Math.min(least, heapUsed + arrayBuffers);
-  }
-  return least;
-}
 
 const body = (n: number): string => `${n}`.padEnd(500, ".");
 

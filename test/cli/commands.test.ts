@@ -197,6 +197,52 @@ describe("log", () => {
     expect(damaged.err).toContain("docs/durability.md");
   });
 
+  test("repair is refused beside a node; of a directory that a newer release wrote nothing is read, and nothing changed", async () => {
+    const folder = temporaryFolder();
+    const node = await startNode(folder);
+    const channel = await channelTo((await statusOf(folder)).addresses.amqp);
+    await channel.assertQueue("t", { durable: true, arguments: { "x-queue-type": "stream" } });
+    channel.sendToQueue("t", Buffer.from("a message"), { persistent: true });
+    await channel.waitForConfirms();
+    expect(await run(folder, ["log", "repair", "data"])).toMatchObject({
+      code: 1,
+      out: "",
+      err: expect.stringMatching(new RegExp(`^DATA_DIRECTORY_LOCKED: .* process ${node.child.pid}`)) as string,
+    });
+    node.child.kill("SIGKILL");
+    await node.ended;
+    fs.writeFileSync(path.join(folder, "data/version"), "millrace-data 99\n");
+    const segment = path.join(folder, "data/topics/t-0/00000000000000000000.log");
+    fs.truncateSync(segment, fs.statSync(segment).size - 1); // what a repair would cut
+    const contents = () =>
+      (fs.readdirSync(path.join(folder, "data"), { recursive: true }) as string[]).toSorted().map((name) => {
+        const file = path.join(folder, "data", name);
+        return [name, fs.statSync(file).isFile() ? fs.readFileSync(file).toString("base64") : ""];
+      });
+    const before = contents();
+    const commands = [
+      ["log", "repair", "data"],
+      ["log", "repair", "--cut-damage", "data"],
+      ...["verify", "dump"].flatMap((command) => ["data", "data/topics", "data/topics/t-0"].map((where) => ["log", command, where])),
+      ["log", "verify", "data/journal"],
+      ["tail", "t", "--data", "data"],
+    ];
+    for (const command of commands) {
+      const result = await run(folder, command);
+      expect(result, command.join(" ")).toMatchObject({
+        code: 1,
+        out: "",
+        err: expect.stringMatching(/^DATA_TOO_NEW: .* the format 99/) as string,
+      });
+    }
+    expect(contents()).toEqual(before);
+    fs.writeFileSync(path.join(folder, "data/version"), "millrace-data 1\n");
+    expect(await run(folder, ["log", "repair", "data"])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^cut .*\.log at byte 0\n$/) as string,
+    });
+  });
+
   test("verify of a file that is no directory", async () => {
     const folder = temporaryFolder();
     fs.writeFileSync(path.join(folder, "file"), "");

@@ -12,7 +12,7 @@ import { type BundledChild, bundleChild } from "../support/bundleChild.ts";
 import { Ledger } from "./ledger.ts";
 import { Listener } from "./listener.ts";
 
-const KILLS = 52;
+const KILLS = 50;
 const SEED = Number(process.env.MILLRACE_TEST_SEED ?? Math.floor(Math.random() * 1_000_000));
 
 let child: BundledChild;
@@ -28,14 +28,14 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-test(`killed ${KILLS} times: what was confirmed is there, once, in order, and nothing else (MILLRACE_TEST_SEED=${SEED})`, {
+test(`killed ${KILLS} times under load: what was confirmed is there, once, in order, and nothing else (MILLRACE_TEST_SEED=${SEED})`, {
   timeout: 600_000,
 }, async () => {
   const random = new Random(SEED);
   const ledger = new Ledger();
   let killsUnderLoad = 0;
   // how often something rare is met depends on the machine: it goes on until it was
-  const metAll = (): boolean => ledger.recognised > 0 && Object.values(ledger.met).every((times) => times > 0);
+  const metAll = (): boolean => killsUnderLoad >= KILLS && ledger.recognised > 0 && Object.values(ledger.met).every((times) => times > 0);
   for (let round = 0; round <= KILLS || (round < 4 * KILLS && !metAll()); round++) {
     const args = [directory, random.below(2 ** 31), ledger.firstUnconfirmed, round * 1_000_000].map(String);
     running = new Listener(child.start(args));
@@ -55,7 +55,7 @@ test(`killed ${KILLS} times: what was confirmed is there, once, in order, and no
     for (const said of running.said) expect(ledger.hear(said), `after ${round} kills`).toEqual([]);
     if (running.said.length > 1) killsUnderLoad++;
   }
-  expect(killsUnderLoad).toBeGreaterThan(0);
+  expect(killsUnderLoad).toBeGreaterThanOrEqual(KILLS);
   expect(ledger.recognised).toBeGreaterThan(0);
   for (const [what, times] of Object.entries(ledger.met)) expect(times, what).toBeGreaterThan(0);
 });

@@ -4,6 +4,7 @@ import { crc32c } from "../../src/base/crc32c.ts";
 import { baseOffsetsOf } from "../../src/log/embedded/segment/names.ts";
 import { encodeBatch } from "../../src/record/batch.ts";
 import { BatchField, CRC_COVERS_FROM, countAt } from "../../src/record/batchHeader.ts";
+import type { StoredRecord } from "../../src/record/record.ts";
 import { checkFiles, code, contentOf, day, folderOf, hour, openRun, roll, text } from "./compactedTopic.ts";
 import { readFrom, record } from "./support.ts";
 
@@ -148,6 +149,30 @@ describe("a compacted topic", () => {
       [3, 1],
       [4, 1],
     ]);
+    await checkFiles(run);
+    await run.log.close();
+  });
+
+  test("keeps the latest of large records and of large keys, in large batches, and lets their tombstones go", async () => {
+    const run = await openRun({ maxMessageBytes: 1 << 23, deleteRetentionMs: 10 * hour });
+    const key = (n: number, bytes: number): string => `${n}`.padEnd(bytes, "k");
+    const value = (n: number, bytes: number): string => `${n}`.padEnd(bytes, "v");
+    const [short, digested, inTurns] = [key(1, 10), key(2, 20_000), key(3, 1_000_000)];
+    await run.put(...[short, digested, inTurns].map((one) => `${one}=${value(1, 1_500_000)}`), "a=1");
+    await run.put(`b=${value(2, 2_000_000)}`, `${digested}=${value(2, 10)}`, `${key(4, 1_000_000)}=4`, "a=2");
+    await run.put(inTurns, `c=${value(3, 3_000_000)}`, "a=3");
+    const all = await readFrom(run.reader, 0);
+    const told = (records: readonly StoredRecord[]) =>
+      records.map(({ offset, key, value, timestamp }) => [offset, timestamp, key && crc32c(key), value && crc32c(value)]);
+    const left = (gone: readonly number[]) => told(all.filter(({ offset }) => !gone.includes(offset)));
+    const found = async () => told((await readFrom(run.reader, 0)).filter(({ key }) => String(key) !== "filler"));
+    await roll(run);
+    await run.log.maintain();
+    expect(await found()).toEqual(left([1, 2, 3, 7]));
+    run.time.now += 10 * hour;
+    await roll(run);
+    await run.log.maintain();
+    expect(await found()).toEqual(left([1, 2, 3, 7, 8]));
     await checkFiles(run);
     await run.log.close();
   });

@@ -160,6 +160,25 @@ describe("a search by time", () => {
     await check(151);
     await run.log.close();
   });
+
+  test("finds what is kept when retention takes the files that it began with", async () => {
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const fileSystem = changed(nodeFileSystem, {
+      open: async (name, mode) => {
+        const now = meanwhile;
+        if (mode === "read") meanwhile = undefined;
+        if (mode === "read") await now?.();
+        return nodeFileSystem.open(name, mode);
+      },
+    });
+    const run = await openRun({ segmentBytes: 500, retentionMs: UNLIMITED }, { fileSystem });
+    await run.append(...hourly(20));
+    const segments = (await segmentsOf(run)).length;
+    meanwhile = () => run.log.deleteRecords("t", 0, 13);
+    expect(await run.reader.offsetForTimestamp(0)).toEqual({ offset: 13, timestamp: 13 * hour });
+    expect((await segmentsOf(run)).length).toBeLessThan(segments);
+    await run.log.close();
+  });
 });
 
 describe("a segment", () => {

@@ -64,10 +64,9 @@ describe("verify", () => {
     expect(await problemsOf(options.directory)).toEqual([["batch", last, 0]]);
     await writeFile(last, bytes.subarray(0, bytes.length - 1));
     // that it had been synced only the snapshot of a clean end can tell
-    expect(await problemsOf(options.directory)).toEqual([
-      ["tail", last, positions.at(-1)],
-      ["lost", last, bytes.length - 1],
-    ]);
+    expect(await problemsOf(options.directory)).toEqual([["batch", last, positions.at(-1)]]);
+    for (const name of await readdir(folder)) if (Number.parseInt(name, 10) > 90) await rm(path.join(folder, name));
+    expect(await problemsOf(options.directory)).toEqual([["tail", last, positions.at(-1)]]);
     await writeFile(last, bytes);
     await writeFile(first.replace(".log", ".index"), "bad");
     expect(await problemsOf(options.directory)).toEqual([["index", first, 0]]);
@@ -105,7 +104,10 @@ describe("repair", () => {
     const before = await openEmbeddedLog(options);
     await expect(before.append({ name: "p", epoch: 0 }, "t", 0, 95, [record("next")])).rejects.toMatchObject({ code: "LOG_CORRUPT" });
     await before.close();
-    expect(await repair(options)).toMatchObject({ done: [expect.stringContaining("up to offset 94, is lost")], left: [] });
+    expect(await repair(options)).toMatchObject({
+      done: [expect.stringContaining("offsets 93 to 94 were synced and are not there")],
+      left: [],
+    });
     const log = await openEmbeddedLog(options);
     await log.append({ name: "p", epoch: 0 }, "t", 0, 93, [record("again")]);
     expect(log.topic("t")?.endOffset(0)).toBe(94);

@@ -357,21 +357,12 @@ describe("an index of aborted transactions that is spoiled", () => {
     expect(await problems(run)).toEqual([]);
     const [file] = files as [string];
     const good = await readFile(file);
-    let harmless = 0;
     for (let bit = 0; bit < good.length * 8; bit += 3) {
       const bad = Buffer.from(good);
       bad[bit >> 3] = (bad[bit >> 3] as number) ^ (1 << (bit & 7));
       await writeFile(file, bad);
-      const found = await problems(run);
-      if (found.length === 0) {
-        // an earlier beginning, or a lower last stable offset, is what compaction may leave
-        harmless++;
-        const reading = await open(run.options);
-        expect(await committed(reading), `bit ${bit}`).toEqual(expected);
-        await reading.log.close();
-      } else expect(found, `bit ${bit}`).toEqual(["index"]);
+      expect(await problems(run), `bit ${bit}`).toEqual(["index"]);
     }
-    expect(harmless).toBeLessThan(good.length / 10);
     await repairLog({ ...run.options, progress: () => undefined, cutDamage: false });
     expect(await readFile(file)).toEqual(good);
     await rm(file);

@@ -28,12 +28,12 @@ function batchOf(random: Random): Buffer {
 }
 
 interface Asked {
-  readonly keeps: (offset: number) => boolean;
+  readonly keeps: (offset: number) => boolean | Generator<undefined, boolean>;
   readonly emptyStays?: boolean;
   readonly deleteHorizon?: number;
 }
 
-function filtered(batch: Buffer, { keeps, emptyStays = false, deleteHorizon }: Asked): { fate: BatchFate; bytes: Buffer } {
+function filtered(batch: Buffer, { keeps, emptyStays = false, deleteHorizon }: Asked): { fate: BatchFate; bytes: Buffer; turns: number } {
   const filter = new FilteredBatch();
   const shifted = Buffer.concat([Buffer.alloc(7), batch, Buffer.alloc(5)]); // it lies anywhere in a buffer
   const turns = filter.filter(shifted, 7, {
@@ -42,8 +42,9 @@ function filtered(batch: Buffer, { keeps, emptyStays = false, deleteHorizon }: A
     emptyStays,
     deleteHorizon,
   });
-  for (let turn = turns.next(); ; turn = turns.next())
-    if (turn.done === true) return { fate: turn.value, bytes: Buffer.from(filter.bytes) };
+  let count = 0;
+  for (let turn = turns.next(); ; turn = turns.next(), count++)
+    if (turn.done === true) return { fate: turn.value, bytes: Buffer.from(filter.bytes), turns: count };
 }
 
 const plain = (bytes: Buffer) =>
@@ -94,5 +95,49 @@ describe("records taken out of a batch", () => {
       [0, 3],
       [1, 3],
     ]);
+  });
+
+  test("of large ones leave the others whole, with a turn for everyone else after each 512 KiB that is copied or summed", () => {
+    const piece = 512 * 1024;
+    const value = (n: number, bytes: number): NewRecord => ({
+      key: Buffer.of(n),
+      value: Buffer.alloc(bytes, n),
+      headers: [],
+      timestamp: 1e6 + n,
+    });
+    const tombstone = { key: Buffer.alloc(3 * piece, "k"), value: null, headers: [], timestamp: 5 };
+    const batch = encodeBatch([
+      value(0, 10),
+      value(1, 4 * piece),
+      value(2, 10),
+      tombstone,
+      ...[4, 5, 6, 7, 8, 9].map((n) => value(n, piece / 2)),
+    ]);
+    const all = plain(batch);
+    for (const gone of [[], [0], [1], [2], [0, 2, 9], [3], [4, 6], [0, 1, 2, 4, 5, 6, 7, 8, 9]]) {
+      for (const deleteHorizon of [undefined, 2e12]) {
+        const keeps = (offset: number) => !gone.includes(offset);
+        const { fate, bytes, turns } = filtered(batch, { keeps, ...(deleteHorizon && { deleteHorizon }) });
+        const marks = deleteHorizon !== undefined && !gone.includes(3);
+        expect(fate).toBe(gone.length === 0 && !marks ? "same" : "changed");
+        if (fate === "same") continue;
+        expect(validateBatch(bytes, 0, bytes.length)).toBe(undefined);
+        expect(plain(bytes)).toEqual(all.filter(({ offset }) => keeps(offset)));
+        const passes = marks ? 3 : 2; // copied, with other times once more, summed
+        expect(turns, String(gone)).toBeGreaterThanOrEqual(passes * (Math.floor(bytes.length / piece) - 2));
+      }
+    }
+    expect(filtered(batch, { keeps: () => true }).turns).toBeGreaterThanOrEqual(4); // looked at only
+  });
+
+  test("may take turns to be decided on", () => {
+    const batch = batchOf(new Random(5));
+    function* keepsOdd(offset: number): Generator<undefined, boolean> {
+      yield;
+      return offset % 2 === 1;
+    }
+    const { bytes, turns } = filtered(batch, { keeps: keepsOdd, emptyStays: true });
+    expect(plain(bytes)).toEqual(plain(batch).filter(({ offset }) => offset % 2 === 1));
+    expect(turns).toBeGreaterThanOrEqual(countAt(batch, 0));
   });
 });

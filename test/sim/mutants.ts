@@ -73,7 +73,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "the journal's replay passes over acknowledgements",
     file: "src/broker/queueRecovery.ts",
-    from: "queues.get(queue)?.replayAcknowledged(offset);",
+    from: "known(queue)?.replayAcknowledged(offset);",
     to: "",
     isFoundSoon: true,
   },
@@ -113,6 +113,12 @@ export const mutants: readonly Mutant[] = [
     file: "src/log/embedded/reading/committedBatches.ts",
     from: "if (isHidden(bytes, at, aborted)) {",
     to: "if (isHidden(bytes, at, [])) {",
+  },
+  {
+    name: "an aborted transaction's entry is believed whatever its checksum says",
+    file: "src/log/embedded/transactions/abortedIndex.ts",
+    from: "if (bytes.readUInt16BE(at) !== versionOf(bytes, at)) return",
+    to: "if (bytes.length === 0) return",
   },
   {
     name: "the keyed store takes damage before valid entries for a torn end",

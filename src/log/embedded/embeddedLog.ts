@@ -389,4 +389,8 @@ function withDefaults(asked: Partial<TopicConfig>, defaults: Partial<TopicConfig
 }
 
 const unknownTopic = (name: string): MillraceError =>
-  new MillraceError("UNKNOWN_TOPIC", `There is no topic "${name}".`, { domain: "user", where: name });
+  new MillraceError("UNKNOWN_TOPIC", `There is no topic "${name}".`, {
+    domain: "user",
+    where: name,
+    hint: "Create it first, or correct its name.",
+  });

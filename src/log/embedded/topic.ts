@@ -135,6 +135,7 @@ export class Topic implements EmbeddedTopic {
     throw new MillraceError("UNKNOWN_PARTITION", `Topic "${name}" has ${config.partitions} partitions, no number ${partition}.`, {
       domain: "user",
       where: name,
+      hint: `They are numbered from 0 to ${config.partitions - 1}.`,
     });
   }
 }

@@ -31,6 +31,10 @@ export interface LogProblem {
   readonly file: string;
   readonly position: number;
   readonly what: string;
+  /** Of a bad batch or an end: what comes before it in its partition is below. */
+  readonly offset?: number;
+  /** Of a torn end: batches behind it are whole, or may be. */
+  readonly goesOn?: boolean;
 }
 
 export const weightOf = ({ kind }: LogProblem): Weight => weights[kind];

@@ -1,7 +1,9 @@
 import path from "node:path";
+import { assert } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { KeyedStore } from "../contract/keyedStore.ts";
-import { PartitionStates, segmentBegin } from "../embedded/partition/partitionState.ts";
+import { Catalog } from "../embedded/catalog.ts";
+import { PartitionStates } from "../embedded/partition/partitionState.ts";
 import { rebuildIndexes } from "../embedded/segment/indexCheck.ts";
 import {
   abortedIndexFileName,
@@ -22,7 +24,7 @@ export interface RepairOptions {
   readonly directory: string;
   readonly catalog: KeyedStore;
   readonly progress: (bytes: number, bytesTotal: number) => void;
-  /** Also cut where good batches lie behind the bad one: the partition ends there, and loses all that follows. */
+  /** Also cut at damage: the partition ends there, and loses all that follows. */
   readonly cutDamage: boolean;
 }
 
@@ -33,68 +35,69 @@ export interface Repaired {
 }
 
 /**
- * Makes indexes again, and cuts the end of a last segment at its first bad batch, also where it had been synced: what lies behind is
- * lost, which is why a node does not do it by itself. Bad bytes with good ones behind them are left alone without `cutDamage`. The
- * directory must be locked.
+ * Makes indexes again, and ends a partition where nothing more can be read: at an end that is torn, as the next start does, and where what
+ * was synced is not there any more, as a node does not do by itself. Bad bytes that were synced, and those with whole batches behind them,
+ * are left alone without `cutDamage`: a start serves what is behind. The directory must be locked. Throws FORMAT_TOO_NEW before it changes
+ * anything.
  */
 export async function repairLog({ fileSystem, directory, catalog, progress, cutDamage }: RepairOptions): Promise<Repaired> {
-  const { problems } = await verifyLog(fileSystem, directory, progress);
+  Array.from(new Catalog(catalog).entries()); // throws FORMAT_TOO_NEW: what a newer release wrote is left alone
+  const states = new PartitionStates(catalog);
+  const folders = await partitionFolders(fileSystem, directory);
+  const known = new Map(folders.map((folder) => [path.basename(folder), states.get(path.basename(folder))]));
+  const { problems } = await verifyLog(fileSystem, directory, progress, { known });
   const done: string[] = [];
   const left: LogProblem[] = [];
   const ended = new Set<string>();
-  const lost = new Set(problems.filter(({ kind }) => kind === "lost").map(({ file }) => path.dirname(file)));
   for (const problem of problems) {
-    const { kind, file, position } = problem;
-    if (kind === "lost" || kind === "state") continue; // below; a start makes the latter again
+    const { kind, file, position, what } = problem;
+    if (kind === "state") continue; // a start makes it again
     const folder = path.dirname(file);
     if (ended.has(folder)) continue; // what it was found in is gone
-    const base = Number(path.basename(file, ".log"));
-    if (kind === "tail" || (kind === "batch" && cutDamage)) {
-      const removed = await endAt(fileSystem, catalog, folder, base, position);
+    if (endsPartition(problem, cutDamage)) {
+      const removed = await endAt(fileSystem, states, problem);
       ended.add(folder);
-      done.push(`cut ${file} at byte ${position}`, ...removed.map((name) => `removed ${name}`));
+      const ends = kind === "lost" ? `${file} ends at byte ${position} from now on: ${what}` : `cut ${file} at byte ${position}`;
+      done.push(ends, ...removed.map((name) => `removed ${name}`));
     } else if (kind === "index") {
-      await rebuildIndexes(fileSystem, folder, base);
-      const end = await endOfSegment(fileSystem, folder, base);
-      await replaceAbortedIndex(fileSystem, folder, base, await abortedBelow(fileSystem, folder, end, 0));
+      await makeIndexes(fileSystem, folder, baseOf(file));
       done.push(`made the indexes of ${file} again`);
     } else left.push(problem);
-  }
-  for (const folder of await partitionFolders(fileSystem, directory)) {
-    if (ended.has(folder) || left.some(({ file }) => path.dirname(file) === folder)) continue;
-    const accepted = await acceptLostEnd(fileSystem, catalog, folder, lost.has(folder));
-    if (accepted !== undefined) done.push(accepted);
   }
   return { done, left };
 }
 
-/** Whole batches that were synced and are not there leave no trace among the others: only the catalog and the snapshots miss them. */
-async function acceptLostEnd(fileSystem: FileSystem, catalog: KeyedStore, folder: string, isLost: boolean): Promise<string | undefined> {
-  const synced = new PartitionStates(catalog).get(path.basename(folder))?.synced;
-  const bytesOf = async (base: number): Promise<number> => (await fileSystem.stat(path.join(folder, logFileName(base))))?.bytes ?? 0;
-  if (!isLost && (synced === undefined || (await bytesOf(synced.baseOffset)) >= synced.bytes)) return undefined;
-  const last = baseOffsetsOf(await fileSystem.list(folder)).at(-1) as number;
-  const bytes = await bytesOf(last);
-  await endAt(fileSystem, catalog, folder, last, bytes);
-  const upTo = synced === undefined ? "" : `, up to offset ${synced.offset - 1},`;
-  return `${path.join(folder, logFileName(last))} ends at byte ${bytes}: what was synced behind it${upTo} is lost`;
+function endsPartition({ kind, goesOn }: LogProblem, cutDamage: boolean): boolean {
+  if (kind === "lost" || (kind === "tail" && goesOn !== true)) return true;
+  return cutDamage && (kind === "tail" || kind === "batch");
+}
+
+const baseOf = (file: string): number => Number(path.basename(file, ".log"));
+
+async function makeIndexes(fileSystem: FileSystem, folder: string, base: number): Promise<void> {
+  await rebuildIndexes(fileSystem, folder, base);
+  const end = await endOfSegment(fileSystem, folder, base);
+  await replaceAbortedIndex(fileSystem, folder, base, await abortedBelow(fileSystem, folder, end, 0));
 }
 
 /**
  * Makes a place in a segment the end of its partition. What says that there was more goes first, and the newest segment before the ones
- * below it: stopped in between it is a partition that was damaged as before, or ends later.
+ * below it: stopped in between it is a partition that was damaged as before, or ends later. What says that something below was synced stays:
+ * else the next start would take damage there for a torn end.
  * @returns the segments that went
  */
-async function endAt(fileSystem: FileSystem, catalog: KeyedStore, folder: string, base: number, bytes: number): Promise<string[]> {
-  const states = new PartitionStates(catalog);
+async function endAt(fileSystem: FileSystem, states: PartitionStates, { file, position, offset }: LogProblem): Promise<string[]> {
+  const [folder, base] = [path.dirname(file), baseOf(file)];
+  assert(offset !== undefined, "a place where a partition can end has an offset");
   const name = path.basename(folder);
   const known = states.get(name);
   // without an entry the end is found in the files; where records were deleted is nowhere else
   if (known !== undefined) {
-    await states.put(name, { ...known, synced: segmentBegin(base), openFrom: undefined, clean: false });
+    const synced = offset <= known.synced.offset ? { offset, baseOffset: base, bytes: position } : known.synced;
+    await states.put(name, { ...known, synced, openFrom: undefined, clean: false });
   }
   const names = await fileSystem.list(folder);
-  for (const offset of snapshotOffsetsOf(names)) await fileSystem.removeFile(path.join(folder, snapshotFileName(offset)));
+  for (const one of snapshotOffsetsOf(names)) if (one > offset) await fileSystem.removeFile(path.join(folder, snapshotFileName(one)));
   const later = baseOffsetsOf(names).filter((one) => one > base);
   for (const one of later.toReversed()) {
     for (const file of [logFileName(one), indexFileName(one), timeIndexFileName(one), abortedIndexFileName(one)]) {
@@ -102,7 +105,7 @@ async function endAt(fileSystem: FileSystem, catalog: KeyedStore, folder: string
     }
     await fileSystem.syncDirectory(folder);
   }
-  await cut(fileSystem, path.join(folder, logFileName(base)), bytes);
+  await cut(fileSystem, file, position);
   await fileSystem.syncDirectory(folder);
   return later.map((one) => path.join(folder, logFileName(one)));
 }

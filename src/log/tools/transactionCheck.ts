@@ -1,6 +1,7 @@
+import path from "node:path";
 import { baseOffsetAt, producerIdAt } from "../../record/batchHeader.ts";
 import { isControlAt, isTransactionalAt, markerAt } from "../../record/controlBatch.ts";
-import type { AbortedEntry } from "../embedded/transactions/abortedIndex.ts";
+import type { AbortedEntry, LoadedAborted } from "../embedded/transactions/abortedIndex.ts";
 
 /**
  * Follows the batches of a partition from its first one on, and compares the segments' indexes of aborted transactions with them. What
@@ -11,13 +12,15 @@ export class TransactionCheck {
   private readonly open = new Map<bigint, number>();
   /** Where each producer's transaction before ended. */
   private readonly lastEnds = new Map<bigint, number>();
-  private entries: Map<number, AbortedEntry> | undefined;
+  private entries = new Map<number, AbortedEntry>();
+  private damaged: string | undefined;
   private missing: string | undefined;
   private wrong: string | undefined;
 
-  /** @param entries undefined: the file is damaged. */
-  enterSegment(entries: readonly AbortedEntry[] | undefined): void {
-    this.entries = entries && new Map(entries.map((entry) => [entry.lastOffset, entry]));
+  enterSegment({ file, entries, damage }: LoadedAborted): void {
+    this.entries = new Map(entries.map((entry) => [entry.lastOffset, entry]));
+    this.damaged =
+      damage && `its index of aborted transactions is damaged: ${path.basename(file)} at byte ${damage.position}, ${damage.problem}`;
     this.missing = undefined;
     this.wrong = undefined;
   }
@@ -36,7 +39,7 @@ export class TransactionCheck {
    * it.
    */
   leaveSegment(endOffset: number, isLast: boolean): string | undefined {
-    if (this.entries === undefined) return "its index of aborted transactions is damaged";
+    if (this.damaged !== undefined) return this.damaged;
     const unknown = [...this.entries.keys()].find((lastOffset) => !isLast || lastOffset < endOffset);
     const said = unknown === undefined ? undefined : `its index has a transaction aborted at offset ${unknown}, and the log has not`;
     return this.wrong ?? said ?? (isLast ? undefined : this.missing);
@@ -49,9 +52,9 @@ export class TransactionCheck {
     const lastEnd = this.lastEnds.get(id) ?? -1;
     this.open.delete(id);
     this.lastEnds.set(id, offset);
-    const entry = this.entries?.get(offset);
+    const entry = this.entries.get(offset);
     if (marker.outcome === "commit") return; // an entry for it stays in the map
-    this.entries?.delete(offset);
+    this.entries.delete(offset);
     if (entry === undefined) {
       if (firstOffset !== undefined) this.missing ??= `its index misses the transaction aborted at offset ${offset}`;
       return;

@@ -4,6 +4,7 @@ import type { Json } from "../contract/keyedStore.ts";
 import { Catalog, catalogVersion } from "../embedded/catalog.ts";
 import { PartitionStates } from "../embedded/partition/partitionState.ts";
 import { baseOffsetsOf, isDeletedFolder, partitionFolder } from "../embedded/segment/names.ts";
+import { bytesIn } from "./bytesIn.ts";
 import { type LogProblem, steadyProblems } from "./logProblem.ts";
 import { type VerifiedJournal, verifyJournal } from "./verifyJournal.ts";
 import { type KnownPartitions, type Verified, verifyLog } from "./verifyLog.ts";
@@ -45,9 +46,7 @@ export async function verifyData(places: DataPlaces): Promise<VerifiedData> {
   });
   const folders = await steadyProblems(live, () => verifyFolders(places));
   const journal = await steadyProblems(live, () =>
-    journalOrNone(fileSystem, places.journal, (bytes) =>
-      progress(topics.bytes + Math.min(bytes, journalBytes), topics.bytes + journalBytes),
-    ),
+    journalOrNone(fileSystem, places.journal, (bytes, total) => progress(topics.bytes + bytes, topics.bytes + total)),
   );
   progress(1, 1);
   const problems = [catalog, topology, folders, topics, journal].flatMap((part) => part.problems);
@@ -94,11 +93,4 @@ async function verifyFolders({ fileSystem, topics, catalog }: DataPlaces): Promi
     if (isStray) tell("stray", name, "a folder with data that no topic has; the node does not look at it");
   }
   return { problems };
-}
-
-async function bytesIn(fileSystem: FileSystem, folder: string): Promise<number> {
-  if ((await fileSystem.stat(folder)) === undefined) return 0;
-  let total = 0;
-  for (const name of await fileSystem.list(folder)) total += (await fileSystem.stat(path.join(folder, name)))?.bytes ?? 0;
-  return total;
 }

@@ -11,6 +11,7 @@ import { countingSegments } from "../journal/segments/segments.ts";
 import { readStop, stoppedFileName } from "../journal/start/cleanStop.ts";
 import { JournalScan, type ScanEnd, type ScannedFiles } from "../journal/start/journalScan.ts";
 import { readWhole } from "../journal/start/recovery.ts";
+import { bytesIn } from "./bytesIn.ts";
 import type { LogProblem } from "./logProblem.ts";
 import { verifyJournalSegment } from "./verifyJournalSegment.ts";
 
@@ -27,11 +28,13 @@ export interface VerifiedJournal {
 export async function verifyJournal(
   fileSystem: FileSystem,
   directory: string,
-  progress: (bytes: number) => void,
+  progress: (bytes: number, bytesTotal: number) => void,
 ): Promise<VerifiedJournal> {
+  const total = await bytesIn(fileSystem, directory);
+  const show = (bytes: number): void => progress(Math.min(bytes, total), total);
   const problems: LogProblem[] = [];
   const found = { entries: 0, bytes: 0, problems };
-  const files = await verifyFiles(fileSystem, directory, found, progress);
+  const files = await verifyFiles(fileSystem, directory, found, show);
   const names = await fileSystem.list(directory);
   // also those whose file of the journal is still there: after a clean stop they count
   const segments = countingSegments(names, Number.POSITIVE_INFINITY);
@@ -40,14 +43,15 @@ export async function verifyJournal(
     found.entries += segment.entries;
     found.bytes += segment.bytes;
     problems.push(...segment.problems);
-    progress(found.bytes);
+    show(found.bytes);
   }
   const left = await readStop(fileSystem, directory);
   if (left !== undefined && left.stop === undefined) {
     const what = "what the last stop wrote down of the queues is damaged: the next start reads the journal instead";
     problems.push({ kind: "state", file: path.join(directory, stoppedFileName), position: 0, what });
   }
-  progress((found.bytes += left?.bytes ?? 0));
+  found.bytes += left?.bytes ?? 0;
+  progress(total, total); // also what is not counted
   return { files, segments: segments.length, ...found };
 }
 

@@ -27,12 +27,18 @@ async function written(messages = 60): Promise<{ readonly fs: SimulatedFileSyste
 test("a whole journal: nothing is found, every entry is read, nothing is changed", async () => {
   const { fs, positions } = await written();
   const seen: number[] = [];
-  const found = await verifyJournal(readOnly(fs), "/journal", (bytes) => seen.push(bytes));
+  const totals = new Set<number>();
+  const found = await verifyJournal(readOnly(fs), "/journal", (bytes, total) => {
+    seen.push(bytes);
+    totals.add(total);
+  });
   expect(found.problems).toEqual([]);
   expect(found.entries).toBeGreaterThan(positions.length);
   expect(seen).toEqual(seen.toSorted((a, b) => a - b));
   expect(seen.at(-1)).toBe(found.bytes);
+  expect([...totals]).toEqual([found.bytes]);
   expect(found.files).toBeGreaterThan(2);
+  expect(new Set(seen).size).toBeGreaterThan(found.files - 1); // it is said after each file
 });
 
 test("a flipped bit anywhere is said with the file and the position that a start says", async () => {

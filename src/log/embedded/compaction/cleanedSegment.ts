@@ -15,7 +15,7 @@ const SYNC_EVERY_BYTES = 16 * 1024 * 1024;
  * A segment as compaction writes it, with its indexes, under names that nobody takes for a segment's until `segmentReplacement` gives them.
  */
 export class CleanedSegment {
-  private chunk = Buffer.allocUnsafeSlow(WRITE_BYTES);
+  private readonly chunk = Buffer.allocUnsafeSlow(WRITE_BYTES);
   private filled = 0;
   private unsynced = 0;
 
@@ -39,37 +39,40 @@ export class CleanedSegment {
     return this.segment.bytes + this.filled;
   }
 
-  /** Is there room for so many bytes before the next `write`? */
-  fits(bytes: number): boolean {
-    return this.filled + bytes <= this.chunk.length;
-  }
-
-  /** A whole batch, that fits. */
-  add(bytes: Buffer, at: number, end: number): void {
+  /** A whole batch, of which the mark may be set in `bytes`. */
+  async add(bytes: Buffer, at: number, end: number): Promise<void> {
+    if (this.filled + end - at > this.chunk.length) await this.writeChunk();
     this.segment.noteBatch(lastOffsetAt(bytes, at), this.bytes, maxTimestampAt(bytes, at));
+    if (end - at > this.chunk.length) {
+      markBatch(bytes, at, false);
+      await this.write(bytes.subarray(at, end));
+      return;
+    }
     bytes.copy(this.chunk, this.filled, at, end);
     markBatch(this.chunk, this.filled, false);
     this.filled += end - at;
   }
 
-  /** Writes what was added, and makes room for a batch of so many bytes. */
-  async write(roomBytes: number): Promise<void> {
+  private async writeChunk(): Promise<void> {
     const { filled } = this;
-    await this.space.take(filled);
-    await this.segment.write(this.chunk.subarray(0, filled), false);
     this.filled = 0;
-    this.unsynced += filled;
+    await this.write(this.chunk.subarray(0, filled));
+  }
+
+  private async write(batches: Buffer): Promise<void> {
+    await this.space.take(batches.length);
+    await this.segment.write(batches, false);
+    this.unsynced += batches.length;
     if (this.unsynced >= SYNC_EVERY_BYTES) {
       await this.segment.sync();
       this.unsynced = 0;
     }
-    await this.slices.moved(filled);
-    if (roomBytes > this.chunk.length) this.chunk = Buffer.allocUnsafeSlow(roomBytes);
+    await this.slices.moved(batches.length);
   }
 
   /** All of it on the disk, but for its names. */
   async finish(): Promise<void> {
-    if (this.filled > 0) await this.write(0);
+    if (this.filled > 0) await this.writeChunk();
     await this.segment.sync();
     await this.segment.syncIndexes();
   }

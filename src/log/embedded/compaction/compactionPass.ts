@@ -35,12 +35,13 @@ import type { ProducerState } from "../producers/producerState.ts";
 import { isHidden } from "../reading/committedBatches.ts";
 import { abortedIndexFileName, CLEANED_SUFFIX } from "../segment/names.ts";
 import { SegmentBatches } from "../segment/segmentBatches.ts";
-import { type AbortedEntry, loadAbortedIndex, writeAbortedIndex } from "../transactions/abortedIndex.ts";
+import { type AbortedEntry, writeAbortedIndex } from "../transactions/abortedIndex.ts";
 import { AbortedRanges } from "../transactions/abortedRanges.ts";
-import { abortedBelow } from "../transactions/abortedRecovery.ts";
+import { trueAborted } from "../transactions/abortedRecovery.ts";
 import { CleanedSegment } from "./cleanedSegment.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
 import type { AbortedIn, DirtyKeys } from "./dirtyKeys.ts";
+import { digestInTurns, takesTurns } from "./keyOffsets.ts";
 import type { Slices } from "./slices.ts";
 
 export interface CompactionSurroundings {
@@ -93,8 +94,7 @@ async function joinAborted(
 ): Promise<void> {
   const entries: AbortedEntry[] = [];
   for (const { baseOffset, bytes, nextBase: offset } of group) {
-    const indexed = await loadAbortedIndex(fileSystem, folder, baseOffset);
-    entries.push(...(indexed ?? (await abortedBelow(fileSystem, folder, { offset, baseOffset, bytes }, now))));
+    entries.push(...(await trueAborted(fileSystem, folder, { offset, baseOffset, bytes }, now)).entries);
   }
   if (entries.length === 0) return;
   const name = abortedIndexFileName((group[0] as RolledSegment).baseOffset);
@@ -136,8 +136,8 @@ class Cleaner implements BatchFilter {
         const { bytes, at, end } = batches;
         const fate = await this.fateOf(bytes, at);
         if (fate !== "same") this.changedAny = true;
-        if (fate === "same") await this.keep(bytes, at, end);
-        else if (fate !== "gone") await this.keep(this.filtered.bytes, 0, this.filtered.bytes.length);
+        if (fate === "same") await this.cleaned.add(bytes, at, end);
+        else if (fate !== "gone") await this.cleaned.add(this.filtered.bytes, 0, this.filtered.bytes.length);
         if (slices.over) await slices.pause();
       }
     } finally {
@@ -145,27 +145,32 @@ class Cleaner implements BatchFilter {
     }
   }
 
-  keeps({ offset, bytes, keyAt, keyBytes, valueBytes }: RecordCursor): boolean {
+  keeps(cursor: RecordCursor): boolean | Generator<undefined, boolean> {
+    const { offset, bytes, keyAt, keyBytes } = cursor;
     const { keys } = this.rules;
     if (this.allGo) return false;
     if (this.marker !== "none") return this.marker === "stays" || !this.horizonIsOver;
     if (offset >= keys.end || keyBytes < 0) return true;
-    if (keys.offsets.get(bytes, keyAt, keyBytes) > offset) return false;
-    return valueBytes >= 0 || !this.horizonIsOver;
+    if (takesTurns(keyBytes)) return this.keepsLargeKey(cursor);
+    return this.keepsAsOf(keys.offsets.get(bytes, keyAt, keyBytes), cursor);
+  }
+
+  private *keepsLargeKey(cursor: RecordCursor): Generator<undefined, boolean> {
+    const digest = yield* digestInTurns(cursor.bytes, cursor.keyAt, cursor.keyBytes);
+    return this.keepsAsOf(this.rules.keys.offsets.getDigest(digest), cursor);
+  }
+
+  private keepsAsOf(latestOffset: number, { offset, valueBytes }: RecordCursor): boolean {
+    return latestOffset <= offset && (valueBytes >= 0 || !this.horizonIsOver);
   }
 
   isMortal({ valueBytes }: RecordCursor): boolean {
     return this.marker === "mortal" || (this.marker === "none" && valueBytes < 0);
   }
 
-  private async fateOf(bytes: Buffer, at: number): Promise<BatchFate> {
-    const { slices } = this.surroundings;
+  private fateOf(bytes: Buffer, at: number): Promise<BatchFate> {
     this.prepare(bytes, at, attributesAt(bytes, at));
-    const turns = this.filtered.filter(bytes, at, this);
-    for (let turn = turns.next(); ; turn = turns.next()) {
-      if (turn.done === true) return turn.value;
-      if (slices.over) await slices.pause();
-    }
+    return this.surroundings.slices.through(this.filtered.filter(bytes, at, this));
   }
 
   /** What holds for all records of a batch. */
@@ -194,10 +199,5 @@ class Cleaner implements BatchFilter {
     if (this.rules.openTransactions.delete(producerIdAt(bytes, at))) return "stays";
     if (marker?.outcome === "abort") this.forgotten.add(baseOffsetAt(bytes, at));
     return isLast ? "stays" : "mortal";
-  }
-
-  private async keep(bytes: Buffer, at: number, end: number): Promise<void> {
-    if (!this.cleaned.fits(end - at)) await this.cleaned.write(end - at);
-    this.cleaned.add(bytes, at, end);
   }
 }

@@ -6,7 +6,7 @@ import { isHidden } from "../reading/committedBatches.ts";
 import { SegmentBatches } from "../segment/segmentBatches.ts";
 import { AbortedRanges } from "../transactions/abortedRanges.ts";
 import type { RolledSegment } from "./compactionPlan.ts";
-import { KeyOffsets } from "./keyOffsets.ts";
+import { digestInTurns, KeyOffsets, takesTurns } from "./keyOffsets.ts";
 import type { Slices } from "./slices.ts";
 
 /** What a pass may remember of keys; a pass over more keys than fit takes as many as do. */
@@ -16,6 +16,8 @@ const KEY_MEMORY_BYTES_MIN = 64 * 1024;
 const MEMORY_OF_DIRTY_BYTES = 16;
 /** Each of the first records may meet memory that was never used, for which the system makes room, up to 2 MiB at a time. */
 const RECORDS_A_TURN = 8;
+/** Behind a longer one it is asked each time whether the slice is over. */
+const RARE_KEY_BYTES = 16 * 1024;
 
 /** The aborted transactions that have batches among these offsets. */
 export type AbortedIn = (fromOffset: number, toOffset: number) => Promise<readonly AbortedTransaction[]>;
@@ -82,9 +84,18 @@ function noteKeys(
   slices: Slices,
 ): Promise<number | undefined> | number | undefined {
   for (let noted = 0; cursor.next(); ) {
-    if (cursor.offset < dirtyFrom || cursor.keyBytes < 0) continue;
-    if (!offsets.set(cursor.bytes, cursor.keyAt, cursor.keyBytes, cursor.offset)) return cursor.offset;
-    if (++noted % RECORDS_A_TURN === 0 && slices.over) return slices.pause().then(() => noteKeys(cursor, dirtyFrom, offsets, slices));
+    const { bytes, keyAt, keyBytes, offset } = cursor;
+    if (offset < dirtyFrom || keyBytes < 0) continue;
+    if (takesTurns(keyBytes)) return noteLargeKey(cursor, dirtyFrom, offsets, slices);
+    if (!offsets.set(bytes, keyAt, keyBytes, offset)) return offset;
+    if ((++noted % RECORDS_A_TURN === 0 || keyBytes > RARE_KEY_BYTES) && slices.over) {
+      return slices.pause().then(() => noteKeys(cursor, dirtyFrom, offsets, slices));
+    }
   }
   return undefined;
+}
+
+async function noteLargeKey(cursor: RecordCursor, dirtyFrom: number, offsets: KeyOffsets, slices: Slices): Promise<number | undefined> {
+  const digest = await slices.through(digestInTurns(cursor.bytes, cursor.keyAt, cursor.keyBytes));
+  return offsets.setDigest(digest, cursor.offset) ? noteKeys(cursor, dirtyFrom, offsets, slices) : cursor.offset;
 }

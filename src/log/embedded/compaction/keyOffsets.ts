@@ -14,6 +14,9 @@ const SLOTS_MIN = 64;
 const WHOLE_KEY_BYTES_MAX = 1024;
 const DIGEST_BYTES = 32;
 const DIGEST_MARK = 0x80000000;
+const MARK_OF_DIGEST = (DIGEST_BYTES | DIGEST_MARK) >>> 0;
+/** The SHA-256 of 16 MiB takes 11 ms, where the processor has instructions for it. */
+const DIGESTED_AT_ONCE_BYTES = 256 * 1024;
 const LENGTH_BYTES = 4;
 /** Place in the arena is an int32. */
 const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
@@ -49,31 +52,36 @@ export class KeyOffsets {
 
   /** The key is `bytes[at, at + length)`. False: there is no room for another key. */
   set(bytes: Buffer, at: number, length: number, offset: number): boolean {
-    const isLong = length > WHOLE_KEY_BYTES_MAX;
-    const key = isLong ? digestOf(bytes, at, length) : bytes;
-    const keyAt = isLong ? 0 : at;
-    const keyBytes = isLong ? DIGEST_BYTES : length;
-    const mark = isLong ? (DIGEST_BYTES | DIGEST_MARK) >>> 0 : length;
-    if (!this.find(key, keyAt, keyBytes, mark)) {
-      if (this.count >= this.countMax || this.arenaUsed + LENGTH_BYTES + keyBytes > this.arena.length) return false;
-      this.hashes[this.foundSlot] = this.foundHash;
-      this.places[this.foundSlot] = this.arenaUsed + 1;
-      this.arena.writeUInt32LE(mark, this.arenaUsed);
-      key.copy(this.arena, this.arenaUsed + LENGTH_BYTES, keyAt, keyAt + keyBytes);
-      this.arenaUsed += LENGTH_BYTES + keyBytes;
-      this.count++;
-    }
-    this.offsets[this.foundSlot] = offset;
-    return true;
+    return length > WHOLE_KEY_BYTES_MAX ? this.setDigest(digestOf(bytes, at, length), offset) : this.put(bytes, at, length, length, offset);
+  }
+
+  /** The same for a key that takes turns. */
+  setDigest(digest: Buffer, offset: number): boolean {
+    return this.put(digest, 0, DIGEST_BYTES, MARK_OF_DIGEST, offset);
   }
 
   /** -1: the key is not there. */
   get(bytes: Buffer, at: number, length: number): number {
-    const isLong = length > WHOLE_KEY_BYTES_MAX;
-    const found = isLong
-      ? this.find(digestOf(bytes, at, length), 0, DIGEST_BYTES, (DIGEST_BYTES | DIGEST_MARK) >>> 0)
-      : this.find(bytes, at, length, length);
-    return found ? (this.offsets[this.foundSlot] as number) : -1;
+    if (length > WHOLE_KEY_BYTES_MAX) return this.getDigest(digestOf(bytes, at, length));
+    return this.find(bytes, at, length, length) ? (this.offsets[this.foundSlot] as number) : -1;
+  }
+
+  getDigest(digest: Buffer): number {
+    return this.find(digest, 0, DIGEST_BYTES, MARK_OF_DIGEST) ? (this.offsets[this.foundSlot] as number) : -1;
+  }
+
+  private put(key: Buffer, at: number, length: number, mark: number, offset: number): boolean {
+    if (!this.find(key, at, length, mark)) {
+      if (this.count >= this.countMax || this.arenaUsed + LENGTH_BYTES + length > this.arena.length) return false;
+      this.hashes[this.foundSlot] = this.foundHash;
+      this.places[this.foundSlot] = this.arenaUsed + 1;
+      this.arena.writeUInt32LE(mark, this.arenaUsed);
+      key.copy(this.arena, this.arenaUsed + LENGTH_BYTES, at, at + length);
+      this.arenaUsed += LENGTH_BYTES + length;
+      this.count++;
+    }
+    this.offsets[this.foundSlot] = offset;
+    return true;
   }
 
   /** Leaves the key's slot, or the empty one where it would go, in `foundSlot`. */
@@ -97,6 +105,18 @@ export class KeyOffsets {
     for (let i = 0; i < length; i++) if (key[at + i] !== arena[from + i]) return false;
     return true;
   }
+}
+
+/** Has a key of so many bytes to be digested in turns, and looked for by its digest? */
+export const takesTurns = (keyBytes: number): boolean => keyBytes > DIGESTED_AT_ONCE_BYTES;
+
+export function* digestInTurns(bytes: Buffer, at: number, length: number): Generator<undefined, Buffer> {
+  const hash = createHash("sha256");
+  for (let from = at; from < at + length; from += DIGESTED_AT_ONCE_BYTES) {
+    hash.update(bytes.subarray(from, Math.min(from + DIGESTED_AT_ONCE_BYTES, at + length)));
+    yield;
+  }
+  return hash.digest();
 }
 
 const digestOf = (bytes: Buffer, at: number, length: number): Buffer =>

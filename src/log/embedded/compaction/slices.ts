@@ -33,6 +33,14 @@ export class Slices {
     this.beganMs = this.clock.monotonicMs();
   }
 
+  /** Work that gives way wherever it can be paused. */
+  async through<T>(work: Generator<undefined, T>): Promise<T> {
+    for (let turn = work.next(); ; turn = work.next()) {
+      if (turn.done === true) return turn.value;
+      if (this.over) await this.pause();
+    }
+  }
+
   /** So many bytes were read or written: waits for as long as that was too fast. */
   async moved(bytes: number): Promise<void> {
     this.rateBytes += bytes;

@@ -185,7 +185,9 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
 
   /** Those whose batches are among the offsets: what is aborted is known up to the last stable offset. */
   abortedTransactions(fromOffset: number, toOffset: number): Promise<AbortedTransaction[]> {
-    this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder);
+    this.aborted ??= new AbortedLookup(this.surroundings.fileSystem, this.options.folder, () =>
+      new WatermarkReader(this.shared).tellIndexDamage(),
+    );
     const { aborted } = this;
     const find = () => whileFilesGo(() => aborted.between(fromOffset, toOffset, new WatermarkReader(this.shared).read()));
     return this.surroundings.handles.briefly(find);
@@ -260,6 +262,10 @@ export class Partition implements AppendedPartition, CompactedPartition, HandleO
     this.schedule();
     await this.running;
     return this.lastPublished.baseOffset !== baseOffset;
+  }
+
+  takeIndexDamage(): boolean {
+    return this.watermark.takeIndexDamage();
   }
 
   /** Also while it closes: who waits may be its own upkeep, which `close` waits for. */

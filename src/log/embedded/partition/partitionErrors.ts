@@ -10,7 +10,11 @@ export const closedError = (where: string): MillraceError =>
   new MillraceError("LOG_CLOSED", "The log is closed.", { domain: "external", where });
 
 export const deletedError = (where: string): MillraceError =>
-  new MillraceError("TOPIC_DELETED", "The topic was deleted.", { domain: "user", where });
+  new MillraceError("TOPIC_DELETED", "The topic was deleted.", {
+    domain: "user",
+    where,
+    hint: "Create it again to go on; its records are gone.",
+  });
 
 export const failedError = (where: string, cause: unknown): MillraceError =>
   new MillraceError("LOG_FAILED", "A write to the partition failed; what was in flight is kept whole, or once, or never: nobody knows.", {
@@ -52,7 +56,7 @@ export const outOfRange = (where: string, offset: number, startOffset: number, h
   new MillraceError(
     "OFFSET_OUT_OF_RANGE",
     `Offset ${offset} cannot be read: ${startOffset} is the first one kept, and ${highWatermark} the next one to come.`,
-    { domain: "user", where, cause },
+    { domain: "user", where, cause, hint: "Read from an offset between these two, or search by time." },
   );
 
 /** Kafka's POLICY_VIOLATION: what a compacted topic keeps is decided by key, not by age. */

@@ -124,7 +124,7 @@ export class PartitionFiles {
     const { clean, synced } = this.known;
     if (clean) await this.markUnclean();
     const producers = await loadProducers(fileSystem, folder, synced, clock.now(), sayDamagedTo(logger));
-    await mendAbortedIndex(fileSystem, folder, synced, clock.now());
+    await mendAbortedIndex(fileSystem, folder, synced, clock.now(), logger);
     producers.expire(clock.now(), producerIdExpirationMs);
     const indexesWhole = clean && (this.sealedHere || (await timeIndexFits(fileSystem, folder, synced.baseOffset, synced.bytes)));
     return SegmentWriter.open(fileSystem, folder, config, synced, indexesWhole, producers, logger);
@@ -273,7 +273,7 @@ export class PartitionFiles {
     this.changed(2);
     goBack({ ...synced, openFrom: producers.openFrom });
     const end = await cutToSynced(fileSystem, folder, synced, producers);
-    const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now());
+    const { openFrom } = await recoverAborted(fileSystem, folder, this.indexed, end, clock.now(), logger);
     this.indexed = end;
     await this.know({ ...this.known, synced: end, clean: false });
     this.changed(2);

@@ -1,8 +1,9 @@
 import type { Compaction } from "../compaction/compaction.ts";
 import { mendSnapshot, sayDamagedTo } from "../producers/producerLoad.ts";
 import { indexesFit, rebuildIndexes } from "../segment/indexCheck.ts";
-import { baseOffsetsOf } from "../segment/names.ts";
+import { abortedIndexesOf, baseOffsetsOf } from "../segment/names.ts";
 import { removeSegmentFiles } from "../segment/segmentFiles.ts";
+import { loadAbortedIndex } from "../transactions/abortedIndex.ts";
 import { endOfSegment, mendAbortedIndex } from "../transactions/abortedRecovery.ts";
 import type { LogPosition } from "./partitionState.ts";
 import type { PartitionOptions, PartitionSurroundings } from "./partitionSurroundings.ts";
@@ -18,6 +19,8 @@ export interface KeptPartition {
   startFrom(offset: number): Promise<void>;
   /** Begins the next segment; false if there was no need, or somebody else does it. */
   roll(): Promise<boolean>;
+  /** Did a reader meet a damaged index since this was asked last? */
+  takeIndexDamage(): boolean;
 }
 
 /** What a partition needs now and then, in the background: old segments go, and damaged indexes are made again. One call at a time. */
@@ -45,6 +48,7 @@ export class PartitionUpkeep {
     await this.makeRoom();
     // what follows writes more than it frees at first
     if (!(await this.surroundings.space.hasRoom())) return;
+    if (this.partition.takeIndexDamage()) this.indexesChecked = false;
     if (!this.indexesChecked) await this.checkIndexes();
     this.indexesChecked = true;
     await this.compaction.run();
@@ -84,16 +88,20 @@ export class PartitionUpkeep {
     logger.info("removed old segments", { partition: where, segments: segments.length, startOffset });
   }
 
-  /** Of the segments that are not written any more: once, as only something from outside can spoil them. */
+  /** Of the segments that are not written any more: once, and when a reader says so, as only something from outside can spoil them. */
   private async checkIndexes(): Promise<void> {
     const { fileSystem, logger, clock } = this.surroundings;
     const { folder } = this.options;
-    for (const base of baseOffsetsOf(await fileSystem.list(folder))) {
-      if (base >= this.partition.published.baseOffset) continue;
-      const end = await endOfSegment(fileSystem, folder, base);
-      if (await mendAbortedIndex(fileSystem, folder, end, clock.now())) {
-        logger.warn("made the index of aborted transactions of a segment again", { folder, baseOffset: base });
-      }
+    const { partition } = this;
+    const names = await fileSystem.list(folder);
+    const indexed = new Set(abortedIndexesOf(names));
+    const writtenBase = partition.published.baseOffset;
+    if (indexed.has(writtenBase) && (await loadAbortedIndex(fileSystem, folder, writtenBase)).damage !== undefined) {
+      await partition.roll(); // its writer must not find another file in its place
+    }
+    for (const base of baseOffsetsOf(names)) {
+      if (base >= partition.published.baseOffset) continue;
+      if (indexed.has(base)) await mendAbortedIndex(fileSystem, folder, await endOfSegment(fileSystem, folder, base), clock.now(), logger);
       if (await indexesFit(fileSystem, folder, base)) continue;
       logger.warn("rebuilding the indexes of a segment", { folder, baseOffset: base });
       await rebuildIndexes(fileSystem, folder, base);

@@ -13,6 +13,7 @@ import { removeCleanedFiles } from "../compaction/cleanedSegment.ts";
 import { nobodyReads, replaceSegments } from "../compaction/segmentReplacement.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { readSnapshot, writeSnapshot } from "../producers/snapshotFile.ts";
+import type { BatchPlace } from "../segment/behindDamage.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 import { recoverAborted } from "../transactions/abortedRecovery.ts";
@@ -53,12 +54,7 @@ export async function recoverPartition(
   const bases = baseOffsetsOf(await fileSystem.list(folder));
   const lastBase = bases.at(-1);
   if (lastBase === undefined) throw noSegment(folder);
-  const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now);
-  // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
-  const promisedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
-  // so are records before they are deleted; but an operator may have cut what the start lies behind
-  const syncedOffset = Math.max(promisedOffset, known?.startOffset ?? 0);
-  const indexed = known !== undefined && bases.includes(known.synced.baseOffset) ? known.synced : segmentBegin(lastBase);
+  const { promisedOffset, syncedOffset, indexed } = await knownEnd(fileSystem, folder, known, bases, now);
   let end = indexed;
   let last: RecoveredSegment | undefined;
   let isDamaged = false;
@@ -72,7 +68,7 @@ export async function recoverPartition(
   await fileSystem.syncDirectory(folder);
   const isLost = end.offset < promisedOffset && last?.endsInHole === false;
   const damage = last?.unclear ?? (isLost ? lost(path.join(folder, logFileName(lastBase)), end, promisedOffset) : undefined);
-  const producers = await recoverAborted(fileSystem, folder, indexed, end, now, isDamaged);
+  const producers = await recoverAborted(fileSystem, folder, indexed, end, now, logger, isDamaged);
   if (last?.isDamaged && damage === undefined)
     end = await beginBehind(fileSystem, folder, end, Math.max(end.offset, syncedOffset), producers);
   const startOffset = Math.max(known?.startOffset ?? 0, bases[0] as number);
@@ -87,7 +83,67 @@ export async function recoverPartition(
   return { state, damage };
 }
 
-/** From the position on to the end of what is good in its segment. Cuts off what does not belong there. */
+/** What is known of a partition's end before its batches are read: the same for a start and for those who tell what it will do. */
+export interface KnownEnd {
+  /** What is missing below was not torn but lost. */
+  readonly promisedOffset: number;
+  /** Bad bytes below were synced. */
+  readonly syncedOffset: number;
+  /** From here on the batches are read. */
+  readonly indexed: LogPosition;
+}
+
+/** @param bases of the segments, at least one. */
+export async function knownEnd(
+  fileSystem: FileSystem,
+  folder: string,
+  known: PartitionState | undefined,
+  bases: readonly number[],
+  now: number,
+): Promise<KnownEnd> {
+  const snapshot = await readSnapshot(fileSystem, folder, Number.MAX_SAFE_INTEGER, now);
+  // a snapshot is written after its offset was synced: what is missing below either was not torn but lost
+  const promisedOffset = Math.max(known?.synced.offset ?? 0, snapshot.offset);
+  // so are records before they are deleted; but an operator may have cut what the start lies behind
+  const syncedOffset = Math.max(promisedOffset, known?.startOffset ?? 0);
+  const indexed = known !== undefined && bases.includes(known.synced.baseOffset) ? known.synced : segmentBegin(bases.at(-1) as number);
+  return { promisedOffset, syncedOffset, indexed };
+}
+
+interface SegmentEnd extends Omit<RecoveredSegment, "end"> {
+  readonly fileBytes: number;
+  readonly end: BatchPlace;
+  /** What lies behind the end is torn, or no part of the segment: a start cuts it. */
+  readonly isCut: boolean;
+  /** Why it ends there. */
+  readonly problem: MillraceError | undefined;
+}
+
+/** From the position on to the end of what is good in its segment. Only reads, so that others can tell what a start will do. */
+export async function findSegmentEnd(
+  file: File,
+  name: string,
+  from: LogPosition,
+  nextBase: number | undefined,
+  syncedOffset: number,
+  logger: Logger,
+): Promise<SegmentEnd> {
+  const fileBytes = await file.bytes();
+  const isLast = nextBase === undefined;
+  const start = from.bytes <= fileBytes ? { position: from.bytes, offset: from.offset } : { position: 0, offset: from.baseOffset };
+  const walk = new RecoveryWalk(file, name, fileBytes, from.baseOffset, nextBase, syncedOffset, logger);
+  const { position, offset, problem, foreign, unclear } = await walk.from(start);
+  const wholeUpTo = nextBase ?? syncedOffset;
+  // in an older segment it is clear where it ends at the latest
+  const endsInHole = !(isLast && unclear !== undefined) && position < fileBytes && offset < wholeUpTo;
+  if (endsInHole) logHole(logger, name, { position, offset }, { position: fileBytes, offset: wholeUpTo }, unclear ?? problem, !isLast);
+  const isTorn = isLast && offset >= syncedOffset && unclear === undefined;
+  const isCut = position < fileBytes && (isTorn || (foreign && offset === nextBase));
+  const isDamaged = walk.holes > 0 || endsInHole || unclear !== undefined;
+  return { fileBytes, end: { position, offset }, isCut, problem, isDamaged, endsInHole, unclear };
+}
+
+/** Cuts off what does not belong to the segment, and makes all that does durable. */
 async function recoverSegment(
   fileSystem: FileSystem,
   folder: string,
@@ -99,26 +155,16 @@ async function recoverSegment(
   const name = path.join(folder, logFileName(from.baseOffset));
   const file = await fileSystem.open(name, "write");
   try {
-    const fileBytes = await file.bytes();
-    const isLast = nextBase === undefined;
-    const start = from.bytes <= fileBytes ? { position: from.bytes, offset: from.offset } : { position: 0, offset: from.baseOffset };
-    const walk = new RecoveryWalk(file, name, fileBytes, from.baseOffset, nextBase, syncedOffset, logger);
-    const { position: end, offset, problem, foreign, unclear } = await walk.from(start);
-    const wholeUpTo = nextBase ?? syncedOffset;
-    // in an older segment it is clear where it ends at the latest
-    const endsInHole = !(isLast && unclear !== undefined) && end < fileBytes && offset < wholeUpTo;
-    if (endsInHole)
-      logHole(logger, name, { position: end, offset }, { position: fileBytes, offset: wholeUpTo }, unclear ?? problem, !isLast);
-    const isTorn = isLast && offset >= syncedOffset && unclear === undefined;
-    if (end < fileBytes && (isTorn || (foreign && offset === nextBase))) {
+    const { fileBytes, end: found, isCut, problem, ...damage } = await findSegmentEnd(file, name, from, nextBase, syncedOffset, logger);
+    const { position: end, offset } = found;
+    if (isCut) {
       logger.warn("cut the torn tail of a segment", { file: name, at: end, bytes: fileBytes - end, reason: problem?.message });
       await file.truncate(end);
     }
     // of what a killed process wrote nobody knows that it is not in the page cache only; a segment before the last one was synced
-    if (isLast) await writeAgain(file, Math.min(from.bytes, end), end);
+    if (nextBase === undefined) await writeAgain(file, Math.min(from.bytes, end), end);
     await file.sync();
-    const isDamaged = walk.holes > 0 || endsInHole || unclear !== undefined;
-    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, isDamaged, endsInHole, unclear };
+    return { end: { offset, baseOffset: from.baseOffset, bytes: end }, ...damage };
   } finally {
     await file.close();
   }

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { isCode } from "../../../base/systemError.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { clearMark, offsetProblem } from "../../../record/batchMark.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
@@ -77,7 +78,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.watermark = new WatermarkReader(access.watermark, isolation);
     this.folder = access.folder;
     this.compacted = access.compacted;
-    this.aborted = new AbortedLookup(fileSystem, access.folder);
+    this.aborted = new AbortedLookup(fileSystem, access.folder, () => this.watermark.tellIndexDamage());
     this.timestamps = new TimestampSearch(fileSystem, access.folder);
     this.nextPiece = new NextPiece(handles.readAhead);
   }
@@ -140,15 +141,21 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     return done;
   }
 
-  /** What a read finds among files that are replaced meanwhile is not trusted: it is made again, in the new ones. */
+  /**
+   * What a read finds among files that are replaced meanwhile is not trusted: it is made again, in the new ones. So is a search (without
+   * `offset`) under which retention took the files that it began with.
+   */
   private async whole<T>(offset: number | undefined, read: (mark: Watermark) => Promise<T>): Promise<T> {
     for (;;) {
       const mark = await this.enter();
       try {
         return await read(mark);
       } catch (error) {
-        if (this.watermark.read().generation === mark.generation) throw this.told(error, offset ?? mark.startOffset);
+        const { generation, startOffset } = this.watermark.read();
+        const isMoved = offset === undefined && startOffset > mark.startOffset && isCode(error, "ENOENT");
+        if (generation === mark.generation && !isMoved) throw this.told(error, offset ?? mark.startOffset);
         this.positionOffset = -1;
+        this.baseOffsets = [];
       }
     }
   }
@@ -199,7 +206,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
     this.baseOffsets = [];
     if (this.watermark.deleted) return deletedError(this.where());
     if (error instanceof MillraceError) return error;
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return this.gone(offset, error);
+    if (isCode(error, "ENOENT")) return this.gone(offset, error);
     return readFailed(this.file(), error);
   }
 

@@ -6,7 +6,7 @@
  *   2-3 high watermark   4-5 file position of it   6-7 base offset of the segment it lies in   8-9 first offset kept
  *   10 generation: another number says that files were cut or replaced, and what a reader has open or remembers is old; an odd one, that
  *      they are going at this moment
- *   11 unused   12-13 last stable offset
+ *   11 1: a reader met a damaged index; the one word that readers write   12-13 last stable offset
  *
  * The pairs are high word, low word. Every access is atomic (sequentially consistent), so the sequence alone decides.
  * Sleepers wait on word 0.
@@ -51,6 +51,11 @@ export class WatermarkWriter {
     Atomics.notify(words, 0);
   }
 
+  /** Did a reader meet a damaged index since this was asked last? */
+  takeIndexDamage(): boolean {
+    return Atomics.exchange(this.words, 11, 0) === 1;
+  }
+
   /** Wakes those who sleep for the last time. */
   markDeleted(): void {
     Atomics.store(this.words, 1, WatermarkState.deleted);
@@ -78,6 +83,11 @@ export class WatermarkReader {
 
   get deleted(): boolean {
     return Atomics.load(this.words, 1) === WatermarkState.deleted;
+  }
+
+  /** The partition's upkeep looks for it, says it and makes the index again. */
+  tellIndexDamage(): void {
+    Atomics.store(this.words, 11, 1);
   }
 
   read(): Watermark {

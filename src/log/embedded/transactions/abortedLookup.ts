@@ -5,11 +5,20 @@ import { undefinedIfMissing } from "../../../base/systemError.ts";
 import type { AbortedTransaction } from "../../contract/embeddedLog.ts";
 import type { Watermark } from "../reading/watermark.ts";
 import { abortedIndexesOf, abortedIndexFileName } from "../segment/names.ts";
-import { ABORTED_ENTRY_BYTES, type AbortedEntry, beforeSegment, decodeAborted } from "./abortedIndex.ts";
+import {
+  ABORTED_ENTRY_BYTES,
+  type AbortedEntry,
+  beforeSegment,
+  type DecodedAborted,
+  decodeAborted,
+  joinedAborted,
+} from "./abortedIndex.ts";
 import { abortedBelow, endOfSegment } from "./abortedRecovery.ts";
 
 /** Entries that stay in memory, of 80 bytes or so. */
 const ENTRIES_KEPT_MAX = 50_000;
+
+const nothing: DecodedAborted = { entries: [], damage: undefined };
 
 interface SegmentEntries {
   readonly entries: readonly AbortedEntry[];
@@ -33,6 +42,8 @@ export class AbortedLookup {
   constructor(
     private readonly fileSystem: FileSystem,
     private readonly folder: string,
+    /** A file is damaged: it is to be made again. */
+    private readonly onDamage: () => void,
   ) {}
 
   /** Only what lies below the last stable offset. */
@@ -76,8 +87,12 @@ export class AbortedLookup {
     if (known !== undefined && known.completeTo >= mark.highWatermark) return known.entries;
     const { generation } = this;
     const before = known?.entries ?? [];
-    const more = await this.read(base, before);
-    const entries = more === undefined ? await this.madeAgain(base, mark) : [...before, ...more];
+    const { entries: more, damage } = await this.read(base, before);
+    let entries = [...before, ...more];
+    if (damage !== undefined) {
+      this.onDamage();
+      entries = joinedAborted(entries, await this.madeAgain(base, mark));
+    }
     if (generation === this.generation) {
       const completeTo = base < mark.activeBaseOffset ? Number.POSITIVE_INFINITY : mark.highWatermark;
       this.remember(base, { entries, completeTo });
@@ -85,13 +100,13 @@ export class AbortedLookup {
     return entries;
   }
 
-  /** What lies behind the entries that are known. Undefined: it is damaged. */
-  private async read(base: number, known: readonly AbortedEntry[]): Promise<AbortedEntry[] | undefined> {
+  /** What lies behind the entries that are known. */
+  private async read(base: number, known: readonly AbortedEntry[]): Promise<DecodedAborted> {
     const name = path.join(this.folder, abortedIndexFileName(base));
-    if ((await this.fileSystem.stat(name)) === undefined) return [];
+    if ((await this.fileSystem.stat(name)) === undefined) return nothing;
     const file = await this.fileSystem.open(name, "read").catch(undefinedIfMissing);
     // retention went over the segment meanwhile: what ended in it is below what is kept
-    if (file === undefined) return [];
+    if (file === undefined) return nothing;
     try {
       const from = known.length * ABORTED_ENTRY_BYTES;
       const bytes = Buffer.allocUnsafe(Math.max(0, (await file.bytes()) - from));

@@ -1,15 +1,26 @@
 import path from "node:path";
 import type { FileSystem } from "../../../base/fileSystem.ts";
+import type { Logger } from "../../../base/logger.ts";
 import { type LogPosition, segmentBegin } from "../partition/partitionState.ts";
 import { loadProducers } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
 import { scanPastDamage } from "../segment/damagedScan.ts";
 import type { OffsetRange } from "../segment/lookalikes.ts";
 import { baseOffsetsOf, logFileName } from "../segment/names.ts";
-import { type AbortedEntry, loadAbortedIndex, replaceAbortedIndex } from "./abortedIndex.ts";
+import {
+  ABORTED_ENTRY_BYTES,
+  type AbortedDamage,
+  type AbortedEntry,
+  joinedAborted,
+  loadAbortedIndex,
+  replaceAbortedIndex,
+} from "./abortedIndex.ts";
 
 /** Of a damaged batch: by whoever reads it, or loads the producers to append. */
 const saidElsewhere = (): void => undefined;
+
+const sayDamaged = (logger: Logger, file: string, { position, problem }: AbortedDamage): void =>
+  logger.warn("an index of aborted transactions is damaged: it is made again from the batches", { file, at: position, reason: problem });
 
 /**
  * After an end that was not clean, or a cut: what the indexes of aborted transactions say from `synced` on may be of batches that are gone,
@@ -22,6 +33,7 @@ export async function recoverAborted(
   synced: LogPosition,
   end: LogPosition,
   now: number,
+  logger: Logger,
   isDamaged = false,
 ): Promise<ProducerState> {
   const producers = await loadProducers(fileSystem, folder, synced, now, saidElsewhere);
@@ -31,13 +43,17 @@ export async function recoverAborted(
     const from = base === synced.baseOffset ? synced : segmentBegin(base);
     const upTo = base === end.baseOffset ? end.bytes : undefined;
     const { found, holes } = await abortedFrom(fileSystem, folder, from, upTo, bases[i + 1], producers, now, isDamaged);
-    const indexed = await loadAbortedIndex(fileSystem, folder, base);
-    const older = indexed?.filter(({ lastOffset }) => lastOffset < from.offset) ?? (await abortedBelow(fileSystem, folder, from, now));
+    const { entries: indexed, damage, file } = await loadAbortedIndex(fileSystem, folder, base);
+    const whole = indexed.filter(({ lastOffset }) => lastOffset < from.offset);
+    const older = damage === undefined ? whole : joinedAborted(whole, await abortedBelow(fileSystem, folder, from, now));
+    // what was not synced may be torn
+    if (damage !== undefined && damage.position < older.length * ABORTED_ENTRY_BYTES) sayDamaged(logger, file, damage);
     // where a marker is damaged only its entry is left; a snapshot may know its transaction as ended
-    const ofHoles = indexed?.filter(({ lastOffset }) => holes.some((hole) => lastOffset >= hole.from && lastOffset < hole.before)) ?? [];
+    const ofHoles = indexed.filter(({ lastOffset }) => holes.some((hole) => lastOffset >= hole.from && lastOffset < hole.before));
     const entries = [...older, ...found, ...ofHoles].toSorted((a, b) => a.lastOffset - b.lastOffset);
     // what is there already may be in the page cache only
-    if (entries.length > older.length || indexed?.length !== older.length) await replaceAbortedIndex(fileSystem, folder, base, entries);
+    const isSame = damage === undefined && entries.length === older.length && indexed.length === older.length;
+    if (!isSame) await replaceAbortedIndex(fileSystem, folder, base, entries);
   }
   return producers;
 }
@@ -52,11 +68,30 @@ export async function abortedBelow(fileSystem: FileSystem, folder: string, end: 
   return (await abortedFrom(fileSystem, folder, begin, end.bytes, end.offset, producers, now)).found;
 }
 
-/** Makes the index of a segment again if it can't be right; false if it may be. */
-export async function mendAbortedIndex(fileSystem: FileSystem, folder: string, end: LogPosition, now: number): Promise<boolean> {
-  if ((await loadAbortedIndex(fileSystem, folder, end.baseOffset)) !== undefined) return false;
-  await replaceAbortedIndex(fileSystem, folder, end.baseOffset, await abortedBelow(fileSystem, folder, end, now));
-  return true;
+/** The entries of a segment below `end`, where the index is damaged by the batches' word. */
+export async function trueAborted(
+  fileSystem: FileSystem,
+  folder: string,
+  end: LogPosition,
+  now: number,
+): Promise<{ readonly entries: readonly AbortedEntry[]; readonly damage: AbortedDamage | undefined; readonly file: string }> {
+  const { entries, damage, file } = await loadAbortedIndex(fileSystem, folder, end.baseOffset);
+  if (damage === undefined) return { entries, damage, file };
+  return { entries: joinedAborted(entries, await abortedBelow(fileSystem, folder, end, now)), damage, file };
+}
+
+/** Makes the index of a segment, which nobody writes, again where it is damaged. */
+export async function mendAbortedIndex(
+  fileSystem: FileSystem,
+  folder: string,
+  end: LogPosition,
+  now: number,
+  logger: Logger,
+): Promise<void> {
+  const { entries, damage, file } = await trueAborted(fileSystem, folder, end, now);
+  if (damage === undefined) return;
+  sayDamaged(logger, file, damage);
+  await replaceAbortedIndex(fileSystem, folder, end.baseOffset, entries);
 }
 
 /** Where a segment ends that is not written any more. */

@@ -7,6 +7,7 @@
  *            CRC-32C u32 of the entry before that | queues u32 | copies of all of them u32
  *   queue    queue u32 | next offset f64 | copies u32 | ids u32 | copies x (offset f64, position f64, content bytes u32) |
  *            ids x (position f64, timestamp f64, bytes u16, id)
+ *            One of the queues has the highest number that was ever given: if it is gone, with nothing.
  *
  * Invariants:
  * - It is written when the journal is synced and closed to the queues, after the `dead` files of its segments; whole and synced before it gets
