@@ -35,14 +35,9 @@ export const ofPartitions: ByFile = {
       "test/log/transactions.test.ts: a producer's snapshot of a release without transactions is read": ["checkSameConfig(name"],
       "test/log/topics.test.ts: that are deleted are gone: records, folders, readers and receipts; the name is free again": [
         "if (entry === undefined",
-      ],
-      "no test is known to have it for sure": [
-        "await Promise.allSettled",
-        "await Promise.all((topic",
-        "const restingEnd",
-        "this.damaged.set",
         "const unknownTopic",
       ],
+      "no test is known to have it for sure": ["await Promise.allSettled", "await Promise.all((topic", "const restingEnd"],
       "nobody asks for it here: test/log/topics.test.ts": [
         "if (this.closed) return Promise",
         "if (this.closed) throw",
@@ -54,6 +49,9 @@ export const ofPartitions: ByFile = {
       "test/log/startOverDamage.test.ts: a dump names the damage, and goes on behind it": ["const made = new"],
       "test/log/behindDamage.test.ts: do not have what was synced cut when the header of the batch that they came in is lost": [
         "for (let partition",
+      ],
+      "test/log/startOverDamage.test.ts: a client's bytes behind damage do not have cut what only the catalog knows as synced": [
+        "this.damaged.set",
       ],
       "test/log/catalogFaults.test.ts: a topic of which the deletion failed is gone, and who deletes it again, or makes one of its name, comes to the end of it":
         ["private async deleteNow"],
@@ -103,28 +101,34 @@ export const ofPartitions: ByFile = {
         "end = await beginBehind(",
       ],
       "what a cut that did not last left behind: test/log/restart.test.ts, test/log/bytesOutOfPlace.test.ts": ["const isCut ="],
-      "test/log/restart.test.ts: a tail torn at any byte is cut, and the offsets go on after what is whole": ["const promisedOffset"],
-      "no test is known to have it for sure": ["const syncedOffset", "const noSegment ", "const lost = (file"],
+      "test/log/restart.test.ts: a tail torn at any byte is cut, and the offsets go on after what is whole": [
+        "const promisedOffset",
+        "const syncedOffset",
+      ],
       "test/broker/dedupe.test.ts: a stream with a damaged batch knows the ids of the others after a start; what was damaged is taken again":
         ["async function beginBehind"],
+      "no test is known to have it for sure": ["const noSegment ", "const lost = (file"],
     },
   },
   "src/log/embedded/partition/recoveryWalk.ts": {
     rare: {
-      "no test is known to have it for sure": [
+      "test/log/behindDamage.test.ts: do not have what was synced cut when the header of the batch that they came in is lost": [
         "const behind = await",
-        "if (behind instanceof",
+      ],
+      "test/log/behindDamage.test.ts: do not keep a start busy: of too many that are none the partition is left as it is, can be read up to there, and says so":
+        ["if (behind instanceof"],
+      "test/log/behindDamage.test.ts: costs the batch that it is in, wherever it is": ["this.holes++;"],
+      "no test is known to have it for sure": [
         "if (foreign) return",
         "`Offsets ${from.offset",
         "hint: `Bring the",
-        "function unclearAt",
         "return new MillraceError",
       ],
-      "test/log/behindDamage.test.ts: costs the batch that it is in, wherever it is": ["this.holes++;"],
       "test/log/startOverDamage.test.ts: an aborted transaction stays aborted when its marker is damaged, and a snapshot behind it knows that it has ended":
         ["const place = isDamage"],
       "test/log/startOverDamage.test.ts: a client's bytes behind damage do not have cut what only the catalog knows as synced": [
         "await this.checkNothingSkipped",
+        "function unclearAt",
       ],
       "test/log/behindDamage.test.ts: what nobody says was synced is a torn end, and cut, as it was; what was synced before it is not": [
         "private async checkNothingSkipped",
@@ -145,17 +149,12 @@ export const ofPartitions: ByFile = {
   },
   "src/log/embedded/segment/behindDamage.ts": {
     rare: {
-      "no test is known to have it for sure": [
-        "if (misplaced !=",
-        "if (first !== undefined",
-        "if (isOver(position",
-        "async function firstFrom",
-      ],
+      "no test is known to have it for sure": ["if (misplaced !=", "if (first !== undefined", "if (isOver(position"],
       "test/log/behindDamage.test.ts: are not taken for any when a bit flips in the batch that they came in, be it in its length": [
         "const follower =",
       ],
       "test/log/startOverDamage.test.ts: what is bad at the end of an older segment is logged also when a client's bytes in it make unclear where it goes on":
-        ["const behindClaimed"],
+        ["const behindClaimed", "async function firstFrom"],
       "test/log/behindDamage.test.ts: are not taken for any when the write of the batch that they came in was cut short: nothing is made up, and nothing is cut":
         ["const withinClaimed"],
       "test/log/behindDamage.test.ts: a bit flips in a length's lowest byte: it says so, and goes on behind": ["if (isNear && (await"],
@@ -182,13 +181,9 @@ export const ofPartitions: ByFile = {
     rare: {
       "test/log/startOverDamage.test.ts: a search is bounded by how many it checks as well, however small they are; a segment full of small batches is within that":
         ["if (this.toCheck"],
-      "no test is known to have it for sure": [
-        "if (positions <=",
-        "return (await this",
-        "return (await file",
-        "if (length === 0",
-        "} catch (error) ",
-      ],
+      "no test is known to have it for sure": ["if (positions <=", "return (await this", "return (await file", "if (length === 0"],
+      "test/log/behindDamage.test.ts: are not taken for any when the write of the batch that they came in was cut short: nothing is made up, and nothing is cut":
+        ["} catch (error) "],
       "test/log/behindDamage.test.ts: do not keep a start busy: of too many that are none the partition is left as it is, can be read up to there, and says so":
         ["const tooMany = "],
     },
