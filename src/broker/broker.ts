@@ -99,7 +99,7 @@ function createQueue(name: string, declared: DeclaredQueue, options: BrokerOptio
   if (topic === undefined) {
     throw new MillraceError("TOPIC_MISSING", `the topic '${name}' was declared, but the log does not have it`, {
       domain: "external",
-      hint: "Its folder was removed by hand: restore it from a copy of the data directory.",
+      hint: "The catalog and the topology are not of one time: bring the whole data directory back from one backup; docs/durability.md says what can be done without one.",
     });
   }
   return new TopicQueue(name, queueOptions, settings, topic, dedupeIdsMax, options.clock);

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { toMillraceError } from "../base/errors.ts";
-import { silentLogger } from "../base/logger.ts";
+import { type Logger, silentLogger } from "../base/logger.ts";
 import { nodeFileSystem } from "../base/nodeFileSystem.ts";
 import { topologyVersion } from "../broker/topology.ts";
 import { lockDirectory, readLock } from "../log/directoryLock.ts";
@@ -99,7 +99,7 @@ export const logVerify = (directory: string): Promise<number> =>
     say(
       live
         ? "A node is running on it. Stop it before you repair or bring back files."
-        : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; the queues' journal, the catalog and the topology it leaves alone. docs/durability.md says what each means.",
+        : "'millrace log repair' makes the indexes of topics again and cuts damaged ends; of the catalog and the topology it makes a damaged file anew from the other one; the queues' journal it leaves alone. docs/durability.md says what each means.",
     );
     return ExitCode.failed;
   });
@@ -158,15 +158,16 @@ export const logRepair = (directory: string, cutDamage: boolean): Promise<number
   });
 
 async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> {
-  const catalog = await openKeyedStore({
-    fileSystem: nodeFileSystem,
-    clock: systemClock,
-    logger: { ...silentLogger, warn: (text) => printData(`catalog: ${text}; every partition is looked at`) },
-    path: data.catalog,
-    name: "catalog",
-    formatVersion: catalogVersion,
-    whenCut: allInUse,
-  });
+  let mended = 0;
+  const store = (file: string, name: string, formatVersion: number) => {
+    const print: Logger["warn"] = (text, fields) => {
+      mended++;
+      printData(`${String(fields?.file ?? file)}: ${text}`);
+    };
+    const logger = { ...silentLogger, warn: print, error: print };
+    return { fileSystem: nodeFileSystem, clock: systemClock, logger, path: file, name, formatVersion };
+  };
+  const catalog = await openKeyedStore({ ...store(data.catalog, "catalog", catalogVersion), whenCut: allInUse });
   const bar = progressBar();
   const { done, left } = await repairLog({
     fileSystem: nodeFileSystem,
@@ -178,7 +179,8 @@ async function repair(data: DataDirectory, cutDamage: boolean): Promise<number> 
   bar.end();
   for (const line of done) printData(line);
   for (const problem of left) printData(`left alone: ${lineOf(problem)}`);
-  if (done.length + left.length === 0) printData("nothing to repair");
+  await (await openKeyedStore(store(data.topology, "topology", topologyVersion))).close();
+  if (done.length + left.length + mended === 0) printData("nothing to repair");
   if (left.length === 0) return ExitCode.done;
   const torn = left.some(({ kind }) => kind === "tail");
   if (torn) say("The next start cuts a 'tail' with all that is behind it: copy its partition's folder first if that matters.");

@@ -1,12 +1,14 @@
 import path from "node:path";
 import type { Clock } from "../base/clock.ts";
+import { closedIfFails } from "../base/closing.ts";
 import { MillraceError } from "../base/errors.ts";
 import type { File, FileSystem } from "../base/fileSystem.ts";
 import type { Logger } from "../base/logger.ts";
 import { RepeatedTrouble } from "../base/repeatedTrouble.ts";
 import type { Json, KeyedStore } from "./contract/keyedStore.ts";
-import { closeQuietly, LiveEntries, putCopyInPlace, removeCopy, type WrittenFile, writeCopy } from "./keyedStoreCopy.ts";
-import { checkHeader, encodeChange, encodeEntry, replayEntries, type StoreIdentity } from "./keyedStoreFormat.ts";
+import { LiveEntries, putCopyInPlace, removeCopy, writeCopy } from "./keyedStoreCopy.ts";
+import { encodeChange, encodeEntry, type StoreIdentity } from "./keyedStoreFormat.ts";
+import { findStore, OpenTwins, twinsOf } from "./keyedStoreTwins.ts";
 import { RetryPause } from "./retryPause.ts";
 
 export interface KeyedStoreOptions extends StoreIdentity {
@@ -16,46 +18,27 @@ export interface KeyedStoreOptions extends StoreIdentity {
   /** Below this much that is dead a rewrite is not worth its syncs. */
   readonly deadBytesMin?: number;
   /**
-   * What is to change, with the cut, where a start has to cut the end off: it was torn while it was written, and never confirmed; or it is
-   * the last change, and was damaged since.
+   * What is to change, with the cut, where a start has to cut the end off, as neither file has it whole: it was torn while it was written,
+   * and never confirmed; or it is the last change, and was damaged since, in both.
    */
   readonly whenCut?: (entries: ReadonlyMap<string, Json>) => ReadonlyMap<string, Json>;
 }
 
 const deadBytesMinDefault = 64 * 1024;
 
-/** The folder must exist; the file is made if it does not. */
+/** The folder must exist; the files are made if they do not. */
 export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedStore> {
-  const { fileSystem, path: file } = options;
-  const folder = path.dirname(file);
-  await removeCopy(fileSystem, options);
-  const live = new LiveEntries();
-  if ((await fileSystem.stat(file)) === undefined) return writtenAnew(options, live);
-  const bytes = await fileSystem.readFile(file);
-  const end = replayEntries(bytes, checkHeader(bytes, options), file, ([key, value], weight) => live.set(key, value ?? null, weight));
-  if (end < bytes.length) {
-    options.logger.warn("cut a torn write off the end of a keyed store", { file, bytes: bytes.length - end });
-    const changes = options.whenCut?.(live.values) ?? new Map<string, Json>();
-    if (changes.size > 0) {
-      for (const [key, value] of changes) live.set(key, value, encodeChange(key, value).length);
-      return writtenAnew(options, live);
-    }
+  const { fileSystem, logger } = options;
+  for (const twin of twinsOf(options)) await removeCopy(fileSystem, twin);
+  const found = await findStore(fileSystem, options, logger);
+  if (found === undefined) return writtenAnew(options, new LiveEntries());
+  const { live, bytes, end } = found.counting;
+  if (!found.isSound) {
+    const changes = end === bytes?.length ? undefined : options.whenCut?.(live.values);
+    for (const [key, value] of changes ?? []) live.set(key, value, encodeChange(key, value).length);
+    return writtenAnew(options, live);
   }
-  const handle = await fileSystem.open(file, "write");
-  try {
-    if (end < bytes.length) {
-      // needs no sync of its own: until the next entry's sync, a loss of power can only leave the same torn bytes
-      await handle.truncate(end);
-    }
-    // what a killed process wrote may be in the page cache only, and after a sync that failed count as clean there
-    await handle.write(bytes, 0, end, 0);
-    await handle.sync();
-    await fileSystem.syncDirectory(folder);
-  } catch (error) {
-    await closeQuietly(handle);
-    throw error;
-  }
-  const store = new FileKeyedStore(options, live, handle, end);
+  const store = new FileKeyedStore(options, live, await openAgain(options, bytes as Buffer), end);
   try {
     await store.rewriteIfWorthIt();
   } catch (error) {
@@ -65,16 +48,50 @@ export async function openKeyedStore(options: KeyedStoreOptions): Promise<KeyedS
   return store;
 }
 
-async function writtenAnew(options: KeyedStoreOptions, live: LiveEntries): Promise<KeyedStore> {
+/** What a killed process wrote may be in the page cache only, and after a sync that failed count as clean there: it is written again. */
+async function openAgain(options: KeyedStoreOptions, bytes: Buffer): Promise<OpenTwins> {
   const { fileSystem } = options;
-  const { handle, end } = await writeCopy(fileSystem, options, live);
-  try {
-    await putCopyInPlace(fileSystem, options);
-  } catch (error) {
-    await closeQuietly(handle);
-    throw error;
-  }
-  return new FileKeyedStore(options, live, handle, end);
+  const handles: File[] = [];
+  const twins = new OpenTwins(handles);
+  return closedIfFails(twins, async () => {
+    for (const { path: file } of twinsOf(options)) handles.push(await fileSystem.open(file, "write"));
+    await twins.writeAgain(bytes);
+    await fileSystem.syncDirectory(path.dirname(options.path));
+    return twins;
+  });
+}
+
+async function writtenAnew(options: KeyedStoreOptions, live: LiveEntries): Promise<KeyedStore> {
+  const { twins, end } = await writeCopies(options, live);
+  await closedIfFails(twins, () => putInPlace(options));
+  return new FileKeyedStore(options, live, twins, end);
+}
+
+interface WrittenTwins {
+  readonly twins: OpenTwins;
+  readonly end: number;
+}
+
+/** Both on the disk, under other names than the store's. */
+async function writeCopies(options: KeyedStoreOptions, live: LiveEntries): Promise<WrittenTwins> {
+  const handles: File[] = [];
+  const twins = new OpenTwins(handles);
+  return closedIfFails(twins, async () => {
+    let end = 0;
+    for (const twin of twinsOf(options)) {
+      const written = await writeCopy(options.fileSystem, twin, live);
+      handles.push(written.handle);
+      end = written.end;
+    }
+    return { twins, end };
+  });
+}
+
+/** Until it resolves nobody knows which files a crash leaves. */
+async function putInPlace(options: KeyedStoreOptions): Promise<void> {
+  const { fileSystem } = options;
+  for (const twin of twinsOf(options)) await putCopyInPlace(fileSystem, twin);
+  await fileSystem.syncDirectory(path.dirname(options.path));
 }
 
 interface Waiting {
@@ -85,8 +102,8 @@ interface Waiting {
 }
 
 /**
- * A write or sync that failed leaves nobody knowing what the file's end holds, so nothing is written to that file again: what is known to be
- * durable is written anew and put in its place, again and again until the disk lets it. Changes are refused meanwhile, so that none which is
+ * A write or sync that failed leaves nobody knowing what the files' ends hold, so nothing is written to them again: what is known to be
+ * durable is written anew and put in their place, again and again until the disk lets it. Changes are refused meanwhile, so that none which is
  * confirmed can lie behind one of which nobody knows; whatever the moment of a crash, that one is there whole or not at all, and once
  * changes are taken again it is not.
  */
@@ -94,7 +111,7 @@ class FileKeyedStore implements KeyedStore {
   private waiting: Waiting[] = [];
   private working: Promise<void> | undefined;
   private closing: MillraceError | undefined;
-  /** Why no change is taken until the file was written anew. */
+  /** Why no change is taken until the files were written anew. */
   private trouble: MillraceError | undefined;
   private readonly news = new RepeatedTrouble();
   private readonly retries: RetryPause;
@@ -104,7 +121,7 @@ class FileKeyedStore implements KeyedStore {
   constructor(
     private readonly options: KeyedStoreOptions,
     private readonly live: LiveEntries,
-    private handle: File,
+    private twins: OpenTwins,
     private end: number,
   ) {
     this.retries = new RetryPause(options.clock);
@@ -131,21 +148,21 @@ class FileKeyedStore implements KeyedStore {
     await this.working;
     if (this.closed) return;
     this.closed = true;
-    await this.handle.close();
+    await this.twins.close();
   }
 
-  /** To be called while nothing is written. Throws if nobody knows which file has the store's name now. */
+  /** To be called while nothing is written. Throws if nobody knows which files have the store's names now. */
   async rewriteIfWorthIt(): Promise<void> {
     const dead = this.end - this.live.bytes;
     if (dead < (this.options.deadBytesMin ?? deadBytesMinDefault) || dead < this.live.bytes || this.end < this.rewriteNotBefore) return;
     const { fileSystem, logger, path: file } = this.options;
-    let written: WrittenFile;
+    let written: WrittenTwins;
     try {
-      written = await writeCopy(fileSystem, this.options, this.live);
+      written = await writeCopies(this.options, this.live);
     } catch (error) {
-      this.rewriteNotBefore = this.end * 2; // a full disk, say: the file in use is whole and goes on
+      this.rewriteNotBefore = this.end * 2; // a full disk, say: the files in use are whole and go on
       logger.warn("could not rewrite a keyed store", { file, error });
-      await removeCopy(fileSystem, this.options).catch(() => undefined);
+      for (const twin of twinsOf(this.options)) await removeCopy(fileSystem, twin).catch(() => undefined);
       return;
     }
     await this.goOnIn(written);
@@ -168,8 +185,7 @@ class FileKeyedStore implements KeyedStore {
   private async commit(group: readonly Waiting[]): Promise<void> {
     try {
       const entry = encodeEntry(group.flatMap((one) => one.encoded));
-      await this.handle.write(entry, 0, entry.length, this.end);
-      await this.handle.sync();
+      await this.twins.append(entry, this.end);
       this.end += entry.length;
     } catch (error) {
       const failure = failedError(this.options.path, error);
@@ -186,7 +202,7 @@ class FileKeyedStore implements KeyedStore {
 
   /** Ends when changes are taken again, or the store is closed. */
   private async beginAnew(cause: unknown): Promise<void> {
-    const { fileSystem, logger, path: file } = this.options;
+    const { logger, path: file } = this.options;
     const refusal = unavailableError(file, cause);
     this.trouble = refusal;
     for (const one of this.waiting.splice(0)) one.reject(refusal);
@@ -195,7 +211,7 @@ class FileKeyedStore implements KeyedStore {
       await this.retries.pause();
       if (this.closing !== undefined) return;
       try {
-        await this.goOnIn(await writeCopy(fileSystem, this.options, this.live));
+        await this.goOnIn(await writeCopies(this.options, this.live));
         break;
       } catch (error) {
         if (this.news.isNews(error)) logger.warn("a keyed store's disk does not work yet", { file, error });
@@ -206,17 +222,12 @@ class FileKeyedStore implements KeyedStore {
     logger.info("a keyed store takes changes again", { file });
   }
 
-  private async goOnIn(written: WrittenFile): Promise<void> {
-    try {
-      await putCopyInPlace(this.options.fileSystem, this.options);
-    } catch (error) {
-      await closeQuietly(written.handle);
-      throw error;
-    }
-    const before = this.handle;
-    this.handle = written.handle;
-    this.end = written.end;
-    await closeQuietly(before);
+  private async goOnIn({ twins, end }: WrittenTwins): Promise<void> {
+    await closedIfFails(twins, () => putInPlace(this.options));
+    const before = this.twins;
+    this.twins = twins;
+    this.end = end;
+    await before.close().catch(() => undefined); // nothing depends on them any more
   }
 }
 

@@ -1,8 +1,7 @@
 /**
- * A whole keyed store written anew beside the one in use, and put in its place: whichever of the two files a crash leaves under the
+ * A file of a keyed store written anew beside the one in use, and put in its place: whichever of the two a crash leaves under the
  * name, it is whole.
  */
-import path from "node:path";
 import type { File, FileSystem } from "../base/fileSystem.ts";
 import type { Json } from "./contract/keyedStore.ts";
 import { encodeChange, encodeEntry, encodeHeader, type StoreIdentity } from "./keyedStoreFormat.ts";
@@ -34,7 +33,7 @@ export interface WrittenFile {
   readonly end: number;
 }
 
-/** On the disk, under another name than the store's. What an earlier try left there goes. */
+/** On the disk, under another name than the file's. What an earlier try left there goes. */
 export async function writeCopy(fileSystem: FileSystem, identity: StoreIdentity, live: LiveEntries): Promise<WrittenFile> {
   await removeCopy(fileSystem, identity);
   const handle = await fileSystem.open(copyPath(identity), "create");
@@ -49,11 +48,9 @@ export async function writeCopy(fileSystem: FileSystem, identity: StoreIdentity,
   }
 }
 
-/** Until it resolves nobody knows which file a crash leaves under the name: neither may be written to. */
-export async function putCopyInPlace(fileSystem: FileSystem, identity: StoreIdentity): Promise<void> {
-  await fileSystem.rename(copyPath(identity), identity.path);
-  await fileSystem.syncDirectory(path.dirname(identity.path));
-}
+/** Until the directory is synced nobody knows which file a crash leaves under the name: neither may be written to. */
+export const putCopyInPlace = (fileSystem: FileSystem, identity: StoreIdentity): Promise<void> =>
+  fileSystem.rename(copyPath(identity), identity.path);
 
 export async function removeCopy(fileSystem: FileSystem, identity: StoreIdentity): Promise<void> {
   const file = copyPath(identity);
@@ -61,7 +58,7 @@ export async function removeCopy(fileSystem: FileSystem, identity: StoreIdentity
 }
 
 /** Of a file that nothing depends on any more. */
-export const closeQuietly = (handle: File): Promise<void> => handle.close().catch(() => undefined);
+const closeQuietly = (handle: File): Promise<void> => handle.close().catch(() => undefined);
 
 const copyPath = (identity: StoreIdentity): string => `${identity.path}.new`;
 

@@ -1,5 +1,5 @@
 /**
- * The file of a keyed store. Little endian.
+ * A file of a keyed store, of which there are two alike (keyedStoreTwins.ts). Little endian.
  *
  *   header  magic "MRKS" | container version u16 | content version u16 | name length u8, name | CRC-32C u32 of all before
  *   entry   marker u32 | payload length u32 | CRC-32C u32 of the payload | payload: JSON [[key, value] | [key], ...]
@@ -120,7 +120,7 @@ export class KeyedStoreDamage extends MillraceError {
     super("KEYED_STORE_CORRUPT", `The keyed store can't be read: ${why}.`, {
       domain: "external",
       where: `${path} at byte ${position}`,
-      hint: "Restore the file from a backup, or move it away to begin with an empty one.",
+      hint: "Bring the whole data directory back from one backup; docs/durability.md says what can be done without one.",
     });
   }
 }

@@ -1,5 +1,6 @@
 /** A topology that is gone, or older than the journal: what the journal holds for a queue that is gone goes to no other queue. */
 import { describe, expect, test } from "vitest";
+import type { MillraceError } from "../../src/base/errors.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { confirm, message } from "./message.ts";
 import { BrokerNode } from "./node.ts";
@@ -34,6 +35,16 @@ async function startWithout(node: BrokerNode, how: "stop" | "kill", topologyBefo
   }
   return node.startOn(disk);
 }
+
+test("a catalog that is gone keeps a node with topics from starting, and the hint does not make it worse", async () => {
+  const node = await BrokerNode.start({ seed: 3 });
+  await node.queue("flights", { "x-queue-type": "stream" });
+  await node.stop();
+  const disk = (node.fileSystem as SimulatedFileSystem).kill();
+  for (const file of disk.files("/data").filter((name) => name.startsWith("/data/catalog"))) await disk.removeFile(file);
+  const refusal = await node.startOn(disk).catch((error: unknown) => error as MillraceError);
+  expect(refusal).toMatchObject({ code: "TOPIC_MISSING", hint: expect.stringContaining("from one backup") as string });
+});
 
 const small = { seed: 5, journalFileBytes: 1 << 13, journalBytesMax: 1 << 15, diskReserveBytes: 0 } as const;
 

@@ -8,7 +8,19 @@ import { encodeBatch, records } from "../../src/record/batch.ts";
 import { changed } from "../support/changed.ts";
 import { SimulatedClock } from "../support/simulatedClock.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { appendOneByOne, code, openWithTopic, producer, readAll, readFrom, receipt, record, smallDefaults, valuesOf } from "./support.ts";
+import {
+  appendOneByOne,
+  code,
+  MemoryCatalog,
+  openWithTopic,
+  producer,
+  readAll,
+  readFrom,
+  receipt,
+  record,
+  smallDefaults,
+  valuesOf,
+} from "./support.ts";
 import { producerBatch } from "./transactionSupport.ts";
 
 /** Time comes to the timers that are set, and what they begin has ended when this resolves. */
@@ -320,6 +332,26 @@ describe("a partition whose disk fails", () => {
     for (let i = 0; i < 3; i++) await log.append(producer, "t", 0, i, [record("x")]);
     expect(said).toEqual(["a partition takes nothing for now", "there is room on the disk again: a partition takes records"]);
     await log.close();
+  });
+
+  test.each(["ENOSPC", "EDQUOT"])("calls a disk full that has no room (%s) for a write, or for what it opens", async (full) => {
+    for (const op of ["write", "open"] as const) {
+      const clock = new SimulatedClock(1_000_000);
+      const fileSystem = new SimulatedFileSystem({ seed: 3, turnsMax: 1 });
+      const options = { fileSystem, directory: "/data", clock, catalog: new MemoryCatalog() };
+      const first = await openWithTopic(options);
+      await first.log.append(producer, "t", 0, 0, [record("before")]);
+      await first.log.close();
+      const { log } = await openWithTopic(options);
+      fileSystem.failNext({ op, code: full, path: ".log", times: Number.POSITIVE_INFINITY });
+      await expect(log.append(producer, "t", 0, 1, [record("x")]), op).rejects.toEqual(code("LOG_DISK_FULL"));
+      fileSystem.heal();
+      clock.advance(500);
+      for (let turns = 0; turns < 50; turns++) await new Promise((resolve) => setImmediate(resolve));
+      await log.append(producer, "t", 0, 1, [record("after")]);
+      expect(await readAll(log, 0)).toEqual(["before", "after"]);
+      await log.close();
+    }
   });
 
   test("does not compact into the reserve, and compacts when there is room", async () => {

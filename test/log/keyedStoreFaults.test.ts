@@ -268,7 +268,7 @@ describe("a keyed store on a disk that fails", () => {
       },
     };
     const store = await open(fs, silentLogger, clock);
-    fs.failNext({ op: "write", code: "EIO", times: 9 });
+    fs.failNext({ op: "write", code: "EIO", times: 10 }); // the first two at once: there are two files
     await expect(store.change(set("a", 1))).rejects.toEqual(code("KEYED_STORE_FAILED"));
     await untilTaken(store);
     expect(pauses).toEqual([100, 200, 400, 800, 1600, 3200, 5000, 5000]);

@@ -13,7 +13,19 @@ import { demand } from "./violation.ts";
 const extents = ["a bit", "a bit", "some bytes", "a hole"] as const;
 const sectorBytes = 512;
 /** By where the file's name ends. */
-const kinds = [".log", ".index", ".timeindex", ".txnindex", ".snapshot", "/catalog", "/topology", ".journal", ".segment", ".dead"] as const;
+const kinds = [
+  ".log",
+  ".index",
+  ".timeindex",
+  ".txnindex",
+  ".snapshot",
+  "/catalog",
+  "/topology",
+  ".twin",
+  ".journal",
+  ".segment",
+  ".dead",
+] as const;
 type Kind = (typeof kinds)[number];
 
 export interface BitFlip {
@@ -63,9 +75,10 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
   const touched = kind === ".log" ? touchedBatches(fileSystem, file, position, until) : undefined;
   const undos: (() => void)[] = [];
+  const spoiled = isStore(kind) && kind !== ".twin" && random.below(2) === 0 ? withItsTwin(fileSystem, file) : [file];
   for (let at = position; at < until; at++) {
     const mask = extent === "a hole" ? (bytes[at] as number) : extent === "a bit" ? 1 << random.below(8) : random.below(256);
-    if (mask !== 0) undos.unshift(fileSystem.flip(file, at, mask));
+    if (mask !== 0) for (const one of spoiled) undos.unshift(fileSystem.flip(one, at, mask));
   }
   if (undos.length === 0) return undefined;
   const undo = (): void => {
@@ -73,6 +86,12 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   };
   return { kind, file, position, extent, undo, ...(touched && { touched }) };
 }
+
+const isStore = (kind: Kind): boolean => kind === "/catalog" || kind === "/topology" || kind === ".twin";
+
+/** What is damaged in one of a keyed store's two files alone comes from the other one. */
+const withItsTwin = (fileSystem: SimulatedFileSystem, file: string): string[] =>
+  fileSystem.peek(`${file}.twin`)?.equals(fileSystem.peek(file) as Buffer) === true ? [file, `${file}.twin`] : [file];
 
 const newestOf = (files: readonly string[], one: string): string | undefined =>
   files.findLast((file) => path.dirname(file) === path.dirname(one));
@@ -96,7 +115,7 @@ function touchedBatches(fileSystem: SimulatedFileSystem, file: string, position:
 
 /** What the last write left looks the same, flipped or torn; and the one before it is the last if that gets lost. */
 function tellableEnd(kind: Kind, bytes: Buffer, isNewest: boolean): number {
-  if (kind === "/catalog" || kind === "/topology") return bytes.lastIndexOf(keyedStoreMarker, bytes.lastIndexOf(keyedStoreMarker) - 1);
+  if (isStore(kind)) return bytes.lastIndexOf(keyedStoreMarker, bytes.lastIndexOf(keyedStoreMarker) - 1);
   if (kind !== ".journal") return bytes.length;
   const { commits, end } = commitsOf(bytes);
   if (!isNewest) return end;

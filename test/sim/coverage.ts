@@ -11,6 +11,7 @@ export const recoveryFiles = [
   "src/log/keyedStore.ts",
   "src/log/keyedStoreCopy.ts",
   "src/log/keyedStoreFormat.ts",
+  "src/log/keyedStoreTwins.ts",
   "src/log/embedded/catalog.ts",
   "src/log/embedded/diskSpace.ts",
   "src/log/embedded/embeddedLog.ts",

@@ -28,7 +28,13 @@ import { DiskSpace } from "./diskSpace.ts";
 import { BatchBuffers } from "./partition/openBatches.ts";
 import { Partition } from "./partition/partition.ts";
 import { closedError } from "./partition/partitionErrors.ts";
-import { checkFoldersThere, createPartitionFolder, removeDeletedFolders, setAside } from "./partition/partitionFolder.ts";
+import {
+  checkFoldersThere,
+  createPartitionFolder,
+  removeDeletedFolders,
+  setAside,
+  tellUnknownFolders,
+} from "./partition/partitionFolder.ts";
 import { emptyState, type PartitionState, PartitionStates } from "./partition/partitionState.ts";
 import type { PartitionSurroundings } from "./partition/partitionSurroundings.ts";
 import { type Recovered, recoverPartition } from "./partition/recovery.ts";
@@ -125,6 +131,7 @@ class LogDirectory implements EmbeddedLog {
     const entries = [...this.catalog.entries()];
     const folders = entries.filter(([, entry]) => !entry.deleting).flatMap(([, entry]) => foldersOf(entry));
     checkFoldersThere(directory, names, folders);
+    if (entries.length === 0) tellUnknownFolders(directory, names, this.options.logger);
     await this.recoverAll(folders);
     for (const [name, entry] of entries) {
       if (entry.deleting) await this.removeFolders(name, entry);

@@ -1,40 +1,39 @@
 import { MillraceError } from "../../base/errors.ts";
 import type { FileSystem } from "../../base/fileSystem.ts";
 import type { Json } from "../contract/keyedStore.ts";
-import { checkHeader, KeyedStoreDamage, replayEntries, type StoreIdentity } from "../keyedStoreFormat.ts";
+import type { StoreIdentity } from "../keyedStoreFormat.ts";
+import { countingTwin, isWhole, type ReadTwin, readTwin, twinsOf } from "../keyedStoreTwins.ts";
 import type { LogProblem } from "./logProblem.ts";
 
 export interface VerifiedStore {
   /** Undefined: it is damaged, or not there. */
   readonly entries: ReadonlyMap<string, Json> | undefined;
-  readonly bytes: number;
   readonly problems: readonly LogProblem[];
 }
 
-/** Reads a keyed store as a start does, and changes nothing. */
+/** Reads both files of a keyed store as a start does, and changes nothing. */
 export async function verifyStore(fileSystem: FileSystem, identity: StoreIdentity): Promise<VerifiedStore> {
   const { path: file, name } = identity;
-  if ((await fileSystem.stat(file)) === undefined) {
-    return {
-      entries: undefined,
-      bytes: 0,
-      problems: [{ kind: "store", file, position: 0, what: `the store of the ${name} is not there` }],
-    };
+  const twins: ReadTwin[] = [];
+  for (const twin of twinsOf(identity)) twins.push(await readTwin(fileSystem, twin));
+  if (twins.every(({ bytes }) => bytes === undefined)) {
+    return { entries: undefined, problems: [{ kind: "store", file, position: 0, what: `the store of the ${name} is not there` }] };
   }
-  const bytes = await fileSystem.readFile(file);
-  const entries = new Map<string, Json>();
-  try {
-    const end = replayEntries(bytes, checkHeader(bytes, identity), file, ([key, value]) => {
-      if (value === undefined) entries.delete(key);
-      else entries.set(key, value);
-    });
-    const what = `its last write was not finished, or is damaged: ${bytes.length - end} bytes`;
-    const torn: LogProblem = { kind: "tail", file, position: end, what };
-    return { entries, bytes: bytes.length, problems: end < bytes.length ? [torn] : [] };
-  } catch (error) {
-    if (!(error instanceof KeyedStoreDamage)) throw error;
-    return { entries: undefined, bytes: bytes.length, problems: [{ kind: "store", file, position: error.position, what: error.message }] };
+  const counting = countingTwin(twins);
+  return { entries: counting?.live.values, problems: twins.flatMap((twin) => problemOf(twin, counting) ?? []) };
+}
+
+function problemOf(twin: ReadTwin, counting: ReadTwin | undefined): LogProblem | undefined {
+  const { file, bytes, end, damage } = twin;
+  const healing = counting === undefined ? "" : `; a start makes the file anew from ${counting.file}`;
+  if (damage !== undefined) return { kind: "store", file, position: damage.position, what: `${damage.message}${healing}` };
+  if (bytes === undefined) return { kind: "state", file, position: 0, what: `the file is not there${healing}` };
+  const rest = `${bytes.length - end} bytes`;
+  if (twin !== counting && counting !== undefined && isWhole(counting)) {
+    if (isWhole(twin) && end === counting.end) return undefined;
+    return { kind: "state", file, position: end, what: `it is behind the other file, or its end is damaged: ${rest}${healing}` };
   }
+  return isWhole(twin) ? undefined : { kind: "tail", file, position: end, what: `its last write was not finished, or is damaged: ${rest}` };
 }
 
 /** For those that read a store's entries: the store itself is left alone. */

@@ -85,23 +85,42 @@ describe("what only the catalog can tell", () => {
   });
 });
 
-test.each(["catalog", "topology"])(
-  "a flipped bit anywhere in the %s is said with its place; in the last write it is a torn end",
-  async (name) => {
+test.each([
+  ["catalog", ""],
+  ["catalog", ".twin"],
+  ["topology", ""],
+  ["topology", ".twin"],
+])(
+  "a flipped bit anywhere in the file %s%s is said with its place; of what both files have is said what the next start cuts",
+  async (name, end) => {
     const { fileSystem } = await stopped();
-    const file = `/data/${name}`;
+    const file = `/data/${name}${end}`;
+    const files = [`/data/${name}`, `/data/${name}.twin`];
     const { bytes } = (await fileSystem.stat(file)) as { bytes: number };
-    const met = { store: 0, tail: 0 };
+    const met = { store: 0, tail: 0, state: 0 };
+    const flipIn = async (which: readonly string[], at: number): Promise<void> => {
+      for (const one of which) await flip(fileSystem, one, at, at % 8);
+    };
     for (let at = 0; at < bytes; at += at < 40 ? 1 : 17) {
-      await flip(fileSystem, file, at, at % 8);
-      const problems = (await lookAt(fileSystem)).problems.filter((one) => one.file === file);
-      expect(problems.length, `byte ${at}`).toBe(1);
-      expect(problems[0]?.position).toBeLessThanOrEqual(at);
-      met[problems[0]?.kind as keyof typeof met]++;
-      await flip(fileSystem, file, at, at % 8);
+      for (const flipped of [[file], files]) {
+        await flipIn(flipped, at);
+        const found = await lookAt(fileSystem);
+        const problems = found.problems.filter((one) => files.includes(one.file));
+        await flipIn(flipped, at);
+        expect(
+          problems.map((one) => one.file),
+          `byte ${at}`,
+        ).toEqual(flipped);
+        for (const { position, kind } of problems) {
+          expect(position).toBeLessThanOrEqual(at);
+          expect(flipped === files ? ["store", "tail"] : ["store", "state"]).toContain(kind);
+          met[kind as keyof typeof met]++;
+        }
+        const isReadable = found[name as "catalog" | "topology"] !== undefined;
+        expect(isReadable, `byte ${at}`).toBe(flipped !== files || problems[0]?.kind === "tail");
+      }
     }
-    expect(met.store).toBeGreaterThan(0);
-    expect(met.tail).toBeGreaterThan(0);
+    for (const count of Object.values(met)) expect(count).toBeGreaterThan(0);
   },
 );
 

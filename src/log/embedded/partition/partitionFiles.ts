@@ -1,6 +1,7 @@
 import path from "node:path";
 import { closeUnconcerned } from "../../../base/closing.ts";
 import { MillraceError } from "../../../base/errors.ts";
+import { saysNoRoom } from "../../../base/systemError.ts";
 import type { Replacement } from "../compaction/segmentReplacement.ts";
 import { loadProducers, sayDamagedTo } from "../producers/producerLoad.ts";
 import type { ProducerState } from "../producers/producerState.ts";
@@ -113,7 +114,7 @@ export class PartitionFiles {
     } catch (error) {
       handles.released(this.owner);
       const isSaid = error instanceof MillraceError && error.code === "LOG_CORRUPT";
-      throw isSaid || (error as NodeJS.ErrnoException).code === "ENOSPC" ? error : notOpened(this.options.folder, error);
+      throw isSaid || saysNoRoom(error) ? error : notOpened(this.options.folder, error);
     }
     this.useOpen();
   }

@@ -1,6 +1,7 @@
 import path from "node:path";
 import { MillraceError } from "../../../base/errors.ts";
 import type { FileSystem } from "../../../base/fileSystem.ts";
+import type { Logger } from "../../../base/logger.ts";
 import { deletedFolder, isDeletedFolder } from "../segment/names.ts";
 import { Segment } from "../segment/segment.ts";
 
@@ -54,6 +55,17 @@ export function checkFoldersThere(directory: string, found: readonly string[], f
     domain: "user",
     where: path.join(directory, missing),
     hint: "Put it back, or restore the whole data directory from one backup.",
+  });
+}
+
+/** Of a catalog without topics: a kill may leave the empty folder of one that was not made; else the catalog's entries are gone. */
+export function tellUnknownFolders(directory: string, found: readonly string[], logger: Logger): void {
+  const unknown = found.filter((name) => !isDeletedFolder(name));
+  if (unknown.length === 0) return;
+  logger.warn("the catalog knows no topics; the folders that are there are neither served nor touched", {
+    directory,
+    folders: unknown.length,
+    first: unknown[0],
   });
 }
 

@@ -1,5 +1,6 @@
 import type { Timer } from "../../../base/clock.ts";
 import { MillraceError } from "../../../base/errors.ts";
+import { saysNoRoom } from "../../../base/systemError.ts";
 import { diskFull } from "../diskSpace.ts";
 import { failedError } from "./partitionErrors.ts";
 import type { PartitionFiles } from "./partitionFiles.ts";
@@ -139,6 +140,5 @@ const namedCodes: ReadonlySet<string> = new Set(["LOG_CORRUPT", "LOG_DISK_FULL",
 
 function namedFailure(cause: unknown, where: string): MillraceError {
   if (cause instanceof MillraceError && namedCodes.has(cause.code)) return cause;
-  const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
-  return full ? diskFull(where, undefined, 0, cause) : failedError(where, cause);
+  return saysNoRoom(cause) ? diskFull(where, undefined, 0, cause) : failedError(where, cause);
 }

@@ -1,12 +1,12 @@
 import { MillraceError } from "../../../base/errors.ts";
 import type { Logger } from "../../../base/logger.ts";
-import { isCode } from "../../../base/systemError.ts";
+import { isCode, saysNoRoom } from "../../../base/systemError.ts";
 
 /** What the disk has to have room for: the next file, and the segment that makes room in the journal. */
 type Need = "file" | "segment";
 
 /** The file system, or the user's part of it; or all but the reserve. */
-export const isDiskFull = (error: unknown): boolean => isCode(error, "ENOSPC") || isCode(error, "EDQUOT") || isCode(error, "LOG_DISK_FULL");
+export const isDiskFull = (error: unknown): boolean => saysNoRoom(error) || isCode(error, "LOG_DISK_FULL");
 
 /** What the journal lacks, and why messages are refused meanwhile: what is left of the current file is for acknowledgements. */
 export class DiskRoom {
