@@ -19,30 +19,19 @@ export const ofJournalSegments: ByFile = {
         "if (page === undefined",
       ],
       "test/broker/segments.test.ts: segments of version 1 are read: what lives comes, ids are known, and rewritten they are of version 2":
-        ["if (item.isId !="],
+        ["if (item.isId !=", "return isId ? kind"],
       "no test is known to have it for sure": [
         "if (!isWhole(bytes",
         "if (written !== undefined",
         "function undefinedIfDamaged",
         "if (!isEntry(bytes",
-        "return isId ? kind",
       ],
     },
   },
   "src/log/journal/segments/segmentRepair.ts": {
     rare: {
-      "no test is known to have it for sure": [
-        "if (walked === undefined",
-        "here = next;",
-        "if (slice.isOver(1 ",
-        "if (isOneOfOurs(file",
-        "if (at % 65_536 ",
-        "if (slice.isOver(1)",
-        "for (; n < shared.length;",
-        "if (one.queue !=",
-      ],
       "test/broker/segments.test.ts: a segment whose entries can't be walked either is refused with file and position, a newer one is not touched":
-        ["if (next === undefined", "return undefined"],
+        ["if (next === undefined", "return undefined", "if (walked === undefined"],
       "test/broker/segments.test.ts: a flipped bit in a segment's header: it is made anew from the entries; nothing is lost, nothing acknowledged comes back":
         ["const item = kind"],
       "test/broker/segments.test.ts: a flipped bit in the header and one in an entry: that message is lost, the others come, some acknowledged ones again":
@@ -51,6 +40,15 @@ export const ofJournalSegments: ByFile = {
         ["function idOf(file"],
       "test/broker/segments.test.ts: a flipped bit in a segment's index: it is made anew from the entries; nothing is lost, nothing acknowledged comes back":
         ["if (one.isId !=="],
+      "no test is known to have it for sure": [
+        "here = next;",
+        "if (slice.isOver(1 ",
+        "if (isOneOfOurs(file",
+        "if (at % 65_536 ",
+        "if (slice.isOver(1)",
+        "if (one.queue !=",
+        "for (; n < shared.length ",
+      ],
     },
   },
   "src/log/journal/segments/segments.ts": {
@@ -63,18 +61,20 @@ export const ofJournalSegments: ByFile = {
       "a run that is read and is damaged": ["lost(segment"],
       "an index that is damaged": ["if (!isId) continue;", "this.repairing =", "if (repaired === undefined)"],
       "a segment that goes while its index is repaired": ["if (segment.retired) continue;"],
+      "test/log/journal/segments.test.ts: a segment whose name may not have reached the disk is gone before a file of the journal goes: it would bring back what was consumed":
+        ["for (const file of"],
       "no test is known to have it for sure": [
         "(segment) => this",
-        "await this.fileSystem.removeFile(making);",
         "if (!(await write",
         'this.logger.error("a remembered',
         "private repairIndex",
         "private async repairIndexNow",
         "found.sort((a, b",
-        "await this.fileSystem.syncDirectory(this.directory);",
+        "releaseDurably(run",
       ],
-      "test/log/journal/segments.test.ts: a segment whose name may not have reached the disk is gone before a file of the journal goes: it would bring back what was consumed":
-        ["for (const file of"],
+      "test/broker/journalWedges.test.ts: a segment whose index and an entry are damaged stays as it is, and the others are rewritten": [
+        "await this.fileSystem.removeFile(making);",
+      ],
     },
   },
   "src/log/journal/segments/writeBehind.ts": {
@@ -82,24 +82,31 @@ export const ofJournalSegments: ByFile = {
       "before the journal is open nothing is acknowledged": ["acknowledged: (queue"],
     },
     rare: {
+      "test/broker/segments.test.ts: a purge beside unacknowledged messages: those are there after a crash, and no others": [
+        "await run.release",
+      ],
       "no test is known to have it for sure": [
         "if (this.retired",
-        "if (toPutAside) return",
         "return name.last",
         "await this.job.catch",
         "if (run.segment.retired) return false;",
         "} catch (error) {",
         "const created = items",
-        "if (damaged) file",
-        "const messages =",
-        "const { segment,",
         "(run) => this.tenants",
         "if (written !== undefined",
+        "releaseDurably: ",
+        "private async releaseDurably",
         "if (!this.countsAlone",
         "private async acknowledgeEach",
       ],
-      "test/broker/segments.test.ts: a purge beside unacknowledged messages: those are there after a crash, and no others": [
-        "await run.release",
+      "test/broker/journalWedges.test.ts: the disk does not let a damaged file be put aside: it is tried again, and publishing goes on": [
+        "if (toPutAside) return",
+        "const messages =",
+      ],
+      "test/broker/writeBehind.test.ts: a flipped bit in a file of the journal is met when it is emptied: the rest is saved, the file is put aside":
+        ["if (damaged) file"],
+      "test/broker/journalWedges.test.ts: a segment whose index and an entry are damaged stays as it is, and the others are rewritten": [
+        "const { segment,",
       ],
     },
   },

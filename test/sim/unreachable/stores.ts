@@ -26,14 +26,7 @@ export const ofStores: ByFile = {
     },
     rare: {
       "a start on which just these writes fail: test/log/keyedStoreFaults.test.ts": ["} catch (error) {", "await store.close()"],
-    },
-  },
-  "src/log/keyedStoreTwins.ts": {
-    never: {
-      "a newer format has a test of its own": ["if (!(error instanceof KeyedStoreDamage))"],
-    },
-    rare: {
-      "a file that somebody else took away, or the first start of all": ["else if (bytes === undefined) logger"],
+      "no test is known to have it for sure": ["await before.close"],
     },
   },
   "src/log/keyedStoreFormat.ts": {
@@ -47,14 +40,20 @@ export const ofStores: ByFile = {
     },
     rare: {
       "damage of just these bytes: test/log/keyedStore.test.ts": ["if (bytes.readUInt16LE(4) > containerVersion && !isOursBut"],
-      "no test is known to have it for sure": [
-        'throw new KeyedStoreDamage(identity.path, 0, "it does',
+      "test/log/keyedStore.test.ts: a newer file, and another store's file, are refused": [
+        'throw new KeyedStoreDamage(identity.path, 0, "its',
         "function isOursBut",
         "function tooNew(identity",
       ],
-      "test/log/keyedStore.test.ts: a newer file, and another store's file, are refused": [
-        'throw new KeyedStoreDamage(identity.path, 0, "its',
-      ],
+      "no test is known to have it for sure": ['throw new KeyedStoreDamage(identity.path, 0, "it does'],
+    },
+  },
+  "src/log/keyedStoreTwins.ts": {
+    never: {
+      "a newer format has a test of its own": ["if (!(error instanceof KeyedStoreDamage))"],
+    },
+    rare: {
+      "a file that somebody else took away, or the first start of all": ["else if (bytes === undefined) logger"],
     },
   },
 };
