@@ -5,6 +5,7 @@
  *   entry   marker u32 | payload length u32 | CRC-32C u32 of the payload | payload: JSON [[key, value] | [key], ...]
  *
  * Invariants:
+ * - The header's layout is that of every version: one whose checksum is wrong is damaged, not of a newer release.
  * - One entry is one write followed by one sync, so after a loss of power at most the last entry is broken. `[key]` removes.
  * - The marker has bytes that no UTF-8 text has: a marker with a right CRC after broken bytes proves that these were once
  *   followed by a finished entry, thus are not a torn end but damage.
@@ -47,10 +48,9 @@ export function checkHeader(bytes: Buffer, identity: StoreIdentity): number {
   const end = bytes.length < 9 ? Infinity : 9 + bytes.readUInt8(8) + 4;
   if (end > bytes.length || bytes.toString("latin1", 0, 4) !== magic)
     throw new KeyedStoreDamage(identity.path, 0, "it does not begin as a keyed store");
-  if (bytes.readUInt16LE(4) > containerVersion && !isOursBut(bytes.subarray(0, end)))
-    throw tooNew(identity, bytes.readUInt16LE(4), containerVersion);
   if (bytes.readUInt32LE(end - 4) !== crc32c(bytes.subarray(0, end - 4)))
     throw new KeyedStoreDamage(identity.path, 0, "its header's checksum is wrong");
+  if (bytes.readUInt16LE(4) > containerVersion) throw tooNew(identity, bytes.readUInt16LE(4), containerVersion);
   const name = bytes.toString("utf8", 9, end - 4);
   if (name !== identity.name) throw new KeyedStoreDamage(identity.path, 0, `it is a store of "${name}", not of "${identity.name}"`);
   if (bytes.readUInt16LE(6) > identity.formatVersion) throw tooNew(identity, bytes.readUInt16LE(6), identity.formatVersion);
@@ -60,13 +60,6 @@ export function checkHeader(bytes: Buffer, identity: StoreIdentity): number {
 /** A KeyedChange as it lies in an entry. */
 export function encodeChange(key: string, value: Json | null): string {
   return JSON.stringify(value === null ? [key] : [key, value]);
-}
-
-/** Is only the version damaged? */
-function isOursBut(header: Buffer): boolean {
-  const ours = Buffer.from(header);
-  ours.writeUInt16LE(containerVersion, 4);
-  return ours.readUInt32LE(ours.length - 4) === crc32c(ours.subarray(0, -4));
 }
 
 /** @param encodedChanges see encodeChange */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { nextTurn } from "../../src/base/nextTurn.ts";
 import { Random } from "../../src/base/random.ts";
 import { KeyOffsets } from "../../src/log/embedded/compaction/keyOffsets.ts";
 
@@ -8,9 +9,9 @@ const keyOf = (random: Random): Buffer => {
 };
 
 describe("what compaction remembers of keys", () => {
-  test.each([1, 2, 3, 4, 5])("is what a Map holds, for keys of any length, until it is full (seed %i)", (seed) => {
+  test.each([1, 2, 3, 4, 5])("is what a Map holds, for keys of any length, until it is full (seed %i)", async (seed) => {
     const random = new Random(seed);
-    const offsets = new KeyOffsets(200_000);
+    const offsets = await KeyOffsets.create(200_000, nextTurn);
     const model = new Map<string, number>();
     for (let offset = 0; offset < 3000; offset++) {
       const key = keyOf(random);
@@ -23,9 +24,9 @@ describe("what compaction remembers of keys", () => {
     expect(offsets.size).toBe(model.size);
   });
 
-  test("takes at least one key, whatever its length, and goes on knowing what it took when it is full", () => {
+  test("takes at least one key, whatever its length, and goes on knowing what it took when it is full", async () => {
     for (const keyBytes of [3, 1024, 100_000]) {
-      const offsets = new KeyOffsets(1);
+      const offsets = await KeyOffsets.create(1, nextTurn);
       const keys = Array.from({ length: 200 }, (_, i) => Buffer.alloc(keyBytes, `${String(i).padStart(3, "0")}`));
       const taken = keys.filter((key, i) => offsets.set(key, 0, key.length, i)).length;
       expect(taken).toBeGreaterThanOrEqual(1);
@@ -35,9 +36,9 @@ describe("what compaction remembers of keys", () => {
     }
   });
 
-  test("tells keys of the same hash apart", () => {
+  test("tells keys of the same hash apart", async () => {
     // in a full table of 64 slots every second key meets another one on its way
-    const offsets = new KeyOffsets(2048);
+    const offsets = await KeyOffsets.create(2048, nextTurn);
     for (let i = 0; i < 48; i++) expect(offsets.set(Buffer.from([i]), 0, 1, i)).toBe(true);
     expect(offsets.set(Buffer.from([99]), 0, 1, 99)).toBe(false);
     for (let i = 0; i < 256; i++) expect(offsets.get(Buffer.from([i]), 0, 1)).toBe(i < 48 ? i : -1);

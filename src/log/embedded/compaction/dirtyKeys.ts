@@ -41,7 +41,8 @@ export async function readDirtyKeys(
 ): Promise<DirtyKeys> {
   const dirty = segments.filter(({ nextBase }) => nextBase > dirtyFrom);
   const wanted = MEMORY_OF_DIRTY_BYTES * dirty.reduce((sum, { bytes }) => sum + bytes, 0);
-  const offsets = new KeyOffsets(Math.min(memoryBytesMax, Math.max(wanted, KEY_MEMORY_BYTES_MIN)));
+  const memoryBytes = Math.min(memoryBytesMax, Math.max(wanted, KEY_MEMORY_BYTES_MIN));
+  const offsets = await KeyOffsets.create(memoryBytes, () => slices.pause());
   let end = dirtyFrom;
   for (const { baseOffset, nextBase } of dirty) {
     const aborted = new AbortedRanges(await abortedIn(baseOffset, nextBase));

@@ -22,10 +22,6 @@ const LENGTH_BYTES = 4;
 const ARENA_BYTES_MAX = 1024 * 1024 * 1024;
 
 export class KeyOffsets {
-  private readonly hashes: Int32Array;
-  private readonly places: Int32Array;
-  private readonly offsets: Float64Array;
-  private readonly arena: Buffer;
   private readonly mask: number;
   private readonly countMax: number;
   private arenaUsed = 0;
@@ -33,17 +29,33 @@ export class KeyOffsets {
   private foundSlot = 0;
   private foundHash = 0;
 
-  /** Half of the memory for the slots, half for the keys. */
-  constructor(memoryBytesMax: number) {
+  private constructor(
+    private readonly hashes: Int32Array,
+    private readonly places: Int32Array,
+    private readonly offsets: Float64Array,
+    private readonly arena: Buffer,
+  ) {
+    this.mask = hashes.length - 1;
+    this.countMax = Math.floor((hashes.length * 3) / 4);
+  }
+
+  /**
+   * Half of the memory for the slots, half for the keys. `pause` lets everyone else have a turn: V8 may collect before each large piece, and
+   * with 64 MiB all pieces in one turn took up to 24 ms of the processor, the longest of them 12.
+   */
+  static async create(memoryBytesMax: number, pause: () => Promise<void>): Promise<KeyOffsets> {
     let slots = SLOTS_MIN;
     while (slots * 2 * SLOT_BYTES <= memoryBytesMax / 2) slots *= 2;
-    this.hashes = new Int32Array(slots);
-    this.places = new Int32Array(slots);
-    this.offsets = new Float64Array(slots);
-    this.mask = slots - 1;
-    this.countMax = Math.floor((slots * 3) / 4);
+    const hashes = new Int32Array(slots);
+    await pause();
+    const places = new Int32Array(slots);
+    await pause();
+    const offsets = new Float64Array(slots);
+    await pause();
     const arenaBytes = Math.min(Math.floor(memoryBytesMax / 2), ARENA_BYTES_MAX);
-    this.arena = Buffer.allocUnsafeSlow(Math.max(arenaBytes, LENGTH_BYTES + WHOLE_KEY_BYTES_MAX));
+    const arena = Buffer.allocUnsafeSlow(Math.max(arenaBytes, LENGTH_BYTES + WHOLE_KEY_BYTES_MAX));
+    await pause();
+    return new KeyOffsets(hashes, places, offsets, arena);
   }
 
   get size(): number {
