@@ -87,7 +87,12 @@ function tell(twin: ReadTwin, counting: ReadTwin, logger: Logger): void {
   const { file, bytes, end: position, damage } = twin;
   const madeFrom = counting.file;
   if (damage !== undefined)
-    logger.error("a file of a keyed store is damaged; it is made anew from the other one", { file, position, madeFrom, error: damage });
+    logger.error("a file of a keyed store is damaged; it is made anew from the other one", {
+      file,
+      position,
+      madeFrom,
+      why: damage.message,
+    });
   else if (bytes === undefined) logger.warn("a file of a keyed store is not there; it is made anew from the other one", { file, madeFrom });
   else if (twin !== counting)
     logger.warn("a file of a keyed store is behind the other one, or its end is damaged; it is made anew", { file, position, madeFrom });

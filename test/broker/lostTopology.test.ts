@@ -46,6 +46,19 @@ test("a catalog that is gone keeps a node with topics from starting, and the hin
   expect(refusal).toMatchObject({ code: "TOPIC_MISSING", hint: expect.stringContaining("from one backup") as string });
 });
 
+test("a topic whose topology is gone is declared again, and has its records", async () => {
+  let node = await BrokerNode.start({ seed: 4 });
+  const args = { "x-queue-type": "stream", "x-partitions": 2 };
+  await node.queue("flights", args);
+  for (let n = 0; n < 20; n++) await publish(node, "flights", `${n}`);
+  node = await startWithout(node, "stop");
+  expect(node.broker.status().topics).toEqual([]);
+  await node.queue("flights", args);
+  const [topic] = node.broker.status().topics;
+  expect(topic?.partitions.reduce((sum, { endOffset }) => sum + endOffset, 0)).toBe(20);
+  await node.stop();
+});
+
 const small = { seed: 5, journalFileBytes: 1 << 13, journalBytesMax: 1 << 15, diskReserveBytes: 0 } as const;
 
 describe.each(["stop", "kill"] as const)("after a %s a topology that is gone", (how) => {

@@ -4,7 +4,11 @@ import fs from "node:fs";
 import path from "node:path";
 import type { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLogger } from "../../src/base/logger.ts";
+import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
 import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { openKeyedStore } from "../../src/log/keyedStore.ts";
 import { batchPositions } from "../../src/record/batch.ts";
 import { BatchField } from "../../src/record/batchHeader.ts";
 import { logOptions, record } from "../log/support.ts";
@@ -241,6 +245,31 @@ describe("log", () => {
       code: 0,
       out: expect.stringMatching(/^cut .*\.log at byte 0\n$/) as string,
     });
+  });
+
+  test("of the catalog and the topology repair makes a damaged file anew from the other one, and says which", async () => {
+    const folder = temporaryFolder();
+    for (const name of ["topics", "journal"]) fs.mkdirSync(path.join(folder, "data", name), { recursive: true });
+    const surroundings = { fileSystem: nodeFileSystem, clock: systemClock, logger: silentLogger, formatVersion: 1 };
+    for (const name of ["catalog", "topology"]) {
+      const store = await openKeyedStore({ ...surroundings, path: path.join(folder, "data", name), name });
+      for (let n = 0; n < 3; n++) await store.change(new Map([[`["key", "${n}"]`, n]]));
+      await store.close();
+    }
+    fs.writeFileSync(path.join(folder, "data/version"), "millrace-data 1\n");
+    const damaged = ["catalog.twin", "topology"].map((name) => path.join(folder, "data", name));
+    for (const file of damaged) {
+      const bytes = fs.readFileSync(file);
+      bytes.writeUInt8(bytes.readUInt8(40) ^ 1, 40);
+      fs.writeFileSync(file, bytes);
+    }
+    expect(await run(folder, ["log", "verify", "data"])).toMatchObject({ code: 1, out: expect.stringContaining("2 damaged") as string });
+    const { code, out } = await run(folder, ["log", "repair", "data"]);
+    expect({ code, lines: out.trim().split("\n") }).toEqual({
+      code: 0,
+      lines: damaged.map((file) => `${file}: a file of a keyed store is damaged; it is made anew from the other one`),
+    });
+    expect(await run(folder, ["log", "repair", "data"])).toMatchObject({ code: 0, out: "nothing to repair\n" });
   });
 
   test("verify of a file that is no directory", async () => {

@@ -65,7 +65,9 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const file = kind === ".log" && random.below(2) === 0 ? (newestOf(files, picked) as string) : picked;
   const bytes = fileSystem.peek(file) as Buffer;
   const later = files.slice(files.indexOf(file) + 1).map((one) => fileSystem.peek(one) as Buffer);
-  const end = tellableEnd(kind, bytes, !later.some(holdsWhatOutlivesPowerLoss));
+  const spoiled = isStore(kind) && kind !== ".twin" && random.below(2) === 0 ? withItsTwin(fileSystem, file) : [file];
+  const isInOther = isStore(kind) && spoiled.length === 1;
+  const end = isInOther ? bytes.length : tellableEnd(kind, bytes, !later.some(holdsWhatOutlivesPowerLoss));
   if (end <= 0) return undefined;
   const extent = random.pick(extents);
   // a start looks at what a killed process wrote last
@@ -75,7 +77,6 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
   const touched = kind === ".log" ? touchedBatches(fileSystem, file, position, until) : undefined;
   const undos: (() => void)[] = [];
-  const spoiled = isStore(kind) && kind !== ".twin" && random.below(2) === 0 ? withItsTwin(fileSystem, file) : [file];
   for (let at = position; at < until; at++) {
     const mask = extent === "a hole" ? (bytes[at] as number) : extent === "a bit" ? 1 << random.below(8) : random.below(256);
     if (mask !== 0) for (const one of spoiled) undos.unshift(fileSystem.flip(one, at, mask));
