@@ -72,7 +72,9 @@ export function flipSomeBit(fileSystem: SimulatedFileSystem, random: Random): Bi
   const extent = random.pick(extents);
   // a start looks at what a killed process wrote last
   const begin = kind === ".log" && file === newestOf(files, file) ? Math.floor(end / 2) : 0;
-  const somewhere = begin + random.below(end - begin);
+  const anywhere = begin + random.below(end - begin);
+  const somewhere =
+    kind === ".log" && random.below(8) === 0 ? Math.min(end - 1, offsetAround(bytes, anywhere) + random.below(8)) : anywhere;
   const position = extent === "a hole" ? Math.floor(somewhere / sectorBytes) * sectorBytes : somewhere;
   const until = Math.min(end, position + (extent === "a bit" ? 1 : extent === "some bytes" ? 2 + random.below(20) : sectorBytes));
   const touched = kind === ".log" ? touchedBatches(fileSystem, file, position, until) : undefined;
@@ -96,6 +98,13 @@ const withItsTwin = (fileSystem: SimulatedFileSystem, file: string): string[] =>
 
 const newestOf = (files: readonly string[], one: string): string | undefined =>
   files.findLast((file) => path.dirname(file) === path.dirname(one));
+
+/** Where the batch begins that holds a byte, with its offset: a small part of it, and one that has a checksum of its own. */
+function offsetAround(bytes: Buffer, position: number): number {
+  let at = 0;
+  while (validateBatch(bytes, at, bytes.length) === undefined && at + batchBytesAt(bytes, at) <= position) at += batchBytesAt(bytes, at);
+  return at;
+}
 
 function touchedBatches(fileSystem: SimulatedFileSystem, file: string, position: number, until: number): TouchedBatches {
   const folder = new Map(fileSystem.files(path.dirname(file)).map((one) => [one, Buffer.from(fileSystem.peek(one) as Buffer)]));

@@ -36,6 +36,7 @@ export class KeyedStart {
   /** Each transaction ended as it was asked to. @returns the open ones, by their producers */
   private checkEnds(topic: KeyedTopic, batches: readonly KeyedBatch[], ended: Ended): Map<number, KeyedTransaction> {
     const open = new Map<number, KeyedTransaction>();
+    const emptied = new Set<number>();
     for (const { producer, isMarker, isTransactional, outcome, records } of batches) {
       const transaction = open.get(Number(producer));
       if (isMarker) {
@@ -44,14 +45,20 @@ export class KeyedStart {
           () => `${topic.name} has a marker to ${outcome} of ${producer}, where ${transaction?.outcome} was asked for`,
         );
         open.delete(Number(producer));
+        emptied.delete(Number(producer));
       } else if (isTransactional && records.length > 0) {
         const found = topic.model.recognised(records[0] as (typeof records)[number]).append.transaction;
         if (found !== undefined) open.set(Number(producer), found);
-      }
+      } else if (isTransactional) emptied.add(Number(producer));
     }
     const mayLose = ended.saidCut() || (ended.powerLost && topic.config.sync.kind !== "always");
     for (const [producer, { ended: wasEnded }] of open) {
       demand(!wasEnded || mayLose, () => `the end of a transaction of ${producer} in ${topic.name} is lost`);
+    }
+    for (const producer of emptied) {
+      // its records went as it had ended, and then its marker was lost, now or before an earlier start
+      const isKnown = topic.producers.some(({ id, current }) => id === producer && current?.appends.length === 0);
+      if (!open.has(producer) && (mayLose || isKnown)) open.set(producer, { outcome: "abort", ended: false, appends: [] });
     }
     return open;
   }

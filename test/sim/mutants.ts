@@ -121,6 +121,12 @@ export const mutants: readonly Mutant[] = [
     to: "if (bytes.length === 0) return",
   },
   {
+    name: "a batch is served whatever its offset's checksum says",
+    file: "src/record/batchMark.ts",
+    from: "if (!isMarked(bytes, at) || hasOwnOffset(bytes, at)) return undefined;",
+    to: "if (bytes.length > 0) return undefined;",
+  },
+  {
     name: "the keyed store takes damage before valid entries for a torn end",
     file: "src/log/keyedStoreFormat.ts",
     from: "if (entryEnd(bytes, found) !== undefined)\n",
