@@ -3,6 +3,7 @@ import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises"
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { crc32c } from "../../src/base/crc32c.ts";
 import { Random } from "../../src/base/random.ts";
 import { until } from "../support/until.ts";
 import { TestConsumer } from "./consumer.ts";
@@ -162,6 +163,17 @@ describe("after a clean stop", () => {
     const last = await startIn(killed);
     expect(await contentsOf(last)).toEqual(queues.flatMap((queue) => [`${queue} 0 before true`, `${queue} 1 after true`]));
     await last.stop();
+  });
+
+  test("one that a later release wrote is not guessed at: the start is refused", async () => {
+    const node = await firstNode(path.join(folder, "node"));
+    await node.stop();
+    const file = stopFile(path.join(folder, "node"));
+    const stop = await readFile(file);
+    stop.writeUInt32LE(stop.readUInt32LE(8) + 1, 8);
+    stop.writeUInt32LE(crc32c(stop.subarray(0, -4)), stop.length - 4);
+    await writeFile(file, stop);
+    await expect(startIn(path.join(folder, "node"))).rejects.toMatchObject({ code: "JOURNAL_TOO_NEW", where: file });
   });
 
   test("if a bit of it flips it is said, and the journal is read", async () => {

@@ -1,7 +1,13 @@
 /** A backlog in segments: what a purge reads, what damage costs, and segments of version 1. */
 import { expect, test } from "vitest";
 import { Random } from "../../src/base/random.ts";
-import { decodeDead, decodeSegmentHeader, indexBytes, itemBytes } from "../../src/log/journal/segments/segmentFormat.ts";
+import {
+  decodeDead,
+  decodeSegmentHeader,
+  encodeSegmentHeader,
+  indexBytes,
+  itemBytes,
+} from "../../src/log/journal/segments/segmentFormat.ts";
 import type { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { TestConsumer } from "./consumer.ts";
 import { confirm, message } from "./message.ts";
@@ -121,6 +127,23 @@ for (const where of ["header", "index", "directory"] as const) {
   });
 }
 
+test("a header that can't be right, though its checksum is, is made anew from the entries too", async () => {
+  let { node, left } = await backlog(2);
+  node = await node.crash();
+  for (const file of await segmentsOf(node)) {
+    const header = decodeSegmentHeader(await node.fileSystem.readFile(file), file);
+    const handle = await node.fileSystem.open(file, "write");
+    await handle.write(encodeSegmentHeader({ ...header, queuesOrCrc: header.items + 1 }), 0, 32, 0);
+    await handle.sync();
+    await handle.close();
+  }
+  node = await node.crash();
+  expect(node.errors.length).toBeGreaterThan(0);
+  for (const error of node.errors) expect(error).toMatch(/made anew/);
+  for (const queue of queues) expect(await consumeAll(node, queue, left.get(queue)?.length ?? 0)).toEqual(left.get(queue));
+  await node.stop();
+});
+
 test("a flipped bit in the header and one in an entry: that message is lost, the others come, some acknowledged ones again", async () => {
   let { node, left } = await backlog(3);
   await takeSome(node, left);
@@ -208,6 +231,24 @@ test("a purge beside unacknowledged messages: those are there after a crash, and
     expect(await consumeAll(node, "ids", left.get("ids")?.length ?? 0)).toEqual(left.get("ids"));
     await node.stop();
   }
+});
+
+test("a purge beside unacknowledged messages, and the disk does not let their places be read: it is done when it does", async () => {
+  let { node, left } = await backlog(6);
+  node = await node.crash();
+  const fileSystem = node.fileSystem as SimulatedFileSystem;
+  const consumer = new TestConsumer({ room: 3 });
+  node.host.consume("a", consumer);
+  for (let waited = 0; waited < 300 && consumer.received.length < 3; waited++) await turns(2);
+  await turns(20);
+  const before = node.errors.length;
+  fileSystem.failNext({ op: "read", path: ".segment", code: "EIO", times: 2 });
+  expect(await node.host.purgeQueue("a", node)).toBe((left.get("a") as string[]).length - 3);
+  fileSystem.heal();
+  expect(node.errors.length).toBe(before);
+  node = await node.crash();
+  expect(await consumeAll(node, "a", 3)).toEqual(left.get("a")?.slice(0, 3));
+  await node.stop();
 });
 
 test("segments of version 1 are read: what lives comes, ids are known, and rewritten they are of version 2", async () => {

@@ -114,6 +114,17 @@ describe("topics", () => {
     await log.close();
   });
 
+  test("that are asked for while the log is closed are refused, also where nobody had used them", async () => {
+    const { log, topic } = await openWithTopic();
+    const made = log.createTopic("made");
+    const refused = expect(made).rejects.toEqual(code("LOG_CLOSED"));
+    await log.close();
+    await refused;
+    await expect(log.createTopic("later")).rejects.toEqual(code("LOG_CLOSED"));
+    expect(() => topic.append(0, record("late"), undefined)).toThrow(expect.objectContaining({ code: "LOG_CLOSED" }));
+    expect(log.topicNames()).toEqual(["t"]);
+  });
+
   test("whose deletion was cut short are gone after the next start", async () => {
     const directory = await temporaryFolder();
     const catalog = new MemoryCatalog();

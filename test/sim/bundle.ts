@@ -1,17 +1,26 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
-import { build, type Plugin } from "esbuild";
+import { build } from "esbuild";
+import { type Replacement, replacing } from "./replacing.ts";
+import { smallLimits } from "./smallLimits.ts";
 
 /** Inside the project, so that packages are found by their names; nothing there is ever committed. */
 export const bundleFolder = path.resolve("node_modules/.cache/millrace-sim");
 
-/** The simulation with all of src as one file that a worker thread runs, and the map of its lines. */
-export async function bundleSimulation(name: string, plugins: Plugin[] = []): Promise<string> {
+export interface SimulationBundle {
+  /** What a worker thread begins with. */
+  readonly thread: string;
+  /** The simulation with all of src as one file, which the thread loads; the map of its lines is beside it. */
+  readonly simulation: string;
+}
+
+/** @param changes besides the smaller limits */
+export async function bundleSimulation(name: string, changes: readonly Replacement[] = []): Promise<SimulationBundle> {
   await mkdir(bundleFolder, { recursive: true });
-  const outfile = path.join(bundleFolder, `${name}.mjs`);
   await build({
-    entryPoints: [path.resolve("test/sim/simulationWorker.ts")],
-    outfile,
+    entryPoints: { [name]: path.resolve("test/sim/simulationWorker.ts"), [`${name}-thread`]: path.resolve("test/sim/simulationThread.ts") },
+    outdir: bundleFolder,
+    outExtension: { ".js": ".mjs" },
     bundle: true,
     platform: "node",
     format: "esm",
@@ -19,7 +28,7 @@ export async function bundleSimulation(name: string, plugins: Plugin[] = []): Pr
     packages: "external",
     sourcemap: true,
     logLevel: "silent",
-    plugins,
+    plugins: [replacing([...smallLimits, ...changes])],
   });
-  return outfile;
+  return { thread: path.join(bundleFolder, `${name}-thread.mjs`), simulation: path.join(bundleFolder, `${name}.mjs`) };
 }

@@ -84,6 +84,12 @@ export class Faults {
     return op;
   }
 
+  /** A stop has to sync the journal once more. */
+  failStop(): void {
+    this.world.troubled = true;
+    this.fileSystem().failNext({ op: "sync", code: "EIO", path: ".journal" });
+  }
+
   heal(): void {
     this.fileSystem().heal();
     this.fileSystem().limitDisk(undefined);

@@ -13,7 +13,7 @@ import os from "node:os";
 import { parseArgs } from "node:util";
 import { bundleSimulation } from "./bundle.ts";
 import { Counters } from "./counters.ts";
-import { blocksMissed, judgeMissed, rareAndMet } from "./coverage.ts";
+import { blocksBelow, judgeMissed, luckWithBlocks, seldomOf } from "./coverage.ts";
 import { runSeeds, seedsFrom } from "./pool.ts";
 import { runMutants } from "./runMutants.ts";
 import { unreachable } from "./unreachable.ts";
@@ -55,7 +55,7 @@ async function runAll(): Promise<boolean> {
   let failed = 0;
   const progress = (): void =>
     console.log(`${done} of ${count} seeds, ${failed} failed, ${Math.round((performance.now() - begin) / 1000)} s`);
-  const entered = await runSeeds({
+  const counted = await runSeeds({
     bundle,
     seeds: seedsFrom(one ?? Number(values.from), count),
     operations,
@@ -78,11 +78,20 @@ async function runAll(): Promise<boolean> {
   });
   console.log(counters.table());
   progress();
-  const missed = countZeros ? blocksMissed(bundle, entered) : [];
-  if (countZeros) for (const line of rareAndMet(missed, unreachable)) console.log(line);
-  const missing = countZeros ? [...counters.missing().map((name) => `never met: ${name}`), ...judgeMissed(missed, unreachable)] : [];
+  const missing = countZeros
+    ? [...counters.missing().map((name) => `never met: ${name}`), ...judgeBlocks(bundle.simulation, counted, done)]
+    : [];
   for (const line of missing) console.log(line);
   return failed === 0 && missing.length === 0;
+}
+
+function judgeBlocks(bundle: string, counted: readonly Uint16Array[], seeds: number): string[] {
+  const seldom = blocksBelow(seldomOf(seeds), bundle, counted);
+  for (const line of luckWithBlocks(seldom, unreachable)) console.log(line);
+  return judgeMissed(
+    seldom.filter((block) => block.seeds === 0),
+    unreachable,
+  );
 }
 
 const tryMutants = (): Promise<boolean> =>

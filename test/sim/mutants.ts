@@ -1,14 +1,8 @@
-import { readFile } from "node:fs/promises";
-import path from "node:path";
-import type { Plugin } from "esbuild";
+import type { Replacement } from "./replacing.ts";
 
 /** A way to break the code on purpose, so that it shows that the simulation finds what it is for. */
-export interface Mutant {
+export interface Mutant extends Replacement {
   readonly name: string;
-  readonly file: string;
-  /** Must be in the file exactly once: whoever moves it looks what has become of the mutant. */
-  readonly from: string;
-  readonly to: string;
   /** The first seeds find it: CI tries these, so that a simulation that sees nothing any more fails there. */
   readonly isFoundSoon?: true;
 }
@@ -176,25 +170,3 @@ export const mutants: readonly Mutant[] = [
     to: "",
   },
 ];
-
-/** Replaces the text while the file is bundled. */
-export function mutating({ file, from, to }: Mutant): Plugin {
-  const wanted = path.resolve(file);
-  return {
-    name: "mutant",
-    setup(setup) {
-      let met = false;
-      setup.onLoad({ filter: /\.ts$/ }, async ({ path: loaded }) => {
-        if (loaded !== wanted) return undefined;
-        const source = await readFile(loaded, "utf8");
-        const count = source.split(from).length - 1;
-        if (count !== 1) throw new Error(`${file} has ${count} times what the mutant replaces: ${from}`);
-        met = true;
-        return { contents: source.replace(from, () => to), loader: "ts" };
-      });
-      setup.onEnd(() => {
-        if (!met) throw new Error(`${file} is not in the bundle`);
-      });
-    },
-  };
-}

@@ -136,6 +136,7 @@ export class Processes {
 
   private async stop(): Promise<void> {
     this.stopped = true; // a part of it may come to its end, and say so
+    if (this.random.below(8) === 0) this.faults.failStop();
     const outcome = await this.world.until(this.node.stop(), endTurnsMax);
     if (outcome === undefined) throw new Violation("a stop does not come to an end");
     this.demandAllClosed("a stop");

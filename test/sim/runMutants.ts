@@ -1,5 +1,5 @@
 import { bundleSimulation } from "./bundle.ts";
-import { type Mutant, mutants, mutating } from "./mutants.ts";
+import { type Mutant, mutants } from "./mutants.ts";
 import { runSeeds, seedsFrom } from "./pool.ts";
 
 interface Tried {
@@ -39,7 +39,7 @@ export async function runMutants({ isTried, seedsMax, operations, workers }: Mut
 }
 
 async function trySeeds(number: number, mutant: Mutant, seedsMax: number, operations: number): Promise<Tried> {
-  const bundle = await bundleSimulation(`mutant-${number}`, [mutating(mutant)]);
+  const bundle = await bundleSimulation(`mutant-${number}`, [mutant]);
   let count = 0;
   let violation: string | undefined;
   let strange: string | undefined;

@@ -327,6 +327,20 @@ describe("queue journal", () => {
   });
 });
 
+describe("queue journal of files that somebody put together", () => {
+  test("one of another size among them is refused, with its name", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1 });
+    await (await open(fs)).journal.close();
+    const other = await open(fs, "/other", fileBytes * 2);
+    for (let n = 0; n < 5; n++) append(other.journal, n, "x".repeat(fileBytes / 2));
+    await other.journal.close();
+    const second = "/journal/000000000002.journal";
+    if ((await fs.stat(second)) === undefined) await (await fs.open(second, "create")).close();
+    await patch(fs, second, 0, await fs.readFile(second.replace("/journal/", "/other/")));
+    await expect(open(fs)).rejects.toMatchObject({ code: "JOURNAL_CORRUPT", where: expect.stringContaining(second) });
+  });
+});
+
 describe("queue journal on the real file system", () => {
   const folders: string[] = [];
   const temporary = async (): Promise<string> => {
