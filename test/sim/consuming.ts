@@ -165,7 +165,7 @@ export class Consuming {
     if (queue === undefined || queue.fetching > 0) return;
     const ready = queue.ready();
     const { life, node } = this.world;
-    for (const copy of ready) copy.taken = "inMemory";
+    for (const copy of ready) copy.taken = "inPurge";
     this.world.trace(() => `purge ${ready.map(({ message }) => message)} from ${queue.name}`);
     const purging = node.host.purgeQueue(queue.name, this);
     // refused: everything stays

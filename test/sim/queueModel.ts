@@ -15,8 +15,8 @@ export interface Copy {
   readonly persistent: boolean;
   /** As of an append: see PartitionModel. */
   fate: Fate;
-  /** It went: in memory, so that it may come back after a crash; or surely. */
-  taken: "no" | "inMemory" | "surely";
+  /** It went: in memory, so that it may come back after a crash until a sync; by a purge, until that is over; or surely. */
+  taken: "no" | "inMemory" | "inPurge" | "surely";
   /** A consumer has it. */
   held: boolean;
   everDelivered: boolean;
