@@ -85,9 +85,10 @@ describe("queue journal", () => {
     expect(journal.stats.files).toBeLessThanOrEqual(5);
   });
 
-  test("a backlog that is gone gives its disk space back", async () => {
+  test.each(["never", "at first"])("a backlog that is gone gives its disk space back, where removing a file fails %s", async (fails) => {
     const fs = new SimulatedFileSystem({ seed: 1 });
-    const { journal } = await open(fs);
+    const { journal, said } = await open(fs);
+    if (fails === "at first") fs.failNext({ op: "removeFile", path: ".journal", code: "EIO", times: 2 });
     const positions = Array.from({ length: 200 }, (_, n) => append(journal, n, "x".repeat(500)));
     await journal.sync();
     expect(journal.stats.files).toBeGreaterThan(12);
@@ -95,6 +96,7 @@ describe("queue journal", () => {
     while (journal.stats.files > 4) await new Promise((resolve) => setImmediate(resolve));
     await journal.close();
     expect((await fs.list("/journal")).length).toBeLessThanOrEqual(4);
+    expect(said).toEqual(fails === "never" ? [] : Array(2).fill("could not remove a free file of the journal; trying again"));
   });
 
   test("a message that fits into no file is refused, the next one is taken", async () => {

@@ -119,6 +119,8 @@ export const ofPartitions: ByFile = {
         ["const place = isDamage"],
       "test/log/startOverDamage.test.ts: a client's bytes behind damage do not have cut what only the catalog knows as synced": [
         "await this.checkNothingSkipped",
+        "const found = marked ?? ",
+        'throw new MillraceError("LOG_CORRUPT", "A batch lies behind others',
         "function unclearAt",
       ],
       "test/log/behindDamage.test.ts: what nobody says was synced is a torn end, and cut, as it was; what was synced before it is not": [
@@ -181,7 +183,7 @@ export const ofPartitions: ByFile = {
       "test/log/behindDamage.test.ts: are not taken for any when the write of the batch that they came in was cut short: nothing is made up, and nothing is cut":
         ["} catch (error) "],
       "test/log/behindDamage.test.ts: do not keep a start busy: of too many that are none the partition is left as it is, can be read up to there, and says so":
-        ["const tooMany = "],
+        ["const tooMany = ", "if (error instanceof MillraceError) return unclear;"],
       "no test is known to have it for sure": ["if (positions <=", "return (await this", "return (await file", "if (length === 0"],
     },
   },
