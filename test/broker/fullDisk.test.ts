@@ -51,6 +51,7 @@ test("a message that a topic refuses is in no queue either, however often its pu
   await turns();
   expect(consumer.bodies).toEqual(["taken", "in flight"]);
   expect(node.broker.status().queues).toMatchObject([{ name: "q", published: 2 }]);
+  diskOf(node).limitDisk(diskOf(node).usedBytes() + 2 * reserveBytes); // a stop writes to the topology
   await node.stop();
 });
 

@@ -65,6 +65,7 @@ export const ofPartitions: ByFile = {
       "no test is known to have it for sure": [
         "if (writer === undefined",
         "const begin = segmentBegin",
+        "if (this.indexed.baseOffset < baseOffset) this.indexed",
         "await this.know({ ...this.known, synced: synced",
       ],
     },
