@@ -39,7 +39,7 @@ test(`killed ${KILLS} times under load: what was confirmed is there, once, in or
   for (let round = 0; round <= KILLS || (round < 4 * KILLS && !metAll()); round++) {
     const args = [directory, random.below(2 ** 31), ledger.firstUnconfirmed, round * 1_000_000].map(String);
     running = new Listener(child.start(args));
-    if (random.below(6) === 0 && round !== KILLS)
+    if (random.below(10) === 0 && round !== KILLS)
       await sleep(random.below(150)); // in the middle of its start, or not much later
     else await running.heardAfterStart(round === KILLS ? 0 : random.below(20));
     if (round > KILLS) await sleep(random.below(50 * (round - KILLS))); // a longer life: more has time to happen
