@@ -2,7 +2,7 @@ import { crc32c as native } from "@node-rs/crc32";
 
 /** Below this many bytes JavaScript is faster than the call into the native library: 200 B in 200 ns against 360 ns. */
 const nativeBytesMin = 400;
-/** 0.15 ms. */
+/** Summed without a pause, in 0.15 ms. */
 const PIECE_BYTES = 512 * 1024;
 const tables = makeTables();
 

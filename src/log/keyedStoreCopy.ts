@@ -2,6 +2,7 @@
  * A file of a keyed store written anew beside the one in use, and put in its place: whichever of the two a crash leaves under the
  * name, it is whole.
  */
+import { closedIfFails } from "../base/closing.ts";
 import type { File, FileSystem } from "../base/fileSystem.ts";
 import type { Json } from "./contract/keyedStore.ts";
 import { encodeChange, encodeEntry, encodeHeader, type StoreIdentity } from "./keyedStoreFormat.ts";
@@ -37,15 +38,12 @@ export interface WrittenFile {
 export async function writeCopy(fileSystem: FileSystem, identity: StoreIdentity, live: LiveEntries): Promise<WrittenFile> {
   await removeCopy(fileSystem, identity);
   const handle = await fileSystem.open(copyPath(identity), "create");
-  try {
+  return closedIfFails(handle, async () => {
     let end = await append(handle, encodeHeader(identity), 0);
     for (const entry of wholeEntries(live.values)) end = await append(handle, entry, end);
     await handle.sync();
     return { handle, end };
-  } catch (error) {
-    await closeQuietly(handle);
-    throw error;
-  }
+  });
 }
 
 /** Until the directory is synced nobody knows which file a crash leaves under the name: neither may be written to. */
@@ -56,9 +54,6 @@ export async function removeCopy(fileSystem: FileSystem, identity: StoreIdentity
   const file = copyPath(identity);
   if ((await fileSystem.stat(file)) !== undefined) await fileSystem.removeFile(file);
 }
-
-/** Of a file that nothing depends on any more. */
-const closeQuietly = (handle: File): Promise<void> => handle.close().catch(() => undefined);
 
 const copyPath = (identity: StoreIdentity): string => `${identity.path}.new`;
 

@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { systemClock, type Timer } from "../../src/base/clock.ts";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
-import { records } from "../../src/record/batch.ts";
+import { openEmbeddedLog } from "../../src/log/embedded/embeddedLog.ts";
+import { encodeBatch, records } from "../../src/record/batch.ts";
 import { changed } from "../support/changed.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { appendOneByOne, numbers, openWithTopic, producer, record, smallDefaults, valuesOf } from "./support.ts";
+import { appendOneByOne, numbers, openWithTopic, producer, readAll, record, smallDefaults, valuesOf } from "./support.ts";
 
 test("a reader gets nothing that is written and not yet durable", async () => {
   let gate = Promise.resolve();
@@ -43,6 +44,19 @@ test("a reader gets nothing that is written and not yet durable", async () => {
 });
 
 describe("the sync policy", () => {
+  test("always: large batches that go in one flush, in a write each, all outlive a loss of power", async () => {
+    const values = Array.from({ length: 4 }, (_, n) => `${n}`.padEnd(70_000, "x"));
+    for (let seed = 0; seed < 10; seed++) {
+      const fileSystem = new SimulatedFileSystem({ seed, turnsMax: 3 });
+      const defaults = { ...smallDefaults, segmentBytes: 1 << 20, maxMessageBytes: 1 << 20, sync: { kind: "always" } } as const;
+      const { topic, options } = await openWithTopic({ fileSystem, directory: "/data", defaults });
+      await Promise.all(values.map((value) => topic.appendBatch(0, encodeBatch([record(value)]))));
+      const log = await openEmbeddedLog({ ...options, fileSystem: fileSystem.crash() });
+      expect(await readAll(log)).toEqual(values);
+      await log.close();
+    }
+  });
+
   test("interval confirms after the write, and syncs once when the time has come", async () => {
     const fileSystem = new SimulatedFileSystem({ seed: 1 });
     const timers: (() => void)[] = [];

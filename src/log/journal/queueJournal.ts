@@ -281,10 +281,10 @@ export class FileQueueJournal implements QueueJournal {
       const inOneTrip = chunk.needsSync && used > 0 && this.unsynced.length === 0;
       if (inOneTrip) await handle.writeSynced(chunk.buffer.bytes, 0, used, fileOffset);
       else if (used > 0) await handle.write(chunk.buffer.bytes, 0, used, fileOffset);
-      this.written = this.position(chunk) + chunk.used;
-      this.bytesWritten += chunk.used;
+      this.written = this.position(chunk) + used;
+      this.bytesWritten += used;
       // looked at only now: who joined during the write is served too
-      if (chunk.needsSync || this.unsynced.length + chunk.used > unsyncedBytesMax) {
+      if (chunk.needsSync || this.unsynced.length + used > unsyncedBytesMax) {
         this.syncs++;
         if (!inOneTrip) await handle.sync();
         this.syncedBelow = this.written;

@@ -16,8 +16,8 @@ const KEY_MEMORY_BYTES_MIN = 64 * 1024;
 const MEMORY_OF_DIRTY_BYTES = 16;
 /** Each of the first records may meet memory that was never used, for which the system makes room, up to 2 MiB at a time. */
 const RECORDS_A_TURN = 8;
-/** Behind a longer one it is asked each time whether the slice is over. */
-const RARE_KEY_BYTES = 16 * 1024;
+/** Behind each longer one it is asked whether the slice is over. */
+const LONG_KEY_BYTES = 16 * 1024;
 
 /** The aborted transactions that have batches among these offsets. */
 export type AbortedIn = (fromOffset: number, toOffset: number) => Promise<readonly AbortedTransaction[]>;
@@ -89,7 +89,7 @@ function noteKeys(
     if (offset < dirtyFrom || keyBytes < 0) continue;
     if (takesTurns(keyBytes)) return noteLargeKey(cursor, dirtyFrom, offsets, slices);
     if (!offsets.set(bytes, keyAt, keyBytes, offset)) return offset;
-    if ((++noted % RECORDS_A_TURN === 0 || keyBytes > RARE_KEY_BYTES) && slices.over) {
+    if ((++noted % RECORDS_A_TURN === 0 || keyBytes > LONG_KEY_BYTES) && slices.over) {
       return slices.pause().then(() => noteKeys(cursor, dirtyFrom, offsets, slices));
     }
   }
