@@ -21,7 +21,7 @@ export async function dev({ pipelines, file, flags }: DevOptions): Promise<numbe
   const config = readConfiguration({ file, flags: [...flags, ...named, loopback] });
   const logger = createLogger(config.logging);
   const node = await openNode(config, { logger, nextPortIfTaken: true, baseDirectory: process.cwd() });
-  const stopReloading = reloadOnChange(node.pipelines, logger);
+  const stopReloading = reloadOnChange(node.pipelines.hosts, logger);
   say(banner(node.status(), config));
   return untilEnded(node).finally(stopReloading);
 }

@@ -47,6 +47,8 @@ export class PipelineHost {
   private current: PipelineRun | undefined;
   private lastTask: TaskStatus | undefined;
   private bundle: Bundle | undefined;
+  /** The file that the last build gave, or what was wrong. */
+  private lastBuild: string | undefined;
   private wakeUp: (() => void) | undefined;
   private ending: "stop" | "drain" | undefined;
   /** The node ends: what was stopped for a reload must not begin again. */
@@ -111,9 +113,16 @@ export class PipelineHost {
       );
   }
 
+  /** Whether a build gives something else, be it an error, than the last one gave. */
+  async buildsOtherwise(): Promise<boolean> {
+    const before = this.lastBuild;
+    await this.build().catch(() => undefined);
+    return this.lastBuild !== before;
+  }
+
   /** Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. */
   async reload(): Promise<"same" | "replaced" | "closed"> {
-    const bundle = await bundlePipeline(this.file, this.around.bundleDirectory);
+    const bundle = await this.build();
     if (bundle.file === this.bundle?.file && this.state === "running") return "same";
     await loadOnly(this.file, bundle.file, this.around.logger);
     if (this.closed) return "closed";
@@ -160,8 +169,8 @@ export class PipelineHost {
   }
 
   private async runOnce(running: () => void): Promise<"stopped" | "drained"> {
-    const { logger, run, bundleDirectory } = this.around;
-    this.bundle = await bundlePipeline(this.file, bundleDirectory);
+    const { logger, run } = this.around;
+    this.bundle = await this.build();
     const current = new PipelineRun({ source: this.file, bundle: this.bundle.file, logger, run });
     this.current = current;
     try {
@@ -177,6 +186,17 @@ export class PipelineHost {
       this.lastTask = current.status ?? this.lastTask;
       this.current = undefined;
       await current.terminate();
+    }
+  }
+
+  private async build(): Promise<Bundle> {
+    try {
+      const bundle = await bundlePipeline(this.file, this.around.bundleDirectory);
+      this.lastBuild = bundle.file;
+      return bundle;
+    } catch (error) {
+      this.lastBuild = error instanceof MillraceError ? error.toText() : String(error);
+      throw error;
     }
   }
 
