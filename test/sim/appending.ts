@@ -94,9 +94,22 @@ export class Appending {
     return this.world.troubled || code === "TOPIC_DELETED" || code === "LOG_CLOSED";
   }
 
-  private place(): Place | undefined {
+  /** Several batches at once to one partition. Resolves when all of them are answered. */
+  async burst(): Promise<void> {
+    const place = this.place(({ config }) => config.sync.kind === "always");
+    if (place === undefined) return;
+    await Promise.all(
+      Array.from({ length: 2 + this.world.random.below(4) }, () => {
+        const append = this.batch(place.topic);
+        place.model.sent(append);
+        return this.sendRaw(place, append, undefined);
+      }),
+    );
+  }
+
+  private place(suits: (topic: TopicModel) => boolean = () => true): Place | undefined {
     const { random, node } = this.world;
-    const there = this.appendable;
+    const there = this.appendable.filter(suits);
     if (there.length === 0) return undefined;
     const topic = random.pick(there);
     const log = node.log.topic(topic.name);

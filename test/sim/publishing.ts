@@ -67,10 +67,25 @@ export class Publishing {
       );
   }
 
+  /** As much as makes the journal go on in its next file. Resolves when all of it is answered. */
+  async burst(): Promise<void> {
+    await Promise.all(
+      Array.from({ length: 5 + this.world.random.below(30) }, () => {
+        const key = this.someKey();
+        const isThere = this.targets(key).queues.every(({ existence }) => existence === "there");
+        return isThere && new Promise((settled) => this.publish(key, undefined, true, settled));
+      }),
+    );
+  }
+
+  private someKey(): string {
+    return `k${1 + this.world.random.below((1 << (this.queues.length + this.streams.length)) - 1)}`;
+  }
+
   private async publishSome(): Promise<void> {
     const { random } = this.world;
     for (let count = 1 + random.below(3); count > 0; count--) {
-      const key = `k${1 + random.below((1 << (this.queues.length + this.streams.length)) - 1)}`;
+      const key = this.someKey();
       const id = random.below(3) === 0 ? this.world.nextId() : undefined;
       if (id !== undefined) this.recent = [...this.recent.slice(-9), { id, key }];
       this.publish(key, id, id !== undefined || random.below(6) > 0);

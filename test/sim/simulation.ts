@@ -65,6 +65,7 @@ class Simulation implements StartedWorld {
   private lastId = 0;
   private reported: unknown;
   private readonly topics = new Map<string, TopicModel>();
+  private readonly appending: Appending;
   private readonly reading: Reading;
   private readonly queueing: Queueing;
   private readonly transacting = new Transacting(this);
@@ -95,6 +96,7 @@ class Simulation implements StartedWorld {
     };
     const { topics, transacting, keying } = this;
     const appending = new Appending(this, topics);
+    this.appending = appending;
     const reading = new Reading(this, topics);
     const queueing = new Queueing(this, appending);
     this.reading = reading;
@@ -108,6 +110,7 @@ class Simulation implements StartedWorld {
       { name: "wait", weight: 6, run: () => this.turns(this.random.below(40)) },
       { name: "wait for long", weight: 1, run: () => this.pass(this.random.pick([1, 6, 30]) * hourMs) },
       ...this.processes.operations,
+      { name: "much at once, and the power goes", weight: 1, run: () => this.burst() },
     ];
     this.goingOn = new GoingOn(this, appending, queueing);
     for (const { name } of this.table) this.counters.set(`operation: ${name}`, 0);
@@ -234,6 +237,14 @@ class Simulation implements StartedWorld {
 
   private checkReported(): void {
     if (this.reported !== undefined) throw this.reported;
+  }
+
+  /** On the way, or in the moment in which the last of it is answered. */
+  private async burst(): Promise<void> {
+    const sent = this.random.below(2) === 0 ? this.appending.burst() : this.queueing.publishing.burst();
+    if (this.random.below(2) === 0) await this.turns(this.random.below(40));
+    else await this.until(sent);
+    await this.processes.restart("power");
   }
 
   private async setUp(): Promise<void> {

@@ -7,6 +7,7 @@ import type { Replacement } from "./replacing.ts";
 export const smallLimits: readonly Replacement[] = [
   limit("src/log/embedded/compaction/cleanedSegment.ts", "SYNC_EVERY_BYTES", "16 * 1024 * 1024", 1024),
   limit("src/log/embedded/embeddedLog.ts", "MAINTAINED_A_TURN", "64", 4),
+  limit("src/log/embedded/partition/openBatches.ts", "COPIED_BYTES_MAX", "64 * 1024", 1500),
   limit("src/log/embedded/partition/partitionFiles.ts", "RECOVERY_BYTES_MAX", "16 * 1024 * 1024", 1000),
   limit("src/log/journal/acknowledgementStage.ts", "countMax", "4096", 8),
   limit("src/log/journal/files/rescue.ts", "pieceBytes", "1024 * 1024", 2048),
