@@ -1,5 +1,32 @@
 import { crc32cRange } from "../base/crc32c.ts";
-import { attributesAt, BATCH_HEADER_BYTES, BATCH_LENGTH_END, BatchAttribute, BatchField, CRC_COVERS_FROM } from "./batchHeader.ts";
+import { noProducer } from "./batchBuilder.ts";
+import {
+  attributesAt,
+  BATCH_HEADER_BYTES,
+  BATCH_LENGTH_END,
+  BATCH_MAGIC,
+  BatchAttribute,
+  BatchField,
+  CRC_COVERS_FROM,
+  writeInt64,
+} from "./batchHeader.ts";
+
+const OFFSET_DELTA_MAX = 2 ** 31 - 1;
+
+/** A batch of nobody's without records and time, that covers the offsets from `baseOffset` to before `endOffset`, or as many as one can. */
+export function emptyBatch(baseOffset: number, endOffset: number): Buffer {
+  const bytes = Buffer.alloc(BATCH_HEADER_BYTES);
+  writeInt64(bytes, BatchField.baseOffset, baseOffset);
+  bytes.writeInt8(BATCH_MAGIC, BatchField.magic);
+  bytes.writeInt32BE(Math.min(endOffset - 1 - baseOffset, OFFSET_DELTA_MAX), BatchField.lastOffsetDelta);
+  writeInt64(bytes, BatchField.baseTimestamp, -1);
+  writeInt64(bytes, BatchField.maxTimestamp, -1);
+  bytes.writeBigInt64BE(noProducer.id, BatchField.producerId);
+  bytes.writeInt16BE(noProducer.epoch, BatchField.producerEpoch);
+  bytes.writeInt32BE(noProducer.baseSequence, BatchField.baseSequence);
+  emptyBatchAt(bytes, 0);
+  return bytes;
+}
 
 /** Makes a batch one without records, where it lies, that covers the same offsets. Only the first BATCH_HEADER_BYTES are it then. */
 export function emptyBatchAt(bytes: Buffer, at: number): void {

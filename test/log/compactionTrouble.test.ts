@@ -2,11 +2,13 @@ import { readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { nodeFileSystem } from "../../src/base/nodeFileSystem.ts";
+import type { PartitionDescriptor } from "../../src/log/contract/partitionedLog.ts";
 import { verifyLog } from "../../src/log/tools/verifyLog.ts";
 import { batchPositions } from "../../src/record/batch.ts";
 import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
-import { contentOf, folderOf, openRun, roll } from "./compactedTopic.ts";
+import { contentOf, end, folderOf, openRun, roll, within } from "./compactedTopic.ts";
 import { MemoryCatalog, readFrom, record } from "./support.ts";
+import { batchesFrom } from "./transactionSupport.ts";
 
 describe("a compacted topic in trouble", () => {
   test("is left as it is by a compaction for which the disk is full or fails, which is made again later", async () => {
@@ -50,6 +52,36 @@ describe("a compacted topic in trouble", () => {
       expect([position, await readFile(first)]).toEqual([position, flipped]);
     }
     await run.log.close();
+  });
+
+  test("is read to where a transaction is open again whose marker is damaged, and cut off as what a crash left", async () => {
+    const before = new SimulatedFileSystem({ seed: 1 });
+    const config = { sync: { kind: "interval", ms: 1 } } as const;
+    const catalog = new MemoryCatalog();
+    const run = await openRun(config, { fileSystem: before, directory: "/data", catalog });
+    await run.put("a=0");
+    await run.put("k=1");
+    await within(run, 7n, 0, "t", "x".repeat(200)); // the last of its segment
+    await run.put(`k=2${"x".repeat(200)}`);
+    await roll(run);
+    const markerOffset = await end(run, 7n, "abort");
+    await run.log.maintain();
+    const active = `/data/t-0/${before
+      .files("/data/t-0")
+      .filter((file) => file.endsWith(".log"))
+      .map((file) => path.basename(file))
+      .sort()
+      .at(-1)}`;
+    before.flip(active, (before.peek(active) as Buffer).length - 1, 1);
+    const again = await openRun(config, { fileSystem: before.kill(), directory: "/data", catalog });
+    expect(again.reader.highWatermark()).toBe(markerOffset);
+    const partition = (await again.log.describeTopic("t"))?.partitions[0];
+    const committed = await again.log.openReader(partition as PartitionDescriptor, { isolation: "read_committed" });
+    expect(committed.highWatermark()).toBe(2);
+    expect(await batchesFrom(committed, 0)).toEqual([expect.stringMatching(/^0 .*: 0$/), "1 empty"]);
+    await end(again, 7n, "abort");
+    expect((await readFrom(committed, 2)).length).toBe(2);
+    await again.log.close();
   });
 
   test("stops for a close, a deletion and a delete of records, and goes on after the next start", async () => {

@@ -6,7 +6,7 @@ import type { NewRecord } from "../../src/record/record.ts";
 import { type Appended, type PartitionModel, type Sequenced, valueOf } from "./partitionModel.ts";
 import type { ProducerModel, TopicModel } from "./topicModel.ts";
 import { demand, Violation } from "./violation.ts";
-import { codeOf, type Operation, unexpected, type World } from "./world.ts";
+import { codeOf, endTurnsMax, type Operation, unexpected, type World } from "./world.ts";
 
 interface Place {
   readonly topic: TopicModel;
@@ -287,7 +287,7 @@ export class Appending {
     for (const producer of topic.producers[partition] ?? []) {
       const last = producer.history.at(-1);
       if (last === undefined) continue;
-      const outcome = await this.world.until(this.call({ topic, partition, model, log }, producer, last));
+      const outcome = await this.world.until(this.call({ topic, partition, model, log }, producer, last), endTurnsMax);
       if (outcome === undefined || outcome.error !== undefined) {
         if (this.world.troubled && failures[codeOf(outcome?.error)] !== undefined) return;
         throw unexpected(`${producer.name} sends its last batch again to ${model.where} after a start`, outcome?.error);

@@ -6,7 +6,7 @@ import { BatchBuilder } from "../../src/record/batchBuilder.ts";
 import { BatchAttribute, baseOffsetAt, batchBytesAt, lastOffsetAt, producerIdAt } from "../../src/record/batchHeader.ts";
 import { isControlAt, markerAt } from "../../src/record/controlBatch.ts";
 import { demand } from "./violation.ts";
-import { codeOf, type Operation, unexpected, type World } from "./world.ts";
+import { codeOf, endTurnsMax, type Operation, unexpected, type World } from "./world.ts";
 
 interface Part {
   readonly id: number;
@@ -246,7 +246,7 @@ export class Transacting {
     demand(ids.join() === expected.join(), () => `${ledger.name} gives ${ids.join()} as committed, and not ${expected.join()}`);
     const topic = this.topic(ledger);
     demand(topic.lastStableOffset(0) === stable, () => `${ledger.name} is stable up to ${topic.lastStableOffset(0)}, and not to ${stable}`);
-    const outcome = await this.world.until(topic.openTransactions(0));
+    const outcome = await this.world.until(topic.openTransactions(0), endTurnsMax);
     if (outcome?.value === undefined) throw unexpected("asking for open transactions", outcome?.error);
     const openIds = outcome.value.map(({ producerId }) => Number(producerId)).sort();
     demand(

@@ -4,6 +4,7 @@ import type { File, FileSystem } from "../../../base/fileSystem.ts";
 import { isCode } from "../../../base/systemError.ts";
 import { BATCH_HEADER_BYTES, baseOffsetAt, batchBytesAt, lastOffsetAt } from "../../../record/batchHeader.ts";
 import { clearMark, offsetProblem } from "../../../record/batchMark.ts";
+import { emptyBatch } from "../../../record/emptyBatch.ts";
 import { validateBatch, validateBatchShape } from "../../../record/validateBatch.ts";
 import type { Isolation, PartitionDescriptor, PartitionReader, ReaderOptions } from "../../contract/partitionedLog.ts";
 import { closedError, deletedError, outOfRange, readFailed, segmentCorrupt } from "../partition/partitionErrors.ts";
@@ -261,11 +262,22 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
         this.handles.used(this);
         const read = await this.readBatches(segment.file, limit, bytesMax, Math.min(nextBase, mark.highWatermark), goesOn);
         if (read !== undefined) return read;
+        if (nextBase !== Number.POSITIVE_INFINITY && nextBase >= mark.highWatermark) return this.nothingBelow(mark.highWatermark);
         this.positionOffset = nextBase;
       }
       await this.enterNextSegment(segment.baseOffset, mark);
       this.checkUnchanged(mark);
     }
+  }
+
+  /**
+   * The end lies within what was compacted: a transaction was ended, but its marker was damaged, and cut off as what a crash left. It is
+   * open again, and of the records before it some were taken out.
+   */
+  private nothingBelow(end: number): ReadBatches {
+    const buffer = emptyBatch(this.positionOffset, end);
+    this.positionOffset = lastOffsetAt(buffer, 0) + 1;
+    return { piece: { buffer, length: buffer.length }, bytes: buffer.length, transactional: false };
   }
 
   /** Nothing at or above `beforeOffset`. Undefined: what is left in the file belongs to the segments behind it. */
