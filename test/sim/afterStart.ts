@@ -143,8 +143,9 @@ export class AfterStart {
     this.world.followDamage();
     if (refusals.length > 0) this.world.note("a damaged batch is refused, and the rest served");
     const start = this.world.node.log.topic(topic.name)?.startOffset(partition) ?? 0; // retention goes on meanwhile
+    this.parts.reading.checkRetention(topic, model, start);
     const isStrict = flip.touched?.isProven === true && !this.last.powerLost && !this.damage.inTroubleBefore && start === model.startOffset;
-    checkDamaged(model, flip, found, refusals, this.damage.said || this.last.powerLost, isStrict);
+    checkDamaged(model, flip, found, start, refusals, this.damage.said || this.last.powerLost, isStrict);
     if (!isStrict) return;
     await this.world.mustEnd(this.world.node.log.sync(topic.name), `taking appends in ${model.where}, which is damaged`);
     this.world.note("a damaged partition costs what is damaged, and takes appends");

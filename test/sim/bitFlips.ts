@@ -165,13 +165,14 @@ export function checkDamaged(
   model: PartitionModel,
   flip: BitFlip,
   found: readonly StoredRecord[],
+  startOffset: number,
   refusals: readonly string[],
   saidCut: boolean,
   isStrict: boolean,
 ): void {
   for (const refusal of refusals)
     demand(refusal.includes(flip.file), () => `${refusal} does not name ${flip.file}, where a bit was flipped`);
-  const missing = model.checkServed(found);
+  const missing = model.checkServed(found, startOffset);
   demand(
     refusals.length > 0 || saidCut || missing.length === 0,
     () => `${model.where} does not serve offsets ${missing.join()}, and does not say why`,

@@ -212,8 +212,8 @@ export class PartitionModel {
   }
 
   /** Checks that what is read is right, and returns the offsets at which something kept is missing. */
-  checkServed(found: readonly StoredRecord[]): number[] {
-    const missing = new Set([...this.at.keys()].filter((offset) => offset >= this.startOffset && this.at.get(offset)?.fate === "kept"));
+  checkServed(found: readonly StoredRecord[], startOffset: number): number[] {
+    const missing = new Set([...this.at.keys()].filter((offset) => offset >= startOffset && this.at.get(offset)?.fate === "kept"));
     for (const record of found) {
       const append = this.recognised(record);
       const base = record.offset - indexOf(record);
