@@ -42,7 +42,7 @@ async function checkPipelines(files: readonly string[]): Promise<boolean> {
   try {
     for (const file of files) {
       try {
-        const { file: bundle } = await bundlePipeline(file, folder);
+        const bundle = await bundlePipeline(file, folder);
         const name = await loadOnly(file, bundle, silentLogger);
         if (names.has(name)) throw nameTaken(name, file);
         names.add(name);

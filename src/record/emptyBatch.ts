@@ -11,14 +11,12 @@ import {
   writeInt64,
 } from "./batchHeader.ts";
 
-const OFFSET_DELTA_MAX = 2 ** 31 - 1;
-
-/** A batch of nobody's without records and time, that covers the offsets from `baseOffset` to before `endOffset`, or as many as one can. */
+/** A batch of nobody's without records and time, that covers the offsets from `baseOffset` to before `endOffset`: no more than a segment's. */
 export function emptyBatch(baseOffset: number, endOffset: number): Buffer {
   const bytes = Buffer.alloc(BATCH_HEADER_BYTES);
   writeInt64(bytes, BatchField.baseOffset, baseOffset);
   bytes.writeInt8(BATCH_MAGIC, BatchField.magic);
-  bytes.writeInt32BE(Math.min(endOffset - 1 - baseOffset, OFFSET_DELTA_MAX), BatchField.lastOffsetDelta);
+  bytes.writeInt32BE(endOffset - 1 - baseOffset, BatchField.lastOffsetDelta);
   writeInt64(bytes, BatchField.baseTimestamp, -1);
   writeInt64(bytes, BatchField.maxTimestamp, -1);
   bytes.writeBigInt64BE(noProducer.id, BatchField.producerId);

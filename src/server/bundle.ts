@@ -10,13 +10,11 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import type { BuildFailure, Message, Plugin } from "esbuild";
 import { MillraceError } from "../base/errors.ts";
 
-export interface Bundle {
-  readonly file: string;
-  /** Every file of the user's that went in, absolute: what a reload watches. */
-  readonly inputs: readonly string[];
-}
+/** Builds of the same code may go on side by side. */
+let builds = 0;
 
-export async function bundlePipeline(source: string, folder: string): Promise<Bundle> {
+/** @param read gets every file of the user's that is read, also by a build that fails. @returns where the module is */
+export async function bundlePipeline(source: string, folder: string, read = new Set<string>()): Promise<string> {
   const { build } = await import("esbuild"); // 30 ms that a node without pipelines does not pay
   const workingDirectory = path.dirname(source);
   const result = await build({
@@ -25,25 +23,35 @@ export async function bundlePipeline(source: string, folder: string): Promise<Bu
     outfile: path.join(folder, "bundle.mjs"),
     bundle: true,
     write: false,
-    metafile: true,
     format: "esm",
     platform: "node",
     target: "node20",
     conditions: [], // without it esbuild adds "module", and Node would load another copy of the same package
     sourcemap: "inline",
     logLevel: "silent",
-    plugins: [packagesStayOutside],
+    plugins: [packagesStayOutside, notesFiles(read)],
   }).catch((error: BuildFailure) => {
     throw buildError(error, source, workingDirectory);
   });
   const code = result.outputFiles[0]?.contents as Uint8Array;
   const hash = createHash("sha256").update(code).digest("hex").slice(0, 16);
   const file = path.join(folder, `${path.parse(source).name}-${hash}.mjs`);
+  const making = `${file}.${process.pid}-${++builds}`;
   await mkdir(folder, { recursive: true, mode: 0o750 });
-  await writeFile(`${file}.${process.pid}`, code);
-  await rename(`${file}.${process.pid}`, file);
-  return { file, inputs: Object.keys(result.metafile.inputs).map((input) => path.resolve(workingDirectory, input)) };
+  await writeFile(making, code);
+  await rename(making, file);
+  return file;
 }
+
+const notesFiles = (read: Set<string>): Plugin => ({
+  name: "notes-files",
+  setup(build) {
+    build.onLoad({ filter: /./, namespace: "file" }, ({ path: file }) => {
+      read.add(file);
+      return undefined;
+    });
+  },
+});
 
 const ourFolder = path.dirname(fileURLToPath(import.meta.url));
 /** What a package may be made of that Node cannot run: it is bundled instead (a workspace package in TypeScript). */

@@ -6,7 +6,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import { MillraceError, toMillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
 import type { TaskStatus } from "../stream/contract/host.ts";
-import { type Bundle, bundlePipeline } from "./bundle.ts";
+import { bundlePipeline } from "./bundle.ts";
 import { PipelineRun, type RunOptions } from "./pipelineRun.ts";
 
 export type PipelineState = "starting" | "running" | "restarting" | "stopping" | "stopped" | "drained" | "failed";
@@ -46,9 +46,11 @@ export class PipelineHost {
   private pauseMs = restartMsMin;
   private current: PipelineRun | undefined;
   private lastTask: TaskStatus | undefined;
-  private bundle: Bundle | undefined;
-  /** The file that the last build gave, or what was wrong. */
+  /** What runs, also after a failure: only a reload puts another one in its place. */
+  private bundle: string | undefined;
+  /** The file that the last build gave, or what was wrong with it. */
   private lastBuild: string | undefined;
+  private readonly read = { byBundle: new Set<string>(), byLastBuild: new Set<string>() };
   private wakeUp: (() => void) | undefined;
   private ending: "stop" | "drain" | undefined;
   /** The node ends: what was stopped for a reload must not begin again. */
@@ -78,9 +80,9 @@ export class PipelineHost {
     };
   }
 
-  /** Every file of the user's that the running pipeline was built from. */
+  /** Every file of the user's that the running pipeline was built from, or that the last build read. */
   get inputs(): readonly string[] {
-    return this.bundle?.inputs ?? [this.file];
+    return [...new Set([this.file, ...this.read.byBundle, ...this.read.byLastBuild])];
   }
 
   /** With a checkpoint; for good. */
@@ -120,19 +122,23 @@ export class PipelineHost {
     return this.lastBuild !== before;
   }
 
-  /** Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. */
-  async reload(): Promise<"same" | "replaced" | "closed"> {
+  /**
+   * Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. "failed": it loads, and fails when
+   * it runs.
+   */
+  async reload(): Promise<"same" | "replaced" | "failed" | "closed"> {
     const bundle = await this.build();
-    if (bundle.file === this.bundle?.file && this.state === "running") return "same";
-    await loadOnly(this.file, bundle.file, this.around.logger);
+    if (bundle === this.bundle && this.state === "running") return "same";
+    await loadOnly(this.file, bundle, this.around.logger);
     if (this.closed) return "closed";
     await this.pauseRun();
     if (this.closed) return "closed";
+    this.use(bundle);
     this.ending = undefined;
     this.error = undefined;
     this.pauseMs = restartMsMin;
     await this.start();
-    return "replaced";
+    return this.status().state === "failed" ? "failed" : "replaced";
   }
 
   private end(how: "stop" | "drain"): Promise<void> {
@@ -170,8 +176,8 @@ export class PipelineHost {
 
   private async runOnce(running: () => void): Promise<"stopped" | "drained"> {
     const { logger, run } = this.around;
-    this.bundle = await this.build();
-    const current = new PipelineRun({ source: this.file, bundle: this.bundle.file, logger, run });
+    const bundle = this.bundle ?? this.use(await this.build());
+    const current = new PipelineRun({ source: this.file, bundle, logger, run });
     this.current = current;
     try {
       this.name = await current.loaded;
@@ -189,15 +195,24 @@ export class PipelineHost {
     }
   }
 
-  private async build(): Promise<Bundle> {
+  private async build(): Promise<string> {
+    const read = new Set<string>();
     try {
-      const bundle = await bundlePipeline(this.file, this.around.bundleDirectory);
-      this.lastBuild = bundle.file;
-      return bundle;
+      this.lastBuild = await bundlePipeline(this.file, this.around.bundleDirectory, read);
+      return this.lastBuild;
     } catch (error) {
       this.lastBuild = error instanceof MillraceError ? error.toText() : String(error);
       throw error;
+    } finally {
+      this.read.byLastBuild = read;
     }
+  }
+
+  /** After its build. */
+  private use(bundle: string): string {
+    this.bundle = bundle;
+    this.read.byBundle = this.read.byLastBuild;
+    return bundle;
   }
 
   private async pause(): Promise<void> {

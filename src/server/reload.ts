@@ -2,10 +2,10 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { Logger } from "../base/logger.ts";
-import type { PipelineHost } from "./pipelineHost.ts";
+import type { PipelineHost, PipelineStatus } from "./pipelineHost.ts";
 
 export interface Reloadable extends Pick<PipelineHost, "inputs" | "reload" | "buildsOtherwise"> {
-  status(): { readonly name: string };
+  status(): Pick<PipelineStatus, "name" | "state">;
 }
 
 /** An editor writes a file in several steps. */
@@ -21,31 +21,45 @@ function watchOne(host: Reloadable, logger: Logger): () => void {
   let timer: NodeJS.Timeout | undefined;
   let queue: Promise<void> = Promise.resolve();
   let stopped = false;
-  let broken = false;
+  let broken = host.status().state === "failed";
+  /** A file of it was saved, and what is built is older. */
+  let saved = false;
 
-  const changed = (): void => {
+  const settle = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      queue = queue.then(async () => {
-        broken = await reload(host, logger, broken);
-        await watch();
-      });
+      queue = queue.then(look);
     }, settleMs);
+  };
+  const look = async (): Promise<void> => {
+    if (stopped) return;
+    if (saved || (await host.buildsOtherwise())) {
+      saved = false;
+      broken = await reload(host, logger, broken);
+    }
+    await watch();
   };
   /** Folders, not files: an editor replaces a file, and its watcher would stay with the old one. */
   const watch = async (): Promise<void> => {
     close();
     if (stopped) return;
-    const inputs = new Set(host.inputs.map(firstToAppear));
-    for (const folder of new Set([...inputs].map((input) => path.dirname(input)))) watchFolder(folder, inputs);
+    const files = new Set(host.inputs.map(firstToAppear));
+    for (const folder of new Set([...files].map((file) => path.dirname(file)))) watchFolder(folder, files);
     // nobody was told of what changed between the build and now
-    if ((await host.buildsOtherwise()) && !stopped) changed();
+    if (!saved && (await host.buildsOtherwise())) changed();
   };
-  const watchFolder = (folder: string, inputs: ReadonlySet<string>): void => {
+  const changed = (): void => {
+    if (stopped) return;
+    saved = true;
+    settle();
+  };
+  const watchFolder = (folder: string, files: ReadonlySet<string>): void => {
     const lost = (error: unknown): void => logger.warn("changes of a folder are not seen any more", { folder, error });
     try {
       const watcher = fs.watch(folder, (_, name) => {
-        if (name === null || inputs.has(path.join(folder, name))) changed();
+        // its own name: it is moved away, and another one may be in its place
+        if (name === null || files.has(path.join(folder, name)) || name === path.basename(folder)) changed();
+        else if (broken) settle(); // it may be what a broken one imports
       });
       watchers.push(watcher.on("error", lost));
     } catch (error) {
@@ -67,16 +81,16 @@ function watchOne(host: Reloadable, logger: Logger): () => void {
 /** The file; the first folder on the way to it that is not there, while it is gone with its folder, as with another branch. */
 function firstToAppear(file: string): string {
   const folder = path.dirname(file);
-  return fs.existsSync(folder) ? file : firstToAppear(folder);
+  return fs.existsSync(folder) || folder === file ? file : firstToAppear(folder);
 }
 
-/** Whether the file is broken now. */
+/** Whether the file is broken now. What fails when it runs has said so itself. */
 async function reload(host: Reloadable, logger: Logger, broken: boolean): Promise<boolean> {
   try {
     const outcome = await host.reload();
     const { name } = host.status();
     if (outcome === "replaced") logger.info("pipeline reloaded", { pipeline: name });
-    else if (broken) logger.info("pipeline file is good again, and as it was", { pipeline: name });
+    else if (outcome === "same" && broken) logger.info("pipeline file is good again, and as it was", { pipeline: name });
     return false;
   } catch (error) {
     logger.error("pipeline not reloaded; what ran before goes on", { pipeline: host.status().name, error });

@@ -1,5 +1,7 @@
 /** Which changes of a pipeline's files are seen while it is developed. The pipeline is a fake, so that a change can come at any moment. */
 import fs from "node:fs";
+import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { silentLogger } from "../../src/base/logger.ts";
 import { type Reloadable, reloadOnChange } from "../../src/server/reload.ts";
@@ -12,14 +14,16 @@ function save(file: string, text: string): void {
   fs.renameSync(`${file}.new`, file);
 }
 
-/** A pipeline of one file. `built` is what its builds said, and `afterBuild` comes before anybody knows of the build. */
-class OneFile implements Reloadable {
+/** A pipeline of a few files. `built` is what its builds said, and `afterBuild` comes before anybody knows of the build. */
+class FakePipeline implements Reloadable {
   readonly built: string[] = [];
-  readonly inputs: readonly string[];
-  afterBuild: (() => void) | undefined;
+  afterBuild: (() => void | Promise<void>) | undefined;
+  state: "running" | "failed" = "running";
 
-  constructor(readonly file: string) {
-    this.inputs = [file];
+  constructor(
+    readonly file: string,
+    readonly inputs: readonly string[] = [file],
+  ) {
     this.build();
   }
 
@@ -27,7 +31,8 @@ class OneFile implements Reloadable {
     this.build();
     const { afterBuild } = this;
     this.afterBuild = undefined;
-    afterBuild?.();
+    await afterBuild?.();
+    if (this.built.at(-1)?.includes("broken")) throw new Error("it is broken");
     return "replaced";
   }
 
@@ -35,25 +40,28 @@ class OneFile implements Reloadable {
     return this.text() !== this.built.at(-1);
   }
 
-  status(): { name: string } {
-    return { name: "fake" };
+  status() {
+    return { name: "fake", state: this.state };
   }
 
   private build(): void {
     this.built.push(this.text());
   }
 
+  /** Of all files in its folder. */
   private text(): string {
-    return fs.existsSync(this.file) ? fs.readFileSync(this.file, "utf8") : "none";
+    const folder = path.dirname(this.file);
+    const names = fs.existsSync(folder) ? fs.readdirSync(folder).filter((name) => name.endsWith(".ts")) : [];
+    return names.map((name) => fs.readFileSync(path.join(folder, name), "utf8")).join(" ") || "none";
   }
 }
 
-function onePipeline(folder: string): OneFile {
+function onePipeline(folder: string): FakePipeline {
   save(`${folder}/one.ts`, "first");
-  return new OneFile(`${folder}/one.ts`);
+  return new FakePipeline(`${folder}/one.ts`);
 }
 
-const watched = (one: OneFile): void => cleanUp(reloadOnChange([one], silentLogger));
+const watched = (one: FakePipeline): void => cleanUp(reloadOnChange([one], silentLogger));
 
 test("a change is built", async () => {
   const one = onePipeline(temporaryFolder());
@@ -75,6 +83,49 @@ test("a change before anybody watches is built", async () => {
   const one = onePipeline(temporaryFolder());
   save(one.file, "second");
   watched(one);
+  await untilTrue(() => one.built.at(-1) === "second");
+});
+
+test("a change while the one before it is built and started is built once", async () => {
+  const one = onePipeline(temporaryFolder());
+  watched(one);
+  one.afterBuild = async () => {
+    save(one.file, "third");
+    await sleep(300); // longer than a save takes to settle
+  };
+  save(one.file, "second");
+  await untilTrue(() => one.built.at(-1) === "third");
+  await sleep(300);
+  expect(one.built).toEqual(["first", "second", "third"]);
+});
+
+test("a file that a broken one waits for is seen when it comes", async () => {
+  const one = onePipeline(temporaryFolder());
+  watched(one);
+  save(one.file, "broken");
+  await untilTrue(() => one.built.at(-1) === "broken");
+  save(`${path.dirname(one.file)}/two.ts`, "import");
+  await untilTrue(() => one.built.at(-1) === "broken import");
+});
+
+test("so is one that was broken from the beginning", async () => {
+  const one = onePipeline(temporaryFolder());
+  one.state = "failed";
+  watched(one);
+  await sleep(50);
+  save(`${path.dirname(one.file)}/two.ts`, "import");
+  await untilTrue(() => one.built.at(-1) === "first import");
+});
+
+test("of a folder that is moved away the one in its place is watched", async () => {
+  const folder = `${temporaryFolder()}/lib`;
+  fs.mkdirSync(folder);
+  const one = onePipeline(folder);
+  watched(one);
+  fs.renameSync(folder, `${folder}.old`);
+  fs.cpSync(`${folder}.old`, folder, { recursive: true });
+  await untilTrue(() => one.built.length > 1); // it looks again
+  save(one.file, "second");
   await untilTrue(() => one.built.at(-1) === "second");
 });
 

@@ -242,6 +242,7 @@ class Simulation implements StartedWorld {
   /** On the way, or in the moment in which the last of it is answered. */
   private async burst(): Promise<void> {
     const sent = this.random.below(2) === 0 ? this.appending.burst() : this.queueing.publishing.burst();
+    sent.catch((error: unknown) => this.report(error));
     if (this.random.below(2) === 0) await this.turns(this.random.below(40));
     else await this.until(sent);
     await this.processes.restart("power");

@@ -276,7 +276,7 @@ class EmbeddedPartitionReader implements PartitionReader, HandleOwner {
    */
   private nothingBelow(end: number): ReadBatches {
     const buffer = emptyBatch(this.positionOffset, end);
-    this.positionOffset = lastOffsetAt(buffer, 0) + 1;
+    this.positionOffset = end;
     return { piece: { buffer, length: buffer.length }, bytes: buffer.length, transactional: false };
   }
 
