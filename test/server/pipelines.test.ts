@@ -6,15 +6,9 @@ import { untilTrue } from "../support/until.ts";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
 import { counting, writePipeline } from "./fixtures.ts";
 import { rowsOf } from "./parquet.ts";
-import { type Command, drained, millrace, nodeProcess, startNode, statusOf, temporaryFolder } from "./support.ts";
+import { type Command, drained, millrace, nodeProcess, pipelineOf, startNode, statusOf, temporaryFolder } from "./support.ts";
 
 const fast = ["--checkpoints.interval-ms", "200"];
-
-async function pipelineOf(folder: string, index = 0) {
-  const found = (await statusOf(folder)).pipelines[index];
-  if (found === undefined) throw new Error("no such pipeline");
-  return found;
-}
 
 /** What the readings below `end` must give, by a loop. */
 function expectedCounts(end: number): { sensor: string; minute: number; readings: string }[] {
@@ -213,58 +207,5 @@ describe("a pipeline that does not behave", () => {
     const stop = await millrace(["stop", "--drain", "--data", "data"], folder).ended;
     expect(stop).toMatchObject({ code: 1, err: expect.stringContaining("PIPELINE_INVALID") as string });
     expect((await node.ended).code).toBe(1);
-  });
-});
-
-describe("development", () => {
-  test("a changed file is reloaded; a broken one leaves the old one running and is said", async () => {
-    const folder = temporaryFolder();
-    writePipeline(folder, "counting.ts", counting("counting"));
-    const dev = millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", ...fast], folder);
-    await dev.says("npx millrace stop");
-    writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
-    await dev.says("pipeline not reloaded");
-    expect(dev.err).toMatch(/counting\.ts:\d+:\d+/);
-    expect((await pipelineOf(folder)).state).toBe("running");
-    writePipeline(folder, "counting.ts", counting("counting").replace("1 min", "1 minuet"));
-    await dev.says("DURATION_INVALID");
-    expect((await pipelineOf(folder)).state).toBe("running");
-    writePipeline(folder, "counting.ts", counting("counting"));
-    await dev.says("pipeline file is good again");
-    writePipeline(folder, "counting.ts", `${counting("counting")}\nconsole.log("second version");`);
-    await dev.says("pipeline reloaded");
-    expect((await pipelineOf(folder)).state).toBe("running");
-    dev.child.kill("SIGTERM");
-    expect((await dev.ended).code).toBe(0);
-    expect(dev.out).toContain("second version");
-  });
-
-  test("what was checked is what runs, whatever is saved meanwhile", async () => {
-    const folder = temporaryFolder();
-    writePipeline(folder, "counting.ts", counting("counting"));
-    const dev = millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", ...fast], folder);
-    await dev.says("npx millrace stop");
-    // the next save comes while it is loaded
-    const loading = `${folder}/loading`;
-    const slowly = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setTimeout(resolve, 700));`;
-    writePipeline(folder, "counting.ts", `import fs from "node:fs";\n${slowly}\n${counting("counting")}`);
-    await untilTrue(() => fs.existsSync(loading));
-    writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
-    await dev.says("pipeline not reloaded");
-    await dev.says("pipeline reloaded");
-    expect((await pipelineOf(folder)).state).toBe("running");
-  });
-
-  test("a broken file in another folder is watched too, also when it was broken from the beginning", async () => {
-    const folder = temporaryFolder();
-    const other = temporaryFolder();
-    writePipeline(other, "names.ts", "export const name = ;");
-    writePipeline(folder, "counting.ts", `import { name } from "${other}/names.ts";\n${counting("counting")}\nconsole.log(name);`);
-    const dev = millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", ...fast], folder);
-    await dev.says("pipeline failed");
-    expect(dev.err).toContain(`${other}/names.ts:1:21`);
-    writePipeline(other, "names.ts", 'export const name = "first";');
-    await dev.says("pipeline reloaded");
-    expect((await pipelineOf(folder)).state).toBe("running");
   });
 });

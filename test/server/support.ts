@@ -100,6 +100,12 @@ const tell = async (cwd: string, request: ControlRequest): Promise<unknown> =>
 /** As `millrace status` gets it, without the second that a process costs. */
 export const statusOf = async (cwd: string): Promise<NodeStatus> => (await tell(cwd, { command: "status" })) as NodeStatus;
 
+export async function pipelineOf(cwd: string, index = 0): Promise<NodeStatus["pipelines"][number]> {
+  const found = (await statusOf(cwd)).pipelines[index];
+  if (found === undefined) throw new Error("no such pipeline");
+  return found;
+}
+
 /** What `millrace stop --drain` does, without the second that a process costs. */
 export async function drained(node: Command, cwd: string): Promise<void> {
   await tell(cwd, { command: "stop", drain: true });

@@ -12,6 +12,7 @@ const slow = [
   "test/log/logCrash.test.ts",
   "test/sim/simulation.test.ts",
   "test/package.test.ts",
+  "test/server/dev.test.ts",
   "test/connectors/parquet/encoder.test.ts",
   "test/broker/queue.test.ts",
   "test/protocol/amqp/bounds.test.ts",

@@ -1,0 +1,60 @@
+/** `millrace dev`: what a user who edits a pipeline's files sees. Which changes are seen at all: reload.test.ts. */
+import fs from "node:fs";
+import { expect, test } from "vitest";
+import { untilTrue } from "../support/until.ts";
+import { counting, writePipeline } from "./fixtures.ts";
+import { type Command, millrace, pipelineOf, temporaryFolder } from "./support.ts";
+
+const developed = (folder: string): Command =>
+  millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", "--checkpoints.interval-ms", "200"], folder);
+
+test("a changed file is reloaded; a broken one leaves the old one running and is said", async () => {
+  const folder = temporaryFolder();
+  writePipeline(folder, "counting.ts", counting("counting"));
+  const dev = developed(folder);
+  await dev.says("npx millrace stop");
+  writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
+  await dev.says("pipeline not reloaded");
+  expect(dev.err).toMatch(/counting\.ts:\d+:\d+/);
+  expect((await pipelineOf(folder)).state).toBe("running");
+  writePipeline(folder, "counting.ts", counting("counting").replace("1 min", "1 minuet"));
+  await dev.says("DURATION_INVALID");
+  expect((await pipelineOf(folder)).state).toBe("running");
+  writePipeline(folder, "counting.ts", counting("counting"));
+  await dev.says("pipeline file is good again");
+  writePipeline(folder, "counting.ts", `${counting("counting")}\nconsole.log("second version");`);
+  await dev.says("pipeline reloaded");
+  expect((await pipelineOf(folder)).state).toBe("running");
+  dev.child.kill("SIGTERM");
+  expect((await dev.ended).code).toBe(0);
+  expect(dev.out).toContain("second version");
+});
+
+test("what was checked is what runs, whatever is saved meanwhile", async () => {
+  const folder = temporaryFolder();
+  writePipeline(folder, "counting.ts", counting("counting"));
+  const dev = developed(folder);
+  await dev.says("npx millrace stop");
+  // the next save comes while it is loaded
+  const loading = `${folder}/loading`;
+  const slowly = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setTimeout(resolve, 700));`;
+  writePipeline(folder, "counting.ts", `import fs from "node:fs";\n${slowly}\n${counting("counting")}`);
+  await untilTrue(() => fs.existsSync(loading));
+  writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
+  await dev.says("pipeline not reloaded");
+  await dev.says("pipeline reloaded");
+  expect((await pipelineOf(folder)).state).toBe("running");
+});
+
+test("a broken file in another folder is watched too, also when it was broken from the beginning", async () => {
+  const folder = temporaryFolder();
+  const other = temporaryFolder();
+  writePipeline(other, "names.ts", "export const name = ;");
+  writePipeline(folder, "counting.ts", `import { name } from "${other}/names.ts";\n${counting("counting")}\nconsole.log(name);`);
+  const dev = developed(folder);
+  await dev.says("pipeline failed");
+  expect(dev.err).toContain(`${other}/names.ts:1:21`);
+  writePipeline(other, "names.ts", 'export const name = "first";');
+  await dev.says("pipeline reloaded");
+  expect((await pipelineOf(folder)).state).toBe("running");
+});
