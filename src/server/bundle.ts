@@ -13,7 +13,10 @@ import { MillraceError } from "../base/errors.ts";
 /** Builds of the same code may go on side by side. */
 let builds = 0;
 
-/** @param read gets every file of the user's that is read, also by a build that fails. @returns where the module is */
+/**
+ * @param read gets every file of the user's that is read, also by a build that fails, and what is imported and not there, as the import says it
+ * @returns where the module is
+ */
 export async function bundlePipeline(source: string, folder: string, read = new Set<string>()): Promise<string> {
   const { build } = await import("esbuild"); // 30 ms that a node without pipelines does not pay
   const workingDirectory = path.dirname(source);
@@ -46,6 +49,10 @@ export async function bundlePipeline(source: string, folder: string, read = new 
 const notesFiles = (read: Set<string>): Plugin => ({
   name: "notes-files",
   setup(build) {
+    build.onResolve({ filter: /^[./]/ }, ({ path: specifier, resolveDir }) => {
+      read.add(path.resolve(resolveDir, specifier));
+      return undefined;
+    });
     build.onLoad({ filter: /./, namespace: "file" }, ({ path: file }) => {
       read.add(file);
       return undefined;

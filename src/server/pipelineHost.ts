@@ -2,6 +2,7 @@
  * Keeps one pipeline running: builds its file, runs it in a thread, starts it again with a growing pause after a failure that can pass,
  * and says "failed" after one that cannot. Nothing in here takes the node down.
  */
+import { existsSync } from "node:fs";
 import type { Clock, Timer } from "../base/clock.ts";
 import { MillraceError, toMillraceError } from "../base/errors.ts";
 import type { Logger } from "../base/logger.ts";
@@ -51,6 +52,8 @@ export class PipelineHost {
   /** The file that the last build gave, or what was wrong with it. */
   private lastBuild: string | undefined;
   private readonly read = { byBundle: new Set<string>(), byLastBuild: new Set<string>() };
+  private loading: PipelineRun | undefined;
+  private overtakings = 0;
   private wakeUp: (() => void) | undefined;
   private ending: "stop" | "drain" | undefined;
   /** The node ends: what was stopped for a reload must not begin again. */
@@ -88,6 +91,7 @@ export class PipelineHost {
   /** With a checkpoint; for good. */
   async stop(): Promise<void> {
     this.closed = true;
+    this.overtake();
     await this.pauseRun();
   }
 
@@ -104,6 +108,7 @@ export class PipelineHost {
   /** Takes in what is there, fires the last watermark, commits. Rejects if the pipeline has failed. */
   async drain(): Promise<void> {
     this.closed = true;
+    this.overtake();
     await this.end("drain");
     if (this.state !== "drained")
       throw (
@@ -126,19 +131,40 @@ export class PipelineHost {
    * Builds the file again; if that gives another pipeline that loads, it takes the place of the running one. "failed": it loads, and fails when
    * it runs.
    */
-  async reload(): Promise<"same" | "replaced" | "failed" | "closed"> {
+  async reload(): Promise<"same" | "replaced" | "failed" | "overtaken"> {
+    const { overtakings } = this;
     const bundle = await this.build();
     if (bundle === this.bundle && this.state === "running") return "same";
-    await loadOnly(this.file, bundle, this.around.logger);
-    if (this.closed) return "closed";
+    if (this.overtakings !== overtakings || !(await this.loads(bundle)) || this.closed) return "overtaken";
     await this.pauseRun();
-    if (this.closed) return "closed";
+    if (this.closed) return "overtaken";
     this.use(bundle);
     this.ending = undefined;
     this.error = undefined;
     this.pauseMs = restartMsMin;
     await this.start();
     return this.status().state === "failed" ? "failed" : "replaced";
+  }
+
+  /** What a reload builds or loads, maybe for ever, is not waited for any more: its file was saved again, or the node ends. */
+  overtake(): void {
+    this.overtakings++;
+    void this.loading?.terminate();
+  }
+
+  /** Rejects with what is wrong with it. False: it was overtaken. */
+  private async loads(bundle: string): Promise<boolean> {
+    const { overtakings } = this;
+    this.loading = onlyLoading(this.file, bundle, this.around.logger);
+    try {
+      await this.loading.loaded;
+    } catch (error) {
+      if (this.overtakings === overtakings) throw error;
+    } finally {
+      await this.loading.terminate();
+      this.loading = undefined;
+    }
+    return this.overtakings === overtakings;
   }
 
   private end(how: "stop" | "drain"): Promise<void> {
@@ -176,7 +202,8 @@ export class PipelineHost {
 
   private async runOnce(running: () => void): Promise<"stopped" | "drained"> {
     const { logger, run } = this.around;
-    const bundle = this.bundle ?? this.use(await this.build());
+    const { bundle: built } = this;
+    const bundle = built !== undefined && existsSync(built) ? built : this.use(await this.build());
     const current = new PipelineRun({ source: this.file, bundle, logger, run });
     this.current = current;
     try {
@@ -201,7 +228,8 @@ export class PipelineHost {
       this.lastBuild = await bundlePipeline(this.file, this.around.bundleDirectory, read);
       return this.lastBuild;
     } catch (error) {
-      this.lastBuild = error instanceof MillraceError ? error.toText() : String(error);
+      // of the system's errors the code: the text names another temporary file each time
+      this.lastBuild = error instanceof MillraceError ? error.toText() : String((error as NodeJS.ErrnoException).code ?? error);
       throw error;
     } finally {
       this.read.byLastBuild = read;
@@ -229,13 +257,16 @@ export class PipelineHost {
 
 /** Loads a bundle in a thread of its own, connects its streams and gives its pipeline's name; rejects with what is wrong with it. */
 export async function loadOnly(source: string, bundle: string, logger: Logger): Promise<string> {
-  const run = new PipelineRun({ source, bundle, logger, run: undefined });
+  const loading = onlyLoading(source, bundle, logger);
   try {
-    return await run.loaded;
+    return await loading.loaded;
   } finally {
-    await run.terminate();
+    await loading.terminate();
   }
 }
+
+const onlyLoading = (source: string, bundle: string, logger: Logger): PipelineRun =>
+  new PipelineRun({ source, bundle, logger, run: undefined });
 
 export const nameTaken = (name: string, file: string): MillraceError =>
   new MillraceError("PIPELINE_NAME_TAKEN", `another pipeline is named '${name}'`, {

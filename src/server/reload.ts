@@ -4,7 +4,7 @@ import path from "node:path";
 import type { Logger } from "../base/logger.ts";
 import type { PipelineHost, PipelineStatus } from "./pipelineHost.ts";
 
-export interface Reloadable extends Pick<PipelineHost, "inputs" | "reload" | "buildsOtherwise"> {
+export interface Reloadable extends Pick<PipelineHost, "inputs" | "reload" | "buildsOtherwise" | "overtake"> {
   status(): Pick<PipelineStatus, "name" | "state">;
 }
 
@@ -28,6 +28,7 @@ function watchOne(host: Reloadable, logger: Logger): () => void {
   const settle = (): void => {
     clearTimeout(timer);
     timer = setTimeout(() => {
+      timer = undefined;
       queue = queue.then(look);
     }, settleMs);
   };
@@ -51,6 +52,7 @@ function watchOne(host: Reloadable, logger: Logger): () => void {
   const changed = (): void => {
     if (stopped) return;
     saved = true;
+    host.overtake();
     settle();
   };
   const watchFolder = (folder: string, files: ReadonlySet<string>): void => {
@@ -59,7 +61,8 @@ function watchOne(host: Reloadable, logger: Logger): () => void {
       const watcher = fs.watch(folder, (_, name) => {
         // its own name: it is moved away, and another one may be in its place
         if (name === null || files.has(path.join(folder, name)) || name === path.basename(folder)) changed();
-        else if (broken) settle(); // it may be what a broken one imports
+        // it may be what a broken one imports; a file that is written all the time puts nothing off
+        else if (broken && timer === undefined) settle();
       });
       watchers.push(watcher.on("error", lost));
     } catch (error) {
@@ -88,6 +91,7 @@ function firstToAppear(file: string): string {
 async function reload(host: Reloadable, logger: Logger, broken: boolean): Promise<boolean> {
   try {
     const outcome = await host.reload();
+    if (outcome === "overtaken") return broken;
     const { name } = host.status();
     if (outcome === "replaced") logger.info("pipeline reloaded", { pipeline: name });
     else if (outcome === "same" && broken) logger.info("pipeline file is good again, and as it was", { pipeline: name });

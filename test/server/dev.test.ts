@@ -30,7 +30,7 @@ test("a changed file is reloaded; a broken one leaves the old one running and is
   expect(dev.out).toContain("second version");
 });
 
-test("what was checked is what runs, whatever is saved meanwhile", async () => {
+test("a broken save while the good one before it is loaded leaves the old one running", async () => {
   const folder = temporaryFolder();
   writePipeline(folder, "counting.ts", counting("counting"));
   const dev = developed(folder);
@@ -42,6 +42,8 @@ test("what was checked is what runs, whatever is saved meanwhile", async () => {
   await untilTrue(() => fs.existsSync(loading));
   writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
   await dev.says("pipeline not reloaded");
+  expect((await pipelineOf(folder)).state).toBe("running");
+  writePipeline(folder, "counting.ts", `${counting("counting")}\nconsole.log("third version");`);
   await dev.says("pipeline reloaded");
   expect((await pipelineOf(folder)).state).toBe("running");
 });
@@ -57,4 +59,25 @@ test("a broken file in another folder is watched too, also when it was broken fr
   writePipeline(other, "names.ts", 'export const name = "first";');
   await dev.says("pipeline reloaded");
   expect((await pipelineOf(folder)).state).toBe("running");
+});
+
+test("a file that never ends loading is not waited for when it is saved again, nor at the end", async () => {
+  const folder = temporaryFolder();
+  writePipeline(folder, "counting.ts", counting("counting"));
+  const dev = developed(folder);
+  await dev.says("npx millrace stop");
+  const saveEndless = async (loading: string): Promise<void> => {
+    const endless = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setInterval(() => false, 1000));`;
+    writePipeline(folder, "counting.ts", `import fs from "node:fs";\n${endless}\n${counting("counting")}`);
+    await untilTrue(() => fs.existsSync(loading));
+  };
+  await saveEndless(`${folder}/loading`);
+  writePipeline(folder, "counting.ts", `${counting("counting")}\nconsole.log("second version");`);
+  await dev.says("pipeline reloaded");
+  await saveEndless(`${folder}/loading-again`);
+  expect((await pipelineOf(folder)).state).toBe("running");
+  dev.child.kill("SIGTERM");
+  expect((await dev.ended).code).toBe(0);
+  expect(dev.out).toContain("second version");
+  expect(dev.err).not.toContain("not reloaded");
 });

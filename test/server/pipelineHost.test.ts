@@ -1,4 +1,6 @@
 /** What a pipeline's host knows of its files, without running it. */
+import fs from "node:fs";
+import path from "node:path";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/logger.ts";
@@ -41,6 +43,24 @@ test("a host names the files that a build read, also one that failed in one of t
   expect(host.inputs).toEqual([file]);
   expect(await host.buildsOtherwise()).toBe(true);
   expect([...host.inputs].sort()).toEqual([file, two]);
+});
+
+test("a host names what is imported before it is there", async () => {
+  const folder = temporaryFolder();
+  const host = hostOf(writePipeline(folder, "one.ts", 'import "./lib/two.ts";\nimport "../three";'), `${folder}/bundles`);
+  await host.buildsOtherwise();
+  expect(host.inputs).toEqual(expect.arrayContaining([`${folder}/lib/two.ts`, path.resolve(folder, "../three")]));
+});
+
+test("a build that cannot be written is the same failure each time", async () => {
+  const folder = temporaryFolder();
+  const file = writePipeline(folder, "one.ts", "export default 1;");
+  const bundle = await bundlePipeline(file, `${folder}/bundles`);
+  fs.rmSync(bundle);
+  fs.mkdirSync(bundle); // where nothing can be renamed to
+  const host = hostOf(file, `${folder}/bundles`);
+  expect(await host.buildsOtherwise()).toBe(true);
+  expect(await host.buildsOtherwise()).toBe(false);
 });
 
 test("the same code can be built many times at once", async () => {

@@ -190,7 +190,10 @@ describe("a pipeline that does not behave", () => {
 
   test("one that ends its thread starts again from its checkpoint", async () => {
     const folder = temporaryFolder();
-    const exitOnce = `{ if (reading.id === 50 && !fs.existsSync(${JSON.stringify(`${folder}/exited`)})) { fs.writeFileSync(${JSON.stringify(`${folder}/exited`)}, ""); process.exit(3); } return reading; }`;
+    const exited = JSON.stringify(`${folder}/exited`);
+    // what was built of it is cleaned away too, as by somebody who tidies
+    const exit = `fs.writeFileSync(${exited}, ""); fs.rmSync(${JSON.stringify(`${folder}/data/bundles`)}, { recursive: true }); process.exit(3);`;
+    const exitOnce = `{ if (reading.id === 50 && !fs.existsSync(${exited})) { ${exit} } return reading; }`;
     writePipeline(folder, "exiting.ts", `import fs from "node:fs";\n${counting("exiting", exitOnce)}`);
     const node = await startNode(folder, [...fast, "--pipelines", "exiting.ts"]);
     await publishReadings(await channelTo((await statusOf(folder)).addresses.amqp), idsBelow(100));

@@ -19,6 +19,7 @@ class FakePipeline implements Reloadable {
   readonly built: string[] = [];
   afterBuild: (() => void | Promise<void>) | undefined;
   state: "running" | "failed" = "running";
+  overtaken = 0;
 
   constructor(
     readonly file: string,
@@ -38,6 +39,10 @@ class FakePipeline implements Reloadable {
 
   async buildsOtherwise(): Promise<boolean> {
     return this.text() !== this.built.at(-1);
+  }
+
+  overtake(): void {
+    this.overtaken++;
   }
 
   status() {
@@ -97,6 +102,18 @@ test("a change while the one before it is built and started is built once", asyn
   await untilTrue(() => one.built.at(-1) === "third");
   await sleep(300);
   expect(one.built).toEqual(["first", "second", "third"]);
+  expect(one.overtaken).toBeGreaterThan(0); // nobody waited for the second one to load
+});
+
+test("a mended file is built although another one beside it is written all the time", async () => {
+  const one = onePipeline(temporaryFolder());
+  watched(one);
+  save(one.file, "broken");
+  await untilTrue(() => one.built.at(-1) === "broken");
+  const writing = setInterval(() => fs.writeFileSync(`${path.dirname(one.file)}/log.txt`, ""), 20);
+  cleanUp(() => clearInterval(writing));
+  save(one.file, "mended");
+  await untilTrue(() => one.built.at(-1) === "mended");
 });
 
 test("a file that a broken one waits for is seen when it comes", async () => {
