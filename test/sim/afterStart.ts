@@ -1,5 +1,6 @@
 /** After a start: all that is there, beside all that was promised. */
 import type { SyncPolicy } from "../../src/log/contract/partitionedLog.ts";
+import { folderFor, partitionFolder } from "../../src/log/embedded/segment/names.ts";
 import type { Appending } from "./appending.ts";
 import { type BitFlip, checkDamaged } from "./bitFlips.ts";
 import type { Damage } from "./damage.ts";
@@ -80,7 +81,7 @@ export class AfterStart {
     const log = this.world.node.log.topic(topic.name);
     if (log === undefined) return;
     const damaged = this.damage.now;
-    if (damaged?.kind === ".log" && damaged.file.includes(`/${topic.name}-${partition}/`)) {
+    if (damaged?.kind === ".log" && liesIn(damaged.file, topic.name, partition)) {
       return this.lookAtDamaged(topic, partition, model, damaged);
     }
     const found = await this.world.mustEnd(this.parts.reading.readAll(topic.name, partition), `reading all of ${model.where}`);
@@ -90,7 +91,7 @@ export class AfterStart {
       found.filter(({ offset }) => offset >= start), // retention goes on meanwhile
       start,
       log.endOffset(partition),
-      this.endedFor(`${topic.name}-${partition}`, model.sync.kind),
+      this.endedFor(topic.name, partition, model.sync.kind),
     );
     await this.parts.reading.searchSome(topic.name, partition, model);
     if (topic.isStream) return;
@@ -114,7 +115,7 @@ export class AfterStart {
 
   private async lookAtKeys(): Promise<void> {
     const damaged = this.damage.now?.kind === ".log" ? this.damage.now.file : undefined;
-    const refusals = await this.parts.keying.started(damaged, ({ name, config }) => this.endedFor(`${name}-0`, config.sync.kind));
+    const refusals = await this.parts.keying.started(damaged, ({ name, config }) => this.endedFor(name, 0, config.sync.kind));
     this.world.followDamage();
     demand(
       damaged === undefined || refusals.every((refusal) => refusal.includes(damaged)),
@@ -122,11 +123,11 @@ export class AfterStart {
     );
   }
 
-  private endedFor(folder: string, sync: SyncPolicy["kind"]): Ended {
+  private endedFor(topic: string, partition: number, sync: SyncPolicy["kind"]): Ended {
     return {
       powerLost: this.last.powerLost || (this.last.inTrouble && sync !== "always"),
       at: this.last.at,
-      saidCut: () => this.damage.forgiven?.file.includes(`/${folder}/`) === true,
+      saidCut: () => this.damage.forgiven !== undefined && liesIn(this.damage.forgiven.file, topic, partition),
     };
   }
 
@@ -151,3 +152,7 @@ export class AfterStart {
     this.world.note("a damaged partition costs what is damaged, and takes appends");
   }
 }
+
+/** A topic that is made while the folder of an earlier one of its name is still there has one with another name. */
+const liesIn = (file: string, topic: string, partition: number): boolean =>
+  [topic, folderFor(topic, new Set([topic.toLowerCase()]))].some((folder) => file.includes(`/${partitionFolder(folder, partition)}/`));
