@@ -74,9 +74,9 @@ beforeAll(async () => {
   fs.writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["pipeline.ts", "program.ts"] }));
   const ours = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as Record<string, Record<string, string>>;
   const wanted = ["rxjs", "zod", "@types/node"].map((name) => `${name}@${ours.devDependencies?.[name] ?? ours.dependencies?.[name]}`);
-  const quiet = ["--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
+  const quiet = ["--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--fetch-retries=5"];
   await inFolder("npm", "install", ...quiet, `./${packed.filename}`, ...wanted);
-}, 180_000);
+}, 400_000);
 
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
 

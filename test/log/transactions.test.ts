@@ -16,6 +16,9 @@ import { SimulatedFileSystem } from "../support/simulatedFileSystem.ts";
 import { logOptions, record, temporaryFolder } from "./support.ts";
 import { batchesFrom, end, producerBatch, recordsFrom } from "./transactionSupport.ts";
 
+/** Below the time limit of a test. */
+const patient = { timeout: 100_000, interval: 5 };
+
 const code = (wanted: string): unknown => expect.objectContaining({ code: wanted });
 
 /** Retries come at once, and no maintenance. */
@@ -224,7 +227,7 @@ test("a marker that a failed disk takes back is forgotten by whoever has read it
   expect(await recordsFrom(reader, 0)).toEqual([]);
   fileSystem.failNext({ op: "write", code: "EIO", path: "/data/t-0/" });
   await expect(run.tx(1, 2, "not kept")).rejects.toEqual(code("LOG_FAILED"));
-  await vi.waitFor(() => run.log.sync("t"));
+  await vi.waitFor(() => run.log.sync("t"), patient);
   expect(run.topic.lastStableOffset(0)).toBe(2);
   await run.tx(1, 2, "b");
   await end(run.topic, "commit", 1);
@@ -326,7 +329,7 @@ describe("producers that appended nothing for a day", () => {
     time.now = day;
     await run.plain(4, 0, "keeps the partition awake");
     await run.log.maintain();
-    await vi.waitFor(async () => expect(await fileSystem.list("/data/t-0")).toContainEqual(expect.stringMatching(/snapshot$/)));
+    await vi.waitFor(async () => expect(await fileSystem.list("/data/t-0")).toContainEqual(expect.stringMatching(/snapshot$/)), patient);
     await run.plain(4, 1, "behind the snapshot");
     const again = await open({ ...run.options, fileSystem: fileSystem.kill() });
     expect(await known(again, 1, 1)).toBe(false);

@@ -13,6 +13,7 @@ test("a changed file is reloaded; a broken one leaves the old one running and is
   writePipeline(folder, "counting.ts", counting("counting"));
   const dev = developed(folder);
   await dev.says("npx millrace stop");
+  await untilTrue(async () => (await pipelineOf(folder)).state === "running");
   writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
   await dev.says("pipeline not reloaded");
   expect(dev.err).toMatch(/counting\.ts:\d+:\d+/);
@@ -35,6 +36,7 @@ test("a broken save while the good one before it is loaded leaves the old one ru
   writePipeline(folder, "counting.ts", counting("counting"));
   const dev = developed(folder);
   await dev.says("npx millrace stop");
+  await untilTrue(async () => (await pipelineOf(folder)).state === "running");
   // the next save comes while it is loaded
   const loading = `${folder}/loading`;
   const slowly = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setTimeout(resolve, 700));`;
@@ -66,6 +68,7 @@ test("a file that never ends loading is not waited for when it is saved again, n
   writePipeline(folder, "counting.ts", counting("counting"));
   const dev = developed(folder);
   await dev.says("npx millrace stop");
+  await untilTrue(async () => (await pipelineOf(folder)).state === "running");
   const saveEndless = async (loading: string): Promise<void> => {
     const endless = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setInterval(() => false, 1000));`;
     writePipeline(folder, "counting.ts", `import fs from "node:fs";\n${endless}\n${counting("counting")}`);

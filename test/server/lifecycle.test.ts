@@ -3,6 +3,7 @@ import fs from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import { nodeProcesses } from "../../src/log/processTable.ts";
 import { channelTo, idsBelow, publishReadings } from "./amqp.ts";
 import { counting, writePipeline } from "./fixtures.ts";
 import { cleanUp, millrace, startNode, statusOf, temporaryFolder } from "./support.ts";
@@ -35,7 +36,7 @@ describe("closing", () => {
     const node = await startNode(folder);
     const stop = await millrace(["stop", "--data", "data"], folder).ended;
     expect(stop).toMatchObject({ code: 0, out: "" });
-    expect(() => process.kill(node.child.pid as number, 0)).toThrow(/ESRCH/);
+    expect(await nodeProcesses.identity(node.child.pid as number)).toBeUndefined();
     expect((await node.ended).code).toBe(0);
   });
 

@@ -10,6 +10,10 @@ import { type Command, drained, millrace, nodeProcess, pipelineOf, startNode, st
 
 const fast = ["--checkpoints.interval-ms", "200"];
 
+/** A node is ready before a pipeline that takes long. */
+const allStarted = (folder: string): Promise<void> =>
+  untilTrue(async () => (await statusOf(folder)).pipelines.every(({ state }) => state !== "starting"));
+
 /** What the readings below `end` must give, by a loop. */
 function expectedCounts(end: number): { sensor: string; minute: number; readings: string }[] {
   const counts = new Map<string, number>();
@@ -120,6 +124,7 @@ describe("a pipeline that does not behave", () => {
     writePipeline(folder, "broken.ts", 'import { pipeline } from "millrace";\nexport default pipelin("x", () => {});\n');
     writePipeline(folder, "text.ts", 'export default "nothing";\n');
     const node = await startNode(folder, ["--pipelines", "good.ts,broken.ts,text.ts,gone.ts"]);
+    await allStarted(folder);
     const { pipelines } = await statusOf(folder);
     expect(pipelines.map(({ state }) => state)).toEqual(["running", "failed", "failed", "failed"]);
     expect(pipelines.slice(1).map(({ error }) => error?.code)).toEqual(["PIPELINE_INVALID", "PIPELINE_INVALID", "PIPELINE_INVALID"]);
@@ -137,6 +142,7 @@ describe("a pipeline that does not behave", () => {
     writePipeline(folder, "one.ts", counting("same"));
     writePipeline(folder, "two.ts", counting("same"));
     await startNode(folder, ["--pipelines", "one.ts,two.ts"]);
+    await allStarted(folder);
     const { pipelines } = await statusOf(folder);
     expect(pipelines.map(({ state }) => state).sort()).toEqual(["failed", "running"]);
     expect(pipelines.find(({ state }) => state === "failed")?.error?.code).toBe("PIPELINE_NAME_TAKEN");

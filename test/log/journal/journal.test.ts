@@ -233,7 +233,7 @@ describe("queue journal", () => {
     await journal.sync();
     expect((await journal.read(confirmed[1] as number)).content.toString()).toBe("x".repeat(400));
     // what a try took is given back, until the next one
-    await vi.waitFor(async () => expect((await fs.list("/journal")).length).toBe(1), { timeout: 10_000, interval: 1 });
+    await vi.waitFor(async () => expect((await fs.list("/journal")).length).toBe(1), { timeout: 100_000, interval: 1 });
     fs.heal();
     for (let again = true; again; ) {
       await new Promise((resolve) => setTimeout(resolve, 20));
