@@ -67,6 +67,7 @@ export class ReadAhead {
     void Promise.all(lanes).then((results) => {
       const failure = results.find((result) => result !== undefined);
       if (failure === undefined) return this.done();
+      if (isClosed(failure)) return; // nothing goes out any more
       this.logger.error("cannot read messages back from the journal; trying again", { queue: this.source.name, error: failure });
       this.clock.after(retryAfterMs, () => this.done());
     });
@@ -131,6 +132,9 @@ export class ReadAhead {
     return undefined;
   }
 }
+
+/** The node stops. */
+export const isClosed = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CLOSED";
 
 /** Trying again will not help. */
 export const isDamage = (error: unknown): boolean => error instanceof MillraceError && error.code === "JOURNAL_CORRUPT";

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Logger } from "../base/logger.ts";
+import { isClosed } from "./readAhead.ts";
 import type { ReadyMessages } from "./readyMessages.ts";
 
 const retryAfterMs = 1000;
@@ -25,6 +26,7 @@ export class RunFetch {
       this.arrived();
     };
     fetching.then(done, (error: unknown) => {
+      if (isClosed(error)) return; // nothing goes out any more
       this.logger.error("cannot read from the journal what comes next; trying again", { queue: this.queueName, error });
       this.clock.after(retryAfterMs, done);
     });

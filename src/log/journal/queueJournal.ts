@@ -58,6 +58,9 @@ export class FileQueueJournal implements QueueJournal {
   private readonly retries: RetryPause;
   private readonly trouble = new RepeatedTrouble();
   private closing: Promise<void> | undefined;
+  /** Of single messages, on their way. */
+  private reads = 0;
+  private readsAreOver = (): void => undefined;
   private refusal: MillraceError | undefined;
   private syncs = 0;
   private bytesWritten = 0;
@@ -172,8 +175,14 @@ export class FileQueueJournal implements QueueJournal {
   }
 
   async read(position: JournalPosition): Promise<{ address: Buffer; contentFormat: ContentFormat; content: Buffer }> {
-    const found = await (position < 0 ? this.parts.segments.read(position) : this.readFile(position));
-    return found as typeof found & { contentFormat: ContentFormat };
+    if (this.closing !== undefined) throw journalClosed();
+    this.reads++;
+    try {
+      const found = await (position < 0 ? this.parts.segments.read(position) : this.readFile(position));
+      return found as typeof found & { contentFormat: ContentFormat };
+    } finally {
+      if (--this.reads === 0) this.readsAreOver();
+    }
   }
 
   sync(): Promise<void> {
@@ -207,6 +216,8 @@ export class FileQueueJournal implements QueueJournal {
       const { writeBehind, segments } = this.parts;
       writeBehind.stop();
       await writeBehind.stopped;
+      // who reads may finish, in files that are open
+      if (this.reads > 0) await new Promise<void>((resolve) => (this.readsAreOver = resolve));
       await this.files.close();
       if (synced && queues !== undefined) await this.leave(queues);
       await segments.close();

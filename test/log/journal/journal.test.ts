@@ -8,6 +8,7 @@ import { crc32cRange } from "../../../src/base/crc32c.ts";
 import { nodeFileSystem } from "../../../src/base/nodeFileSystem.ts";
 import type { QueueJournal } from "../../../src/log/contract/queueJournal.ts";
 import { commitEntryBytes, EntryKind, fileHeaderBytes } from "../../../src/log/journal/files/format.ts";
+import { HandleCache } from "../../../src/log/journal/segments/handleCache.ts";
 import { bundleChild } from "../../support/bundleChild.ts";
 import { SimulatedFileSystem } from "../../support/simulatedFileSystem.ts";
 import { until } from "../../support/until.ts";
@@ -38,6 +39,33 @@ describe("queue journal", () => {
     expect(await read(second)).toBe("hello");
     expect((await second.journal.read(position)).address).toEqual(Buffer.of(1, 65, 1, 66));
     expect(second.replayed.live.get("1/0")).toMatchObject({ position, contentBytes: 5, timestamp: 1, dedupeId: undefined });
+  });
+
+  test("who reads while it is closed gets what was asked for, and who asks later is refused; no file stays open", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1, turnsMax: 40 });
+    const { journal } = await open(fs);
+    const bodies = Array.from({ length: 30 }, (_, n) => `message ${n}`);
+    const positions = bodies.map((body, n) => append(journal, n, body));
+    await journal.sync();
+    const reads = positions.map((position) => journal.read(position));
+    const closed = journal.close();
+    expect((await Promise.all(reads)).map(({ content }) => content.toString())).toEqual(bodies);
+    await closed;
+    expect(fs.openFiles()).toEqual([]);
+    await expect(journal.read(positions[0] as number)).rejects.toMatchObject({ code: "JOURNAL_CLOSED" });
+  });
+
+  test("so do those who read from its segments", async () => {
+    const fs = new SimulatedFileSystem({ seed: 1, turnsMax: 40 });
+    await fs.makeDirectory("/segments");
+    await fs.open("/segments/one", "create").then((file) => file.close());
+    const handles = new HandleCache(fs, 10);
+    const uses = Array.from({ length: 10 }, () => handles.use("/segments/one", (file) => file.bytes()));
+    const closed = handles.close();
+    expect(await Promise.all(uses)).toEqual(uses.map(() => 0));
+    await closed;
+    expect(fs.openFiles()).toEqual([]);
+    await expect(handles.use("/segments/one", (file) => file.bytes())).rejects.toMatchObject({ code: "JOURNAL_CLOSED" });
   });
 
   test("thousands of messages of one turn cost one sync, and their bytes count until then", async () => {

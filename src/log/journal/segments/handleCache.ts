@@ -1,4 +1,5 @@
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { journalClosed } from "../journalErrors.ts";
 
 interface Opened {
   readonly handle: Promise<File>;
@@ -9,6 +10,9 @@ interface Opened {
 export class HandleCache {
   /** In the order of their last use. */
   private readonly opened = new Map<string, Opened>();
+  private uses = 0;
+  private usesAreOver = (): void => undefined;
+  private closed = false;
 
   constructor(
     private readonly fileSystem: FileSystem,
@@ -20,10 +24,12 @@ export class HandleCache {
   }
 
   async use<T>(path: string, task: (handle: File) => Promise<T>): Promise<T> {
+    if (this.closed) throw journalClosed();
     const found = this.opened.get(path) ?? { handle: this.fileSystem.open(path, "read"), users: 0 };
     this.opened.delete(path);
     this.opened.set(path, found);
     found.users++;
+    this.uses++;
     try {
       return await task(await found.handle);
     } catch (error) {
@@ -33,17 +39,21 @@ export class HandleCache {
       found.users--;
       if (found.users === 0 && this.opened.get(path) !== found) await close(found);
       await this.closeIdle();
+      if (--this.uses === 0) this.usesAreOver();
     }
   }
 
-  /** The file is about to be removed, or the cache is given up; who reads it still may finish. */
+  /** The file is about to be removed; who reads it still may finish. */
   async forget(path: string): Promise<void> {
     const found = this.opened.get(path);
     this.opened.delete(path);
     if (found?.users === 0) await close(found);
   }
 
+  /** Resolves when those who read have finished; nobody else begins. */
   async close(): Promise<void> {
+    this.closed = true;
+    if (this.uses > 0) await new Promise<void>((resolve) => (this.usesAreOver = resolve));
     for (const path of this.opened.keys()) await this.forget(path);
   }
 
