@@ -51,7 +51,7 @@ export class PipelineHost {
   private bundle: string | undefined;
   /** The file that the last build gave, or what was wrong with it. */
   private lastBuild: string | undefined;
-  private readonly read = { byBundle: new Set<string>(), byLastBuild: new Set<string>() };
+  private readonly filesOf = { bundle: new Set<string>(), lastBuild: new Set<string>() };
   private loading: PipelineRun | undefined;
   private overtakings = 0;
   private wakeUp: (() => void) | undefined;
@@ -85,7 +85,7 @@ export class PipelineHost {
 
   /** Every file of the user's that the running pipeline was built from, or that the last build read. */
   get inputs(): readonly string[] {
-    return [...new Set([this.file, ...this.read.byBundle, ...this.read.byLastBuild])];
+    return [...new Set([this.file, ...this.filesOf.bundle, ...this.filesOf.lastBuild])];
   }
 
   /** With a checkpoint; for good. */
@@ -232,14 +232,14 @@ export class PipelineHost {
       this.lastBuild = error instanceof MillraceError ? error.toText() : String((error as NodeJS.ErrnoException).code ?? error);
       throw error;
     } finally {
-      this.read.byLastBuild = read;
+      this.filesOf.lastBuild = read;
     }
   }
 
   /** After its build. */
   private use(bundle: string): string {
     this.bundle = bundle;
-    this.read.byBundle = this.read.byLastBuild;
+    this.filesOf.bundle = this.filesOf.lastBuild;
     return bundle;
   }
 

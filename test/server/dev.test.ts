@@ -8,12 +8,18 @@ import { type Command, millrace, pipelineOf, temporaryFolder } from "./support.t
 const developed = (folder: string): Command =>
   millrace(["dev", "counting.ts", "--data", "data", "--listeners.amqp.port", "0", "--checkpoints.interval-ms", "200"], folder);
 
-test("a changed file is reloaded; a broken one leaves the old one running and is said", async () => {
-  const folder = temporaryFolder();
+/** A good one, once it runs. */
+async function developing(folder: string): Promise<Command> {
   writePipeline(folder, "counting.ts", counting("counting"));
   const dev = developed(folder);
   await dev.says("npx millrace stop");
   await untilTrue(async () => (await pipelineOf(folder)).state === "running");
+  return dev;
+}
+
+test("a changed file is reloaded; a broken one leaves the old one running and is said", async () => {
+  const folder = temporaryFolder();
+  const dev = await developing(folder);
   writePipeline(folder, "counting.ts", `${counting("counting")}\nlet x = (;`);
   await dev.says("pipeline not reloaded");
   expect(dev.err).toMatch(/counting\.ts:\d+:\d+/);
@@ -33,10 +39,7 @@ test("a changed file is reloaded; a broken one leaves the old one running and is
 
 test("a broken save while the good one before it is loaded leaves the old one running", async () => {
   const folder = temporaryFolder();
-  writePipeline(folder, "counting.ts", counting("counting"));
-  const dev = developed(folder);
-  await dev.says("npx millrace stop");
-  await untilTrue(async () => (await pipelineOf(folder)).state === "running");
+  const dev = await developing(folder);
   // the next save comes while it is loaded
   const loading = `${folder}/loading`;
   const slowly = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setTimeout(resolve, 700));`;
@@ -65,10 +68,7 @@ test("a broken file in another folder is watched too, also when it was broken fr
 
 test("a file that never ends loading is not waited for when it is saved again, nor at the end", async () => {
   const folder = temporaryFolder();
-  writePipeline(folder, "counting.ts", counting("counting"));
-  const dev = developed(folder);
-  await dev.says("npx millrace stop");
-  await untilTrue(async () => (await pipelineOf(folder)).state === "running");
+  const dev = await developing(folder);
   const saveEndless = async (loading: string): Promise<void> => {
     const endless = `fs.writeFileSync(${JSON.stringify(loading)}, "");\nawait new Promise((resolve) => setInterval(() => false, 1000));`;
     writePipeline(folder, "counting.ts", `import fs from "node:fs";\n${endless}\n${counting("counting")}`);

@@ -68,16 +68,20 @@ function onePipeline(folder: string): FakePipeline {
 
 const watched = (one: FakePipeline): void => cleanUp(reloadOnChange([one], silentLogger));
 
-test("a change is built", async () => {
-  const one = onePipeline(temporaryFolder());
+function watchedPipeline(folder = temporaryFolder()): FakePipeline {
+  const one = onePipeline(folder);
   watched(one);
+  return one;
+}
+
+test("a change is built", async () => {
+  const one = watchedPipeline();
   save(one.file, "second");
   await untilTrue(() => one.built.at(-1) === "second");
 });
 
 test("a change at the moment at which the change before it has been built is built too", async () => {
-  const one = onePipeline(temporaryFolder());
-  watched(one);
+  const one = watchedPipeline();
   one.afterBuild = () => save(one.file, "third");
   save(one.file, "second");
   await untilTrue(() => one.built.at(-1) === "third");
@@ -92,8 +96,7 @@ test("a change before anybody watches is built", async () => {
 });
 
 test("a change while the one before it is built and started is built once", async () => {
-  const one = onePipeline(temporaryFolder());
-  watched(one);
+  const one = watchedPipeline();
   one.afterBuild = async () => {
     save(one.file, "third");
     await sleep(300); // longer than a save takes to settle
@@ -106,8 +109,7 @@ test("a change while the one before it is built and started is built once", asyn
 });
 
 test("a mended file is built although another one beside it is written all the time", async () => {
-  const one = onePipeline(temporaryFolder());
-  watched(one);
+  const one = watchedPipeline();
   save(one.file, "broken");
   await untilTrue(() => one.built.at(-1) === "broken");
   const writing = setInterval(() => fs.writeFileSync(`${path.dirname(one.file)}/log.txt`, ""), 20);
@@ -117,8 +119,7 @@ test("a mended file is built although another one beside it is written all the t
 });
 
 test("a file that a broken one waits for is seen when it comes", async () => {
-  const one = onePipeline(temporaryFolder());
-  watched(one);
+  const one = watchedPipeline();
   save(one.file, "broken");
   await untilTrue(() => one.built.at(-1) === "broken");
   save(`${path.dirname(one.file)}/two.ts`, "import");
@@ -137,8 +138,7 @@ test("so is one that was broken from the beginning", async () => {
 test("of a folder that is moved away the one in its place is watched", async () => {
   const folder = `${temporaryFolder()}/lib`;
   fs.mkdirSync(folder);
-  const one = onePipeline(folder);
-  watched(one);
+  const one = watchedPipeline(folder);
   fs.renameSync(folder, `${folder}.old`);
   fs.cpSync(`${folder}.old`, folder, { recursive: true });
   await untilTrue(() => one.built.length > 1); // it looks again
@@ -149,8 +149,7 @@ test("of a folder that is moved away the one in its place is watched", async () 
 test("a folder that goes and comes back, as with another branch, is watched again", async () => {
   const folder = `${temporaryFolder()}/lib`;
   fs.mkdirSync(folder);
-  const one = onePipeline(folder);
-  watched(one);
+  const one = watchedPipeline(folder);
   fs.rmSync(folder, { recursive: true });
   await untilTrue(() => one.built.at(-1) === "none");
   fs.mkdirSync(folder);

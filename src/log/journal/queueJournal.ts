@@ -1,4 +1,5 @@
 import { assert, MillraceError } from "../../base/errors.ts";
+import { InFlight } from "../../base/inFlight.ts";
 import { nextTurn } from "../../base/nextTurn.ts";
 import { RepeatedTrouble } from "../../base/repeatedTrouble.ts";
 import type { ContentFormat } from "../../record/message.ts";
@@ -58,9 +59,7 @@ export class FileQueueJournal implements QueueJournal {
   private readonly retries: RetryPause;
   private readonly trouble = new RepeatedTrouble();
   private closing: Promise<void> | undefined;
-  /** Of single messages, on their way. */
-  private reads = 0;
-  private readsAreOver = (): void => undefined;
+  private readonly reads = new InFlight();
   private refusal: MillraceError | undefined;
   private syncs = 0;
   private bytesWritten = 0;
@@ -176,12 +175,12 @@ export class FileQueueJournal implements QueueJournal {
 
   async read(position: JournalPosition): Promise<{ address: Buffer; contentFormat: ContentFormat; content: Buffer }> {
     if (this.closing !== undefined) throw journalClosed();
-    this.reads++;
+    this.reads.begin();
     try {
       const found = await (position < 0 ? this.parts.segments.read(position) : this.readFile(position));
       return found as typeof found & { contentFormat: ContentFormat };
     } finally {
-      if (--this.reads === 0) this.readsAreOver();
+      this.reads.end();
     }
   }
 
@@ -217,7 +216,7 @@ export class FileQueueJournal implements QueueJournal {
       writeBehind.stop();
       await writeBehind.stopped;
       // who reads may finish, in files that are open
-      if (this.reads > 0) await new Promise<void>((resolve) => (this.readsAreOver = resolve));
+      if (this.reads.any) await this.reads.none();
       await this.files.close();
       if (synced && queues !== undefined) await this.leave(queues);
       await segments.close();

@@ -1,4 +1,5 @@
 import type { File, FileSystem } from "../../../base/fileSystem.ts";
+import { InFlight } from "../../../base/inFlight.ts";
 import { journalClosed } from "../journalErrors.ts";
 
 interface Opened {
@@ -10,8 +11,7 @@ interface Opened {
 export class HandleCache {
   /** In the order of their last use. */
   private readonly opened = new Map<string, Opened>();
-  private uses = 0;
-  private usesAreOver = (): void => undefined;
+  private readonly uses = new InFlight();
   private closed = false;
 
   constructor(
@@ -29,7 +29,7 @@ export class HandleCache {
     this.opened.delete(path);
     this.opened.set(path, found);
     found.users++;
-    this.uses++;
+    this.uses.begin();
     try {
       return await task(await found.handle);
     } catch (error) {
@@ -39,7 +39,7 @@ export class HandleCache {
       found.users--;
       if (found.users === 0 && this.opened.get(path) !== found) await close(found);
       await this.closeIdle();
-      if (--this.uses === 0) this.usesAreOver();
+      this.uses.end();
     }
   }
 
@@ -53,7 +53,7 @@ export class HandleCache {
   /** Resolves when those who read have finished; nobody else begins. */
   async close(): Promise<void> {
     this.closed = true;
-    if (this.uses > 0) await new Promise<void>((resolve) => (this.usesAreOver = resolve));
+    if (this.uses.any) await this.uses.none();
     for (const path of this.opened.keys()) await this.forget(path);
   }
 
